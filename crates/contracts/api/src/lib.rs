@@ -1,0 +1,1 @@
+//! kruntimes-api: see ARCHITECTURE.md.

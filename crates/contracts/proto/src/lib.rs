@@ -1,0 +1,1 @@
+//! kruntimes-proto: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kruntimes-cluster: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kruntimes-confine: see ARCHITECTURE.md.

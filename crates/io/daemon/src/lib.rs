@@ -1,0 +1,1 @@
+//! kruntimes-daemon: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kruntimes-objects: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kruntimes-rules: see ARCHITECTURE.md.

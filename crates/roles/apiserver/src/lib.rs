@@ -1,0 +1,1 @@
+//! kruntimes-apiserver: see ARCHITECTURE.md.

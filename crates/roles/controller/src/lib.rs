@@ -1,0 +1,1 @@
+//! kruntimes-controller: see ARCHITECTURE.md.

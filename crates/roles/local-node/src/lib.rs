@@ -1,0 +1,1 @@
+//! kruntimes-local-node: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kruntimes-runtime-server: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kruntimes-runtimed: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! kruntimes-scheduler: see ARCHITECTURE.md.
