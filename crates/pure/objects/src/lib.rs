@@ -1,1 +1,4 @@
 //! kruntimes-objects: see ARCHITECTURE.md.
+
+pub mod cel;
+pub mod schema;
