@@ -1,1 +1,53 @@
-//! kruntimes-api: see ARCHITECTURE.md.
+//! The Kubernetes API of kruntimes: `kruntimes.io/v1alpha1` with the kinds Run and Runtime.
+//!
+//! Types, limits, names, reasons and the CRDs generated from them. No decisions and no IO.
+
+pub mod conditions;
+pub mod crd;
+pub mod labels;
+pub mod limits;
+pub mod names;
+mod reasons;
+mod run;
+mod runtime;
+
+pub use reasons::Reason;
+pub use run::{AttemptRecord, Phase, RetryPolicy, Run, RunSpec, RunStatus, Source, Timeline};
+pub use runtime::{Capacity, Runtime, RuntimeSpec, RuntimeStatus};
+
+/// API group of every kind.
+pub const GROUP: &str = "kruntimes.io";
+/// The only version.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` of every object.
+pub const API_VERSION: &str = "kruntimes.io/v1alpha1";
+
+/// Implements what kube needs to address a namespaced kind of this group.
+macro_rules! namespaced_kind {
+    ($kind:ident, $name:literal, $plural:literal) => {
+        impl kube::Resource for $kind {
+            type DynamicType = ();
+            type Scope = kube::core::NamespaceResourceScope;
+
+            fn kind(_: &()) -> std::borrow::Cow<'_, str> {
+                $name.into()
+            }
+            fn group(_: &()) -> std::borrow::Cow<'_, str> {
+                crate::GROUP.into()
+            }
+            fn version(_: &()) -> std::borrow::Cow<'_, str> {
+                crate::VERSION.into()
+            }
+            fn plural(_: &()) -> std::borrow::Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &kube::core::ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut kube::core::ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+pub(crate) use namespaced_kind;

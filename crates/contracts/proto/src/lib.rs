@@ -1,1 +1,30 @@
-//! kruntimes-proto: see ARCHITECTURE.md.
+//! gRPC code of the runtime plane, generated from `api/` and committed: builds need no protoc.
+//!
+//! Regenerate with `cargo xtask generate`; a test compares the recorded digests of the protos.
+#![expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::wildcard_enum_match_arm,
+    reason = "generated code is taken as the generator writes it"
+)]
+
+/// `executor.v1`: what runtimed and Runtime Servers speak.
+pub mod executor {
+    /// Version 1.
+    #[allow(missing_debug_implementations, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        include!("generated/executor.v1.rs");
+    }
+}
+
+/// `artifact.v1`: downloads through runtimed.
+pub mod artifact {
+    /// Version 1.
+    #[allow(missing_debug_implementations, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        include!("generated/artifact.v1.rs");
+    }
+}
+
+/// gRPC metadata key of the control token (`design.md` "Control ports are guarded by identity").
+pub const TOKEN_METADATA: &str = "kruntimes-token";

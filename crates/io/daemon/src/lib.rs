@@ -1,1 +1,7 @@
-//! kruntimes-daemon: see ARCHITECTURE.md.
+//! What every long-lived role needs: shutdown, logs, the lifeline of the local home.
+
+pub mod lifeline;
+pub mod logs;
+mod shutdown;
+
+pub use shutdown::{Shutdown, Trigger};

@@ -1,0 +1,22 @@
+//! Labels, annotations and other fixed keys.
+
+/// Pod label with the name of the Runtime.
+pub const RUNTIME: &str = "runtime";
+/// Pod label `kruntimes-<runtime>`.
+pub const APP: &str = "app";
+/// Prefix of [`APP`]'s value.
+pub const APP_PREFIX: &str = "kruntimes-";
+/// Prefix of the pod annotations that carry capacity: `kruntimes.io/capacity.runs`.
+pub const CAPACITY_PREFIX: &str = "kruntimes.io/capacity.";
+/// Pod annotation with the number of Runs that the pod takes at once.
+pub const CAPACITY_RUNS: &str = "kruntimes.io/capacity.runs";
+/// The built-in resource of `spec.capacity.resources`.
+pub const RUNS_RESOURCE: &str = "runs";
+/// Run annotation: the client's time of submission (RFC 3339, microseconds). Shown, never trusted.
+pub const SUBMITTED_AT: &str = "kruntimes.io/submitted-at";
+/// Pod annotation: the token for runtimed's port 9093.
+pub const CONTROL_TOKEN: &str = "kruntimes.io/control-token";
+/// Pod annotation of the local home: a JSON array, the command of the `runtime` container.
+pub const LOCAL_COMMAND: &str = "kruntimes.io/local-command";
+/// Prefix of every reserved annotation and label.
+pub const RESERVED_PREFIX: &str = "kruntimes.io/";

@@ -1,0 +1,30 @@
+//! Limits of the API, each in the unit of its name. The CRDs, the CLI and the rules take them from here.
+
+/// `spec.args`: items.
+pub const ARGS_ITEMS: u32 = 256;
+/// One of `spec.args`: characters.
+pub const ARG_CHARS: u32 = 8192;
+/// All of `spec.args`, and all names and values of `spec.env`: characters. Leaves room below etcd's 1.5 MiB.
+pub const TEXT_TOTAL_CHARS: u32 = 131_072;
+/// `spec.env`: items.
+pub const ENV_ITEMS: u32 = 256;
+/// `spec.entrypoint`: characters.
+pub const ENTRYPOINT_CHARS: u32 = 4096;
+/// `spec.handler`: characters.
+pub const HANDLER_CHARS: u32 = 512;
+/// `spec.source.inline`: characters.
+pub const INLINE_CHARS: u32 = 262_144;
+/// `spec.timeoutSeconds`: a year.
+pub const TIMEOUT_SECONDS: i64 = 31_536_000;
+/// `spec.retryPolicy.maxAttempts`.
+pub const MAX_ATTEMPTS: i32 = 100;
+/// `status.message`: characters.
+pub const MESSAGE_CHARS: u32 = 4096;
+/// What runtimed keeps of a message: bytes.
+pub const MESSAGE_BYTES: usize = 1024;
+/// `status.attempts`: the last attempts that are kept.
+pub const ATTEMPT_RECORDS: usize = 10;
+/// Slots of a pod whose Runtime names no capacity.
+pub const DEFAULT_CAPACITY_RUNS: u32 = 2;
+/// Name of a Runtime: characters. `app=kruntimes-<name>` must be a label value (63).
+pub const RUNTIME_NAME_CHARS: u32 = 53;

@@ -1,0 +1,287 @@
+//! Run: one execution.
+
+use crate::{limits, namespaced_kind};
+use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
+use kube::core::ObjectMeta;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Run represents one execution.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Standard object metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What to execute.
+    pub spec: RunSpec,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<RunStatus>,
+}
+namespaced_kind!(Run, "Run", "runs");
+
+/// What to execute. Every field but `cancelRequested` and `ttlSecondsAfterFinished` is immutable.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunSpec {
+    /// Runtime name to execute on. Only Runtime pods in the same namespace are considered.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
+    )]
+    pub runtime: String,
+    /// Source files prepared into the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Relative path inside the workspace of the file to execute (default `script`). Absolute paths and `..` are rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = "limits::ENTRYPOINT_CHARS"))]
+    pub entrypoint: Option<String>,
+    /// Function to call, for Runtime Servers that know handlers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = "limits::HANDLER_CHARS"))]
+    pub handler: Option<String>,
+    /// Arguments or command passed to the Runtime Server. Without a source, one argument is a bash script
+    /// and two or more are a command with its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = "limits::ARGS_ITEMS"), inner(length(max = "limits::ARG_CHARS")))]
+    pub args: Vec<String>,
+    /// Environment variables for the execution; the last of a name wins. Do not store secrets directly here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = "limits::ENV_ITEMS"))]
+    pub env: Vec<EnvVar>,
+    /// Seconds that one attempt may take. An attempt above it ends with phase Timeout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = "limits::TIMEOUT_SECONDS"))]
+    pub timeout_seconds: Option<i64>,
+    /// Retry attempts and backoff. Execution is at-least-once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_policy: Option<RetryPolicy>,
+    /// Asks for the Run to be cancelled. Once true it stays true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_requested: Option<bool>,
+    /// Seconds after its end at which the Run is deleted. 0 keeps it for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub ttl_seconds_after_finished: Option<i32>,
+}
+
+/// Where the files of a Run come from: `inline` or `repoURL`, not both.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// A script, written to the file that `entrypoint` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = "limits::INLINE_CHARS"))]
+    pub inline: Option<String>,
+    /// Git repository, `https://` or `ssh://`.
+    #[serde(default, rename = "repoURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub repo_url: Option<String>,
+    /// Branch, tag or full commit of `repoURL`.
+    #[serde(default, rename = "commitSHA", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub commit_sha: Option<String>,
+}
+
+/// How often an execution that failed is tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryPolicy {
+    /// Attempts in all (default 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = "limits::MAX_ATTEMPTS"))]
+    pub max_attempts: Option<i32>,
+    /// Wait before the second attempt (default `1s`), doubled for each further one up to a minute: `500ms`, `1m30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub backoff: Option<String>,
+    /// Reasons that are tried again; empty means all but Cancelled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 128)))]
+    pub retryable_reasons: Vec<String>,
+}
+
+/// The state of a Run.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Phase {
+    /// Waits for a pod.
+    #[default]
+    Pending,
+    /// A pod is chosen.
+    Scheduled,
+    /// Executes.
+    Running,
+    /// Ended with exit code 0.
+    Succeeded,
+    /// Ended otherwise.
+    Failed,
+    /// Ended by its timeout.
+    Timeout,
+    /// Ended by its user.
+    Cancelled,
+}
+
+impl Phase {
+    /// All phases.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Scheduled,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Timeout,
+        Self::Cancelled,
+    ];
+
+    /// Whether the phase is the last one of a Run.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Pending | Self::Scheduled | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Timeout | Self::Cancelled => true,
+        }
+    }
+
+    /// The phase as it stands in a status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Scheduled => "Scheduled",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Timeout => "Timeout",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Where a Run stands. Written by kruntimes alone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStatus {
+    /// Pending, Scheduled, Running, Succeeded, Failed, Timeout or Cancelled. A terminal phase never changes.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Runtime pod selected by the scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned_pod: Option<String>,
+    /// UID of that pod.
+    #[serde(default, rename = "assignedPodUID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub assigned_pod_uid: Option<String>,
+    /// Why the Run is in its phase, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = "limits::MESSAGE_CHARS"))]
+    pub message: Option<String>,
+    /// Why the Run is in its phase, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reason: Option<String>,
+    /// Exit code of the command, 0 to 255, 128 + n for signal n; absent if nothing ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 255))]
+    pub exit_code: Option<i32>,
+    /// Number of the current attempt, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub attempt: Option<i32>,
+    /// When the next attempt may start, for people: a retry waits its backoff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Time>,
+    /// When the current attempt was received by its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When the Run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+    /// Stages of the current attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
+    /// The last 10 attempts that ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub attempts: Vec<AttemptRecord>,
+    /// Bounded structured outputs from `$KRUNTIME_OUTPUTS`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
+    /// Conditions for lifecycle states: Scheduled, Running, Completed, Finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The microsecond time of each stage of the current attempt. `submitted` is the client's clock, `seen` and
+/// `scheduled` the scheduler's, the others runtimed's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Timeline {
+    /// The client sent the Run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted: Option<MicroTime>,
+    /// The scheduler saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<MicroTime>,
+    /// The scheduler chose a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<MicroTime>,
+    /// runtimed saw the assignment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<MicroTime>,
+    /// The workspace is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<MicroTime>,
+    /// The command started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<MicroTime>,
+    /// The command and all its processes ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exited: Option<MicroTime>,
+    /// The result was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<MicroTime>,
+}
+
+/// One attempt that ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptRecord {
+    /// Its number, from 1.
+    pub number: i32,
+    /// The pod it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Why it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Its exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// When its pod received it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<MicroTime>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<MicroTime>,
+}
+
+impl Run {
+    /// The phase; a Run without a status is Pending.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.status.as_ref().map_or(Phase::Pending, |status| status.phase)
+    }
+}

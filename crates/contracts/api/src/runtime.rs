@@ -1,0 +1,78 @@
+//! Runtime: a warm pool of pods.
+
+use crate::namespaced_kind;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::ObjectMeta;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Runtime defines a warm execution pool.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Runtime {
+    /// Standard object metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// The pool.
+    pub spec: RuntimeSpec,
+    /// How many of its pods are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<RuntimeStatus>,
+}
+namespaced_kind!(Runtime, "Runtime", "runtimes");
+
+/// A warm pool of pods.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeSpec {
+    /// Pod template of the Runtime pods. The first container must be named `runtime` and hold the Runtime Server.
+    pub template: PodTemplateSpec,
+    /// Port of the Runtime Server.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Desired Runtime pod count.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 1))]
+    pub replicas: i32,
+    /// Image of the injected runtimed sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub daemon_image: Option<String>,
+    /// What one pod can take at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+}
+
+/// What one pod of a Runtime can take at once.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// Per-pod logical capacity, including the built-in `runs` (default 2): how many Runs execute at once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, Quantity>,
+}
+
+/// How a Runtime stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeStatus {
+    /// Pods that are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+    /// Conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+fn default_port() -> i32 {
+    crate::names::RUNTIME_PORT
+}
+
+fn default_replicas() -> i32 {
+    1
+}
