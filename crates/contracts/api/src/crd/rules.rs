@@ -1,0 +1,311 @@
+//! The CEL rules of the CRDs: immutability, transitions of status, and what a schema can't say.
+//!
+//! Rules on status stand at the root: on `status` itself the first write could jump to any phase, and
+//! `{"status": null}` would revive a terminal Run (ADR 0001).
+
+use crate::limits;
+use serde_json::{Value, json};
+
+/// One entry of `x-kubernetes-validations`.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    rule: String,
+    message: String,
+    field_path: Option<String>,
+}
+
+impl Rule {
+    pub(super) fn new(rule: &str, message: &str) -> Self {
+        // One line: a rule is shown to people in errors and in the CRD.
+        let rule = rule.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { rule, message: message.to_owned(), field_path: None }
+    }
+
+    /// Points the error at a field below the rule's place.
+    pub(super) fn field(mut self, path: &str) -> Self {
+        self.field_path = Some(format!(".{path}"));
+        self
+    }
+}
+
+/// The schema at a dotted path: `spec.env[]` is the items of `spec.env`.
+pub(super) fn at<'a>(root: &'a mut Value, path: &str) -> &'a mut Value {
+    let mut schema = root;
+    for part in path.split('.').filter(|part| !part.is_empty()) {
+        let (name, items) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
+        schema = &mut schema["properties"][name];
+        if items {
+            schema = &mut schema["items"];
+        }
+    }
+    schema
+}
+
+/// Adds a rule at a path.
+pub(super) fn add(root: &mut Value, path: &str, rule: Rule) {
+    let mut entry = json!({"rule": rule.rule, "message": rule.message});
+    if let Some(field_path) = rule.field_path {
+        entry["fieldPath"] = json!(field_path);
+    }
+    let schema = at(root, path);
+    match schema.get_mut("x-kubernetes-validations").and_then(Value::as_array_mut) {
+        Some(rules) => rules.push(entry),
+        None => schema["x-kubernetes-validations"] = json!([entry]),
+    }
+}
+
+const IMMUTABLE: [&str; 10] = [
+    "source",
+    "entrypoint",
+    "handler",
+    "args",
+    "env",
+    "timeoutSeconds",
+    "retryPolicy",
+    "runtime",
+    "resources",
+    "network",
+];
+
+pub(super) fn add_run(root: &mut Value) {
+    add_run_spec(root);
+    add_run_status(root);
+}
+
+fn add_run_spec(root: &mut Value) {
+    for (name, instead) in [
+        ("timeout", "spec.timeout is not a field: use spec.timeoutSeconds, an integer of seconds"),
+        ("mode", "spec.mode is not a field: use spec.entrypoint and spec.args"),
+    ] {
+        at(root, "spec")["properties"][name] = json!({
+            "description": "Refused: see its replacement in the error.",
+            "x-kubernetes-preserve-unknown-fields": true,
+        });
+        add(root, "spec", Rule::new(&format!("!has(self.{name})"), instead).field(name));
+    }
+    for field in IMMUTABLE {
+        let rule = if field == "runtime" {
+            "self.runtime == oldSelf.runtime".to_owned()
+        } else {
+            format!(
+                "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+            )
+        };
+        // The shape of a field that is not served yet has no type to compare.
+        if at(root, "spec").pointer(&format!("/properties/{field}")).is_some() {
+            add(root, "spec", Rule::new(&rule, &format!("spec.{field} is immutable")).field(field));
+        }
+    }
+    let cancel = "!has(oldSelf.cancelRequested) || !oldSelf.cancelRequested
+        || (has(self.cancelRequested) && self.cancelRequested)";
+    add(
+        root,
+        "spec",
+        Rule::new(cancel, "spec.cancelRequested can't be taken back").field("cancelRequested"),
+    );
+    add(
+        root,
+        "spec.entrypoint",
+        Rule::new(
+            "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+            "must be a relative path inside the workspace: no leading '/', no '..'",
+        ),
+    );
+    add(
+        root,
+        "spec.source",
+        Rule::new(
+            "!(has(self.inline) && has(self.repoURL))",
+            "inline and repoURL exclude each other: set one of them",
+        ),
+    );
+    add(
+        root,
+        "spec.source",
+        Rule::new("!has(self.commitSHA) || has(self.repoURL)", "commitSHA needs repoURL")
+            .field("commitSHA"),
+    );
+    let total = limits::TEXT_TOTAL_CHARS;
+    add(
+        root,
+        "spec.args",
+        Rule::new(
+            &format!("self.map(a, a.size()).sum() <= {total}"),
+            &format!("must have at most {total} characters in all"),
+        ),
+    );
+    add(
+        root,
+        "spec.env",
+        Rule::new(
+            &format!(
+                "self.map(e, e.name.size() + (has(e.value) ? e.value.size() : 0)).sum() <= {total}"
+            ),
+            &format!("must have at most {total} characters of names and values in all"),
+        ),
+    );
+    add(
+        root,
+        "spec.env[]",
+        Rule::new(
+            "self.name.size() > 0 && !self.name.contains('=')",
+            "an environment variable's name must not be empty nor contain '='",
+        )
+        .field("name"),
+    );
+    add(
+        root,
+        "spec.retryPolicy.backoff",
+        Rule::new(
+            "duration(self) > duration('0s') && duration(self) <= duration('24h')",
+            "must be a duration above 0s and up to 24h, like 500ms or 1m30s",
+        ),
+    );
+}
+
+const TERMINAL: &str = "['Succeeded', 'Failed', 'Timeout', 'Cancelled']";
+
+fn add_run_status(root: &mut Value) {
+    let phase = "!has(oldSelf.status) || (has(self.status) && (
+        oldSelf.status.phase == self.status.phase
+        || (oldSelf.status.phase == 'Pending' && self.status.phase in ['Scheduled', 'Cancelled', 'Failed'])
+        || (oldSelf.status.phase in ['Scheduled', 'Running']
+            && self.status.phase in ['Pending', 'Succeeded', 'Failed', 'Timeout', 'Cancelled'])
+        || (oldSelf.status.phase == 'Scheduled' && self.status.phase == 'Running')))";
+    add(root, "", Rule::new(phase, "not a legal transition of status.phase").field("status.phase"));
+
+    let frozen = format!(
+        "!has(oldSelf.status) || !(oldSelf.status.phase in {TERMINAL}) || self.status == oldSelf.status"
+    );
+    add(
+        root,
+        "",
+        Rule::new(&frozen, "the status of a Run that ended never changes").field("status"),
+    );
+
+    let attempt = "!has(oldSelf.status) || !has(self.status) ||
+        (has(self.status.attempt) ? self.status.attempt : 0)
+        == (has(oldSelf.status.attempt) ? oldSelf.status.attempt : 0)
+        + (oldSelf.status.phase == 'Pending' && self.status.phase == 'Scheduled'
+            ? (has(oldSelf.status.reason) && oldSelf.status.reason == 'NotStarted' ? 0 : 1) : 0)";
+    add(
+        root,
+        "",
+        Rule::new(attempt, "status.attempt rises by one at an assignment and nowhere else")
+            .field("status.attempt"),
+    );
+
+    let pod = "!has(oldSelf.status) || !has(self.status) ||
+        (oldSelf.status.phase == 'Pending' && self.status.phase == 'Scheduled'
+            ? has(self.status.assignedPodUID) && has(self.status.assignedPod)
+            : self.status.phase == 'Pending'
+                ? !has(self.status.assignedPodUID) && !has(self.status.assignedPod)
+                : has(self.status.assignedPodUID) == has(oldSelf.status.assignedPodUID)
+                    && (!has(self.status.assignedPodUID)
+                        || self.status.assignedPodUID == oldSelf.status.assignedPodUID))";
+    add(
+        root,
+        "",
+        Rule::new(pod, "status.assignedPodUID changes only at an assignment, and is cleared on the way back to Pending")
+            .field("status.assignedPodUID"),
+    );
+
+    let bound = "!has(self.status) || !has(self.status.attempt) || self.status.attempt
+        <= (has(self.spec.retryPolicy) && has(self.spec.retryPolicy.maxAttempts)
+            ? self.spec.retryPolicy.maxAttempts : 1)";
+    add(
+        root,
+        "",
+        Rule::new(bound, "status.attempt is above spec.retryPolicy.maxAttempts")
+            .field("status.attempt"),
+    );
+}
+
+const DNS: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+pub(super) fn add_runtime(root: &mut Value) {
+    let name = limits::RUNTIME_NAME_CHARS;
+    add(
+        root,
+        "",
+        Rule::new(
+            &format!("self.metadata.name.size() <= {name}"),
+            &format!(
+                "the name of a Runtime must have at most {name} characters: it is part of a label of its pods"
+            ),
+        ),
+    );
+    let template = "spec.template.spec";
+    add(
+        root,
+        template,
+        Rule::new(
+            "self.containers.size() > 0 && self.containers[0].name == 'runtime'",
+            "the first container must be named runtime: it holds the Runtime Server",
+        )
+        .field("containers"),
+    );
+    add(
+        root,
+        template,
+        Rule::new(
+            "self.containers.size() == 0 || (has(self.containers[0].image) && self.containers[0].image.size() > 0
+                && self.containers[0].image.size() <= 2048)",
+            "the runtime container needs an image of 1 to 2048 characters",
+        )
+        .field("containers"),
+    );
+    add(
+        root,
+        template,
+        Rule::new(
+            "!has(self.restartPolicy) || self.restartPolicy == 'Always'",
+            "must be Always or absent",
+        )
+        .field("restartPolicy"),
+    );
+    add(
+        root,
+        template,
+        Rule::new("!has(self.ephemeralContainers)", "a Runtime has no ephemeral containers")
+            .field("ephemeralContainers"),
+    );
+    add(
+        root,
+        template,
+        Rule::new(
+            &format!(
+                "!has(self.serviceAccountName) || self.serviceAccountName == ''
+                    || (self.serviceAccountName.size() <= 253 && self.serviceAccountName.matches('{DNS}'))"
+            ),
+            "must be a DNS subdomain",
+        )
+        .field("serviceAccountName"),
+    );
+    add_reserved_keys(root);
+}
+
+/// Labels and annotations that the controller sets are refused unless they hold its value.
+fn add_reserved_keys(root: &mut Value) {
+    let labels = "!has(self.spec.template.metadata) || !has(self.spec.template.metadata.labels)
+        || self.spec.template.metadata.labels.all(key,
+            key == 'runtime' ? self.spec.template.metadata.labels[key] == self.metadata.name
+            : key == 'app' ? self.spec.template.metadata.labels[key] == 'kruntimes-' + self.metadata.name
+            : !key.startsWith('kruntimes.io/'))";
+    add(
+        root,
+        "",
+        Rule::new(labels, "runtime, app and kruntimes.io/ are set by the controller")
+            .field("spec.template.metadata.labels"),
+    );
+    let annotations =
+        "!has(self.spec.template.metadata) || !has(self.spec.template.metadata.annotations)
+        || self.spec.template.metadata.annotations.all(key,
+            !key.startsWith('kruntimes.io/') || key == 'kruntimes.io/local-command')";
+    add(
+        root,
+        "",
+        Rule::new(annotations, "kruntimes.io/ annotations are set by the controller")
+            .field("spec.template.metadata.annotations"),
+    );
+}

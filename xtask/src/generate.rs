@@ -1,0 +1,31 @@
+//! `cargo xtask generate`: the CRDs from the types, the gRPC code from the protos.
+
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the checkout.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Writes everything that is generated and committed.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let root = root();
+    std::fs::create_dir_all(root.join("api/crds")).context("create api/crds")?;
+    for definition in kruntimes_api::crd::definitions() {
+        let path = root.join("api/crds").join(&definition.file);
+        std::fs::write(&path, kruntimes_api::crd::yaml(&definition.object))
+            .with_context(|| format!("write {}", path.display()))?;
+    }
+    let status = Command::new("cargo")
+        .args(["run", "--quiet", "--manifest-path"])
+        .arg(root.join("tools/protogen/Cargo.toml"))
+        .arg("--")
+        .arg(root.join("api"))
+        .arg(root.join("crates/contracts/proto/src/generated"))
+        .status()
+        .context("run cargo")?;
+    ensure!(status.success(), "tools/protogen failed");
+    Ok(())
+}
