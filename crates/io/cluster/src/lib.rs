@@ -1,1 +1,3 @@
 //! kruntimes-cluster: see ARCHITECTURE.md.
+
+pub mod status;

@@ -1,1 +1,3 @@
 //! kruntimes-rules: see ARCHITECTURE.md.
+
+pub mod run;

@@ -1,0 +1,6 @@
+//! Decisions about one Run: its phases, its status patches, its retries and the machine of one attempt.
+
+pub mod outcome;
+pub mod patch;
+pub mod phase;
+pub mod retry;
