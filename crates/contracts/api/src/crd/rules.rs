@@ -195,18 +195,18 @@ fn add_run_status(root: &mut Value) {
             .field("status.attempt"),
     );
 
+    // The UID stays on the way back to Pending: it is half of the token that fences a stale runtimed's hand-back too.
     let pod = "!has(oldSelf.status) || !has(self.status) ||
         (oldSelf.status.phase == 'Pending' && self.status.phase == 'Scheduled'
             ? has(self.status.assignedPodUID) && has(self.status.assignedPod)
-            : self.status.phase == 'Pending'
-                ? !has(self.status.assignedPodUID) && !has(self.status.assignedPod)
-                : has(self.status.assignedPodUID) == has(oldSelf.status.assignedPodUID)
-                    && (!has(self.status.assignedPodUID)
-                        || self.status.assignedPodUID == oldSelf.status.assignedPodUID))";
+            : has(self.status.assignedPodUID) == has(oldSelf.status.assignedPodUID)
+                && (!has(self.status.assignedPodUID)
+                    || self.status.assignedPodUID == oldSelf.status.assignedPodUID)
+                && (self.status.phase != 'Pending' || !has(self.status.assignedPod)))";
     add(
         root,
         "",
-        Rule::new(pod, "status.assignedPodUID changes only at an assignment, and is cleared on the way back to Pending")
+        Rule::new(pod, "status.assignedPodUID changes only at an assignment; Pending has no assignedPod")
             .field("status.assignedPodUID"),
     );
 
