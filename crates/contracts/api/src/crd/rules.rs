@@ -206,8 +206,11 @@ fn add_run_status(root: &mut Value) {
     add(
         root,
         "",
-        Rule::new(pod, "status.assignedPodUID changes only at an assignment; Pending has no assignedPod")
-            .field("status.assignedPodUID"),
+        Rule::new(
+            pod,
+            "status.assignedPodUID changes only at an assignment; Pending has no assignedPod",
+        )
+        .field("status.assignedPodUID"),
     );
 
     let bound = "!has(self.status) || !has(self.status.attempt) || self.status.attempt

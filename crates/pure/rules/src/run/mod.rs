@@ -1,5 +1,7 @@
 //! Decisions about one Run: its phases, its status patches, its retries and the machine of one attempt.
 
+pub mod event;
+pub mod machine;
 pub mod outcome;
 pub mod patch;
 pub mod phase;

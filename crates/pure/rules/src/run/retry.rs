@@ -134,7 +134,11 @@ fn parse_part(text: &str) -> Result<(u128, &str), DurationError> {
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
         _ => {
-            return Err(if number.is_empty() { DurationError::Number } else { DurationError::Unit });
+            return Err(if number.is_empty() {
+                DurationError::Number
+            } else {
+                DurationError::Unit
+            });
         }
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

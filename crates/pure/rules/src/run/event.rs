@@ -1,0 +1,71 @@
+//! What can happen to one attempt, and what its machine asks for.
+
+use super::outcome::{Exit, Outcome};
+use jiff::Timestamp;
+use kruntimes_api::Timeline;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A slot is free and ours.
+    SlotGranted,
+    /// The workspace is ready.
+    Prepared,
+    /// The workspace could not be made.
+    PrepareFailed(String),
+    /// The server took the Execute.
+    Executed,
+    /// The server refused, or did not answer in time.
+    ExecuteFailed(String),
+    /// The command started at that time by the server's clock.
+    Started(Timestamp),
+    /// The command and all its processes ended at that time by the server's clock.
+    Exited(Exit, Timestamp),
+    /// The server does not know the execution any more.
+    Lost,
+    /// The user asks for the end.
+    CancelRequested,
+    /// The Run was deleted, or is not this pod's any more.
+    Deleted,
+    /// The pod ends.
+    Shutdown,
+    /// No process of the execution is left, and the server forgot it.
+    CancelAcknowledged,
+    /// The final write was accepted, or refused because somebody else owns the Run.
+    Written,
+    /// The server forgot the execution.
+    Forgotten,
+    /// The workspace is gone.
+    WorkspaceRemoved,
+    /// [`super::machine::Machine::deadline`] has come.
+    Deadline,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask for a slot; answers `SlotGranted`.
+    AcquireSlot,
+    /// Give the slot, or the place in its queue, back.
+    ReleaseSlot,
+    /// Make the workspace anew; answers `Prepared` or `PrepareFailed`.
+    PrepareWorkspace,
+    /// Journal the attempt, then Execute; answers `Executed` or `ExecuteFailed`.
+    Execute,
+    /// Ask the server how the execution stands; answers `Started`, `Exited` or `Lost`.
+    Inspect,
+    /// Kill the execution; answers `CancelAcknowledged`, however long it takes.
+    Cancel,
+    /// Drop the ended execution; answers `Forgotten`.
+    Forget,
+    /// Remove the workspace; answers `WorkspaceRemoved`.
+    RemoveWorkspace,
+    /// Write phase Running.
+    WriteRunning(Timeline),
+    /// Write a terminal phase; answers `Written`.
+    WriteTerminal(Outcome, Timeline),
+    /// Write phase Pending for the next attempt; answers `Written`.
+    WriteRetry(Outcome, Timeline),
+    /// Write phase Pending, never started; answers `Written`.
+    HandBack(String),
+}

@@ -1,0 +1,444 @@
+//! One attempt of a Run in its pod, without IO: events in, effects out, the next timer by [`Machine::deadline`].
+//!
+//! Queued → Preparing → Executing → (Stopping) → Ended → done. Invariants: Execute is asked for at most once; Cancel
+//! only after the server took or refused the Execute; at most one final write; the slot is given back and the
+//! workspace removed only when no process is left; times of one attempt never go backwards.
+
+use super::event::{Effect, Event};
+use super::outcome::{Exit, Outcome};
+use super::retry;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kruntimes_api::{Phase, Reason, RunSpec, Timeline};
+use std::time::Duration;
+
+/// How long an assignment waits for a free slot before it is handed back.
+pub const SLOT_WAIT: Duration = Duration::from_secs(5);
+/// A Run that ends within this time causes no `Running` write.
+pub const RUNNING_AFTER: Duration = Duration::from_millis(50);
+/// How long a final status waits for the acknowledgement of Cancel, unless another attempt would follow.
+pub const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Queued,
+    Preparing,
+    /// Execute was asked for; until the command ends.
+    Executing,
+    /// Something asked for the end, since then.
+    Stopping(Timestamp),
+    Ended,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stop {
+    Timeout,
+    Cancelled,
+    Deleted,
+    Shutdown,
+    ExecuteFailed(String),
+}
+
+/// One attempt.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    spec: RunSpec,
+    attempt: i32,
+    received: Timestamp,
+    latest: Timestamp,
+    timeline: Timeline,
+    state: State,
+    stop: Option<Stop>,
+    started: Option<Timestamp>,
+    exit: Option<Exit>,
+    progress: Progress,
+}
+
+/// What is known of the world outside. Each flag only ever rises.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    slot_released: bool,
+    execute_asked: bool,
+    execute_answered: bool,
+    cancel_asked: bool,
+    running_written: bool,
+    dead: bool,
+    server_forgot: bool,
+    write_asked: bool,
+    written: bool,
+    cleanup_asked: bool,
+    workspace_removed: bool,
+}
+
+impl Machine {
+    /// An attempt that its pod has just received.
+    #[must_use]
+    pub fn start(spec: RunSpec, attempt: i32, now: Timestamp) -> (Self, Vec<Effect>) {
+        (Self::new(spec, attempt, now), vec![Effect::AcquireSlot])
+    }
+
+    /// An attempt that an earlier life of this runtimed journalled, received at that time.
+    #[must_use]
+    pub fn reattach(spec: RunSpec, attempt: i32, received: Timestamp) -> (Self, Vec<Effect>) {
+        let mut machine = Self::new(spec, attempt, received);
+        machine.state = State::Executing;
+        machine.progress.execute_asked = true;
+        machine.progress.execute_answered = true;
+        (machine, vec![Effect::AcquireSlot, Effect::Inspect])
+    }
+
+    fn new(spec: RunSpec, attempt: i32, received: Timestamp) -> Self {
+        let timeline = Timeline { received: Some(MicroTime(received)), ..Timeline::default() };
+        Self {
+            spec,
+            attempt,
+            received,
+            latest: received,
+            timeline,
+            state: State::Queued,
+            stop: None,
+            started: None,
+            exit: None,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Whether nothing is left to do: the next attempt of the same Run may start.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let progress = &self.progress;
+        self.state == State::Ended
+            && progress.written
+            && progress.server_forgot
+            && progress.workspace_removed
+    }
+
+    /// Whether Cancel was asked for and no answer came yet.
+    #[must_use]
+    pub fn awaits_cancel(&self) -> bool {
+        self.progress.cancel_asked && !self.progress.dead
+    }
+
+    /// Whether the command may have started.
+    #[must_use]
+    pub fn may_have_started(&self) -> bool {
+        self.progress.execute_asked
+    }
+
+    /// When [`Event::Deadline`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Queued => {
+                let wait = self.timeout().map_or(SLOT_WAIT, |timeout| timeout.min(SLOT_WAIT));
+                Some(after(self.received, wait))
+            }
+            State::Preparing => self.run_deadline(),
+            State::Executing => {
+                [self.run_deadline(), self.running_due()].into_iter().flatten().min()
+            }
+            State::Stopping(since) => {
+                self.outcome_of_stop().filter(|outcome| !self.retries(outcome))?;
+                Some(after(since, CANCEL_PATIENCE))
+            }
+            State::Ended => None,
+        }
+    }
+
+    /// Takes one event at `now`, which never goes backwards, and says what is to be done.
+    pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
+        let now = now.max(self.latest);
+        self.latest = now;
+        let mut effects = Vec::new();
+        match event {
+            Event::SlotGranted => self.on_slot(&mut effects),
+            Event::Prepared => self.on_prepared(now, &mut effects),
+            Event::PrepareFailed(message) => self.on_prepare_failed(&message, now, &mut effects),
+            Event::Executed => self.on_execute_answered(now, None, &mut effects),
+            Event::ExecuteFailed(why) => self.on_execute_answered(now, Some(why), &mut effects),
+            Event::Started(at) => self.on_started(at, now, &mut effects),
+            Event::Exited(exit, at) => self.on_exited(exit, at, now, &mut effects),
+            Event::Lost => self.on_lost(now, &mut effects),
+            Event::CancelRequested => self.on_cancel_requested(now, &mut effects),
+            Event::Deleted => self.on_stop(Stop::Deleted, now, &mut effects),
+            Event::Shutdown => self.on_stop(Stop::Shutdown, now, &mut effects),
+            Event::CancelAcknowledged => self.on_cancel_acknowledged(now, &mut effects),
+            Event::Written => self.progress.written |= self.progress.write_asked,
+            Event::Forgotten => self.progress.server_forgot |= self.progress.cleanup_asked,
+            Event::WorkspaceRemoved => {
+                self.progress.workspace_removed |= self.progress.cleanup_asked;
+            }
+            Event::Deadline => self.on_deadline(now, &mut effects),
+        }
+        self.clean_up(&mut effects);
+        effects
+    }
+
+    fn on_slot(&mut self, effects: &mut Vec<Effect>) {
+        if self.state == State::Queued {
+            self.state = State::Preparing;
+            effects.push(Effect::PrepareWorkspace);
+        }
+    }
+
+    fn on_prepared(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.state == State::Preparing {
+            self.timeline.prepared = Some(MicroTime(now));
+            self.state = State::Executing;
+            self.progress.execute_asked = true;
+            effects.push(Effect::Execute);
+        }
+    }
+
+    fn on_prepare_failed(&mut self, message: &str, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.state == State::Preparing {
+            self.conclude(Some(Outcome::failed(Reason::PrepareSource, message)), now, effects);
+        }
+    }
+
+    fn on_execute_answered(
+        &mut self,
+        now: Timestamp,
+        failure: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.progress.execute_asked || self.progress.execute_answered {
+            return;
+        }
+        self.progress.execute_answered = true;
+        match failure {
+            // The refusal may have been lost on its way back while the command runs: it is killed first.
+            Some(why) => self.on_stop(Stop::ExecuteFailed(why), now, effects),
+            None if self.state == State::Executing => {
+                self.started.get_or_insert(now);
+            }
+            None => {}
+        }
+        self.cancel_when_possible(effects);
+    }
+
+    fn on_started(&mut self, at: Timestamp, now: Timestamp, effects: &mut Vec<Effect>) {
+        if !self.progress.execute_asked || self.timeline.started.is_some() {
+            return;
+        }
+        let at = self.between_stages(at, now);
+        self.timeline.started = Some(MicroTime(at));
+        self.started.get_or_insert(at);
+        self.cancel_when_possible(effects);
+    }
+
+    fn on_exited(&mut self, exit: Exit, at: Timestamp, now: Timestamp, effects: &mut Vec<Effect>) {
+        if !self.progress.execute_asked || self.progress.dead {
+            return;
+        }
+        let at = self.between_stages(at, now);
+        self.timeline.started.get_or_insert(MicroTime(self.started.unwrap_or(at).min(at)));
+        self.timeline.exited = Some(MicroTime(at));
+        self.progress.dead = true;
+        let reported = Outcome::from_exit(&exit, self.timeout());
+        self.exit = Some(exit);
+        match (&self.state, &self.stop) {
+            (State::Ended, _) => self.release_slot(effects),
+            // It did run: its own end says more than the answer that was lost.
+            (_, None | Some(Stop::ExecuteFailed(_))) => self.conclude(Some(reported), now, effects),
+            (_, Some(_)) => self.conclude(self.outcome_of_stop(), now, effects),
+        }
+    }
+
+    fn on_lost(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if !self.progress.execute_answered || self.progress.dead {
+            return;
+        }
+        self.progress.dead = true;
+        self.progress.server_forgot = true;
+        let lost = Outcome::failed(
+            Reason::ExecutionLost,
+            "the Runtime Server does not know the execution any more",
+        );
+        match (&self.state, &self.stop) {
+            (State::Ended, _) => self.release_slot(effects),
+            (_, None) => self.conclude(Some(lost), now, effects),
+            (_, Some(_)) => self.conclude(self.outcome_of_stop(), now, effects),
+        }
+    }
+
+    fn on_cancel_requested(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.spec.cancel_requested = Some(true);
+        self.on_stop(Stop::Cancelled, now, effects);
+    }
+
+    fn on_stop(&mut self, stop: Stop, now: Timestamp, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Queued | State::Preparing => match stop {
+                Stop::Shutdown => self.hand_back("the pod ends", effects),
+                Stop::Timeout | Stop::Cancelled | Stop::Deleted | Stop::ExecuteFailed(_) => {
+                    self.stop = Some(stop);
+                    self.conclude(self.outcome_of_stop(), now, effects);
+                }
+            },
+            State::Executing => {
+                self.stop = Some(stop);
+                self.state = State::Stopping(now);
+                self.cancel_when_possible(effects);
+            }
+            // The first reason stays, except that a Run that is gone gets no status.
+            State::Stopping(_) if stop == Stop::Deleted => self.stop = Some(stop),
+            State::Stopping(_) | State::Ended => {}
+        }
+    }
+
+    fn on_cancel_acknowledged(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if !self.progress.cancel_asked {
+            return;
+        }
+        let was_dead = self.progress.dead;
+        self.progress.dead = true;
+        self.progress.server_forgot = true;
+        match self.state {
+            State::Stopping(_) => self.conclude(self.outcome_of_stop(), now, effects),
+            State::Ended if !was_dead => self.release_slot(effects),
+            State::Queued | State::Preparing | State::Executing | State::Ended => {}
+        }
+    }
+
+    fn on_deadline(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let timed_out = self.run_deadline().is_some_and(|deadline| now >= deadline);
+        match self.state {
+            State::Queued => self.hand_back("no slot became free", effects),
+            State::Preparing => self.on_stop(Stop::Timeout, now, effects),
+            State::Executing if timed_out => self.on_stop(Stop::Timeout, now, effects),
+            State::Executing => {
+                self.progress.running_written = true;
+                effects.push(Effect::WriteRunning(self.timeline.clone()));
+            }
+            State::Stopping(_) => self.conclude(self.outcome_of_stop(), now, effects),
+            State::Ended => {}
+        }
+    }
+
+    /// Cancel goes out once the server has the Execute: before, it would know nothing to kill and start it after.
+    fn cancel_when_possible(&mut self, effects: &mut Vec<Effect>) {
+        let server_has_it = self.progress.execute_answered || self.timeline.started.is_some();
+        let alive = !self.progress.dead && !self.progress.cancel_asked;
+        if self.stop.is_some() && server_has_it && alive {
+            self.progress.cancel_asked = true;
+            effects.push(Effect::Cancel);
+        }
+    }
+
+    /// Ends the attempt: with a status, or without one when the Run is gone.
+    fn conclude(&mut self, outcome: Option<Outcome>, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.state = State::Ended;
+        if !self.progress.execute_asked {
+            self.nothing_ran();
+        }
+        self.progress.write_asked = true;
+        match outcome {
+            None => self.progress.written = true,
+            Some(outcome) => {
+                self.timeline.finished = Some(MicroTime(now));
+                let timeline = self.timeline.clone();
+                effects.push(if self.retries(&outcome) {
+                    Effect::WriteRetry(outcome, timeline)
+                } else {
+                    Effect::WriteTerminal(outcome, timeline)
+                });
+            }
+        }
+        if self.progress.dead {
+            self.release_slot(effects);
+        }
+    }
+
+    fn hand_back(&mut self, message: &str, effects: &mut Vec<Effect>) {
+        self.state = State::Ended;
+        self.nothing_ran();
+        self.progress.write_asked = true;
+        effects.push(Effect::HandBack(message.to_owned()));
+        self.release_slot(effects);
+    }
+
+    fn nothing_ran(&mut self) {
+        self.progress.dead = true;
+        self.progress.server_forgot = true;
+    }
+
+    fn release_slot(&mut self, effects: &mut Vec<Effect>) {
+        if !self.progress.slot_released {
+            self.progress.slot_released = true;
+            effects.push(Effect::ReleaseSlot);
+        }
+    }
+
+    /// After the final write: the server forgets, the workspace goes. A crash before finds both again.
+    fn clean_up(&mut self, effects: &mut Vec<Effect>) {
+        let progress = &mut self.progress;
+        let ended = self.state == State::Ended && progress.written && progress.dead;
+        // A Cancel that is on its way drops the execution by itself.
+        let cancel_open = progress.cancel_asked && !progress.server_forgot;
+        if !ended || cancel_open || progress.cleanup_asked {
+            return;
+        }
+        progress.cleanup_asked = true;
+        if !progress.server_forgot {
+            effects.push(Effect::Forget);
+        }
+        effects.push(Effect::RemoveWorkspace);
+    }
+
+    fn outcome_of_stop(&self) -> Option<Outcome> {
+        let mut outcome = match self.stop.as_ref()? {
+            Stop::Deleted => return None,
+            Stop::Timeout => Outcome::timeout(self.timeout().unwrap_or_default()),
+            Stop::Cancelled => Outcome::cancelled(),
+            Stop::Shutdown => Outcome::failed(Reason::PodTerminating, "the pod ends"),
+            Stop::ExecuteFailed(why) => Outcome::failed(Reason::RuntimeExecute, why),
+        };
+        if let Some(exit) = &self.exit {
+            outcome.exit_code = Outcome::from_exit(exit, None).exit_code;
+        }
+        Some(outcome)
+    }
+
+    fn retries(&self, outcome: &Outcome) -> bool {
+        outcome.phase != Phase::Succeeded
+            && retry::should_retry(&self.spec, self.attempt, outcome.reason)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let seconds = self.spec.timeout_seconds?;
+        u64::try_from(seconds).ok().map(Duration::from_secs)
+    }
+
+    fn run_deadline(&self) -> Option<Timestamp> {
+        self.timeout().map(|timeout| after(self.received, timeout))
+    }
+
+    fn running_due(&self) -> Option<Timestamp> {
+        if self.progress.running_written {
+            return None;
+        }
+        self.started.map(|started| after(started, RUNNING_AFTER))
+    }
+
+    /// The server's time, held between the last stage and now: it is shown, never trusted.
+    fn between_stages(&self, at: Timestamp, now: Timestamp) -> Timestamp {
+        let stages = [&self.timeline.prepared, &self.timeline.started];
+        let last = stages.into_iter().flatten().map(|time| time.0).max().unwrap_or(self.received);
+        at.max(last).min(now)
+    }
+}
+
+fn after(time: Timestamp, wait: Duration) -> Timestamp {
+    time.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
+#[cfg(test)]
+#[path = "machine_walks.rs"]
+mod walks;
