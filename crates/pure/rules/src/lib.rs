@@ -1,3 +1,9 @@
-//! kruntimes-rules: see ARCHITECTURE.md.
+//! Every decision of kruntimes, as functions of plain data.
+//!
+//! No IO, no clock, no randomness: `now`, ids and random numbers are arguments.
 
+pub mod orphan;
+pub mod placement;
+pub mod pool;
+pub mod retention;
 pub mod run;
