@@ -1,3 +1,4 @@
-//! kruntimes-cluster: see ARCHITECTURE.md.
+//! The Kubernetes API as the roles use it: watches that no bad object stops, and the only writer of Run status.
 
 pub mod status;
+pub mod watch;

@@ -71,9 +71,7 @@ impl Retention {
         let ttl = match run.spec.ttl_seconds_after_finished {
             Some(0) => None,
             Some(seconds) => Some(SignedDuration::from_secs(i64::from(seconds))),
-            None => {
-                self.policy.default_ttl.and_then(|ttl| SignedDuration::try_from(ttl).ok())
-            }
+            None => self.policy.default_ttl.and_then(|ttl| SignedDuration::try_from(ttl).ok()),
         };
         let until = ttl.and_then(|ttl| ended.checked_add(ttl).ok());
         let counts = run.spec.ttl_seconds_after_finished.is_none();

@@ -56,14 +56,26 @@ struct Tracked {
 
 #[derive(Debug)]
 enum State {
-    Queued { sequence: u64, reported: Option<Waiting> },
-    Backoff { until: Duration },
+    Queued {
+        sequence: u64,
+        reported: Option<Waiting>,
+    },
+    Backoff {
+        until: Duration,
+    },
     /// Decided; the write is under way.
-    Assumed { pod: PodRef, attempt: i32 },
+    Assumed {
+        pod: PodRef,
+    },
     /// The write failed: the watch will show what is true.
-    Parked { until: Duration },
+    Parked {
+        until: Duration,
+    },
     Cancelling,
-    Placed { pod: PodRef, attempt: i32 },
+    Placed {
+        pod: PodRef,
+        attempt: i32,
+    },
 }
 
 /// All pools, their pods and their Runs that have not ended.
@@ -136,7 +148,13 @@ impl Board {
     }
 
     /// A write for the Run that was made from version `version` failed.
-    pub fn not_written(&mut self, key: &RunKey, version: Option<&str>, now: Duration, wall: Timestamp) {
+    pub fn not_written(
+        &mut self,
+        key: &RunKey,
+        version: Option<&str>,
+        now: Duration,
+        wall: Timestamp,
+    ) {
         let Some(tracked) = self.runs.get(key) else { return };
         if !matches!(tracked.state, State::Assumed { .. } | State::Cancelling) {
             return;
@@ -149,7 +167,8 @@ impl Board {
         } else {
             let until = now + PARK;
             self.timers.insert((until, key.clone()));
-            self.runs.insert(key.clone(), Tracked { run, seen: wall, state: State::Parked { until } });
+            self.runs
+                .insert(key.clone(), Tracked { run, seen: wall, state: State::Parked { until } });
         }
     }
 
@@ -258,7 +277,7 @@ impl Board {
                     pool.queue.remove(sequence);
                 }
             }
-            State::Assumed { pod, .. } | State::Placed { pod, .. } => {
+            State::Assumed { pod } | State::Placed { pod, .. } => {
                 if let Some(pool) = self.pools.get_mut(pool_key) {
                     pool.release(pod);
                 }
@@ -289,7 +308,7 @@ impl Board {
         pool.take(&pod);
         let tracked = self.runs.get_mut(&key)?;
         let attempt = next_attempt(&tracked.run);
-        tracked.state = State::Assumed { pod: pod.clone(), attempt };
+        tracked.state = State::Assumed { pod: pod.clone() };
         Some(Decision::Assign { run: tracked.run.clone(), pod, attempt, seen: tracked.seen })
     }
 

@@ -1,0 +1,114 @@
+//! The Deployment of a Runtime.
+
+use super::*;
+use kruntimes_api::Runtime;
+use serde_json::{Value, json};
+
+fn runtime(spec: Value) -> Runtime {
+    serde_json::from_value(json!({
+        "metadata": {"name": "bash", "namespace": "default", "uid": "u"}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn settings() -> Settings {
+    Settings { daemon_image: "kruntimes-runtimed:latest".to_owned() }
+}
+
+fn build(spec: Value) -> Value {
+    serde_json::to_value(deployment(&validate(&runtime(spec), &settings()).unwrap())).unwrap()
+}
+
+fn template(containers: Value) -> Value {
+    json!({"spec": {"containers": containers}})
+}
+
+#[test]
+fn the_sidecar_is_injected_last_with_what_it_needs() {
+    let built = build(json!({
+        "template": template(json!([
+            {"name": "runtime", "image": "r"}, {"name": "runtimed", "image": "evil"}, {"name": "extra", "image": "e"},
+        ])),
+        "capacity": {"resources": {"runs": 4}},
+        "replicas": 3,
+    }));
+    assert_eq!(built["metadata"]["name"], "runtime-bash");
+    assert_eq!(built["spec"]["replicas"], 3);
+    let containers = built["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    let names: Vec<_> =
+        containers.iter().map(|container| container["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["runtime", "extra", "runtimed"]);
+    assert_eq!(containers[2]["image"], "kruntimes-runtimed:latest");
+    assert_eq!(
+        containers[2]["args"],
+        json!([
+            "--runtime-endpoint=127.0.0.1:9091",
+            "--status-addr=:9093",
+            "--runtime-name=bash",
+            "--workers=4"
+        ])
+    );
+    assert_eq!(
+        built["spec"]["template"]["metadata"]["annotations"]["kruntimes.io/capacity.runs"],
+        "4"
+    );
+    assert_eq!(
+        built["spec"]["selector"]["matchLabels"],
+        json!({"runtime": "bash", "app": "kruntimes-bash"})
+    );
+    assert_eq!(built["metadata"]["ownerReferences"][0]["controller"], true);
+}
+
+#[test]
+fn labels_and_annotations_of_the_template_are_carried() {
+    let built = build(json!({"template": {
+        "metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
+        "spec": {"containers": [{"name": "runtime", "image": "r"}]},
+    }}));
+    let metadata = &built["spec"]["template"]["metadata"];
+    assert_eq!(
+        metadata["labels"],
+        json!({"team": "a", "runtime": "bash", "app": "kruntimes-bash"})
+    );
+    assert_eq!(metadata["annotations"], json!({"note": "b"}));
+}
+
+#[test]
+fn what_the_user_set_stays() {
+    let built = build(json!({"template": template(json!([{
+        "name": "runtime", "image": "r", "readinessProbe": {"exec": {"command": ["true"]}},
+        "resources": {"limits": {"cpu": "1"}}, "securityContext": {"runAsUser": 7},
+    }]))}));
+    let server = &built["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(server["readinessProbe"], json!({"exec": {"command": ["true"]}}));
+    assert_eq!(server["resources"]["limits"], json!({"cpu": "1"}));
+    assert_eq!(server["resources"]["requests"], json!({"cpu": "250m", "memory": "256Mi"}));
+    assert_eq!(server["securityContext"], json!({"runAsUser": 7}));
+}
+
+#[test]
+fn a_runtime_that_cannot_work_is_named() {
+    let first = template(json!([{"name": "server", "image": "r"}]));
+    let good = template(json!([{"name": "runtime", "image": "r"}]));
+    let check = |spec: Value| validate(&runtime(spec), &settings()).unwrap_err();
+    assert_eq!(check(json!({"template": first})), InvalidPool::NoServer);
+    for runs in ["0", "1.5", "-1", "x", "1k"] {
+        let spec = json!({"template": good, "capacity": {"resources": {"runs": runs}}});
+        assert_eq!(check(spec), InvalidPool::Capacity(runs.to_owned()));
+    }
+}
+
+#[test]
+fn defaults_of_an_api_server_are_no_difference() {
+    let desired = json!({"a": {"b": 1}, "list": [{"name": "x"}]});
+    let live = json!({"a": {"b": 1, "c": 2}, "list": [{"name": "x", "policy": "Always"}], "d": 3});
+    assert!(covers(&live, &desired));
+    for other in [
+        json!({"a": {"b": 2}, "list": [{"name": "x"}]}),
+        json!({"a": {"b": 1}, "list": []}),
+        json!({"a": {"b": 1}, "list": [{"name": "x"}, {"name": "y"}]}),
+        json!({"list": [{"name": "x"}]}),
+    ] {
+        assert!(!covers(&other, &desired), "{other}");
+    }
+}

@@ -1,0 +1,113 @@
+//! What the scheduler watches: Runs that have not ended, Runtime pods, Runtimes.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kruntimes_api::{Run, Runtime, labels};
+use kruntimes_cluster::watch::{ObjectKey, Observed, forward};
+use kruntimes_rules::placement::{Board, PodView, PoolKey, RunKey};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const NOT_ENDED: &str =
+    "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Timeout,status.phase!=Cancelled";
+
+/// One observation.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Run(Observed<Run>),
+    Pod(Observed<Pod>),
+    Runtime(Observed<Runtime>),
+}
+
+/// Which watches have shown everything once, and what must be remembered of their objects.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    runs: bool,
+    pods: bool,
+    runtimes: bool,
+    pools: BTreeMap<ObjectKey, PoolKey>,
+}
+
+/// Watches until the receiver is gone.
+pub(crate) async fn run(client: &Client, events: mpsc::Sender<Input>) {
+    tokio::join!(
+        forward(
+            Api::all(client.clone()),
+            watcher::Config::default().fields(NOT_ENDED),
+            events.clone(),
+            Input::Run,
+        ),
+        forward(
+            Api::all(client.clone()),
+            watcher::Config::default().labels(labels::RUNTIME),
+            events.clone(),
+            Input::Pod,
+        ),
+        forward(Api::all(client.clone()), watcher::Config::default(), events, Input::Runtime),
+    );
+}
+
+impl Watches {
+    /// Deciding on less than everything would put Runs on pods that are full.
+    pub(crate) fn all_synced(&self) -> bool {
+        self.runs && self.pods && self.runtimes
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        input: Input,
+        board: &mut Board,
+        now: Duration,
+        wall: Timestamp,
+    ) {
+        match input {
+            Input::Run(Observed::Applied(run)) => board.set_run(Arc::new(slim(run)), now, wall),
+            Input::Run(Observed::Gone(key)) => {
+                board.drop_run(&RunKey { namespace: key.namespace, name: key.name });
+            }
+            Input::Run(Observed::Synced) => self.runs = true,
+            Input::Pod(Observed::Applied(pod)) => self.set_pod(&pod, board),
+            Input::Pod(Observed::Gone(key)) => {
+                if let Some(pool) = self.pools.remove(&key) {
+                    board.drop_pod(&pool, &key.name);
+                }
+            }
+            Input::Pod(Observed::Synced) => self.pods = true,
+            Input::Runtime(Observed::Applied(runtime)) => board.set_runtime(
+                PoolKey {
+                    namespace: runtime.namespace().unwrap_or_default(),
+                    runtime: runtime.name_any(),
+                },
+                runtime.metadata.deletion_timestamp.is_none(),
+            ),
+            Input::Runtime(Observed::Gone(key)) => {
+                board.set_runtime(PoolKey { namespace: key.namespace, runtime: key.name }, false)
+            }
+            Input::Runtime(Observed::Synced) => self.runtimes = true,
+        }
+    }
+
+    fn set_pod(&mut self, pod: &Pod, board: &mut Board) {
+        let Some(view) = PodView::of(pod) else { return };
+        let key = ObjectKey { namespace: view.pool.namespace.clone(), name: view.pod.name.clone() };
+        if let Some(former) = self.pools.insert(key, view.pool.clone())
+            && former != view.pool
+        {
+            board.drop_pod(&former, &view.pod.name);
+        }
+        board.set_pod(view);
+    }
+}
+
+/// What placing a Run needs; scripts and arguments would fill the memory of a long backlog.
+fn slim(mut run: Run) -> Run {
+    run.spec.source = None;
+    run.spec.args = Vec::new();
+    run.spec.env = Vec::new();
+    run.metadata.managed_fields = None;
+    run
+}
