@@ -1,0 +1,91 @@
+//! Deletes Runs that ended: after their TTL, or above the count.
+
+use crate::observe::EVENT_QUEUE;
+use jiff::Timestamp;
+use kruntimes_api::Run;
+use kruntimes_cluster::watch::{Chain, Observed, forward};
+use kruntimes_rules::placement::RunKey;
+use kruntimes_rules::retention::{Deletion, Policy, Retention};
+use kube::Client;
+use kube::api::{Api, DeleteParams, Preconditions};
+use kube::runtime::watcher;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const ENDED: &str = "status.phase!=Pending,status.phase!=Scheduled,status.phase!=Running";
+/// Deletions a second: a backlog of them must not slow the Runs of others.
+const DELETIONS_PER_SECOND: u32 = 50;
+
+/// Collects for ever.
+pub(crate) async fn run(client: Client, policy: Policy) {
+    let (sender, runs) = mpsc::channel(EVENT_QUEUE);
+    tokio::join!(
+        forward(
+            Api::all(client.clone()),
+            watcher::Config::default().fields(ENDED),
+            sender,
+            |run| run
+        ),
+        deletions(client.clone(), policy, runs),
+    );
+}
+
+async fn deletions(client: Client, policy: Policy, mut runs: mpsc::Receiver<Observed<Run>>) {
+    let mut retention = Retention::new(policy);
+    let mut free_at = tokio::time::Instant::now();
+    loop {
+        while let Ok(observed) = runs.try_recv() {
+            observe(&mut retention, observed);
+        }
+        if let Some(deletion) = retention.next(Timestamp::now()) {
+            tokio::time::sleep_until(free_at).await;
+            free_at = tokio::time::Instant::now() + Duration::from_secs(1) / DELETIONS_PER_SECOND;
+            delete(&client, &deletion).await;
+            continue;
+        }
+        let wait = retention.deadline().map(|deadline| wait_until(deadline, Timestamp::now()));
+        tokio::select! {
+            observed = runs.recv() => match observed {
+                Some(observed) => observe(&mut retention, observed),
+                None => return,
+            },
+            () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+        }
+    }
+}
+
+/// At least a millisecond: a clock that stands still must not make a busy loop.
+fn wait_until(deadline: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(deadline.duration_since(now))
+        .unwrap_or_default()
+        .max(Duration::from_millis(1))
+}
+
+fn observe(retention: &mut Retention, observed: Observed<Run>) {
+    match observed {
+        Observed::Applied(run) => retention.set(&run),
+        Observed::Gone(key) => {
+            retention.remove(&RunKey { namespace: key.namespace, name: key.name });
+        }
+        Observed::Synced => {}
+    }
+}
+
+async fn delete(client: &Client, deletion: &Deletion) {
+    let RunKey { namespace, name } = &deletion.key;
+    let runs: Api<Run> = Api::namespaced(client.clone(), namespace);
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(deletion.uid.clone()),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match runs.delete(name, &parameters).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+        Err(error) => {
+            tracing::warn!(namespace, name, error = %Chain(&error), "Run not deleted");
+        }
+    }
+}

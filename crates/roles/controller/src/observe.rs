@@ -1,0 +1,44 @@
+//! What the loops share: queues, retries, and errors that are no reason to stop.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Observations that wait for a loop; beyond it the watches wait.
+pub(crate) const EVENT_QUEUE: usize = 1024;
+/// First wait after a failed pass; doubled up to [`RETRY_MAX`].
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Names whose pass failed, each with a wait of its own: one bad object never holds up another.
+#[derive(Debug)]
+pub(crate) struct Retries<K> {
+    waits: BTreeMap<K, (Instant, Duration)>,
+}
+
+impl<K: Ord + Clone> Retries<K> {
+    pub(crate) fn new() -> Self {
+        Self { waits: BTreeMap::new() }
+    }
+
+    pub(crate) fn failed(&mut self, key: K) {
+        let wait = self.waits.get(&key).map_or(RETRY_FIRST, |(_, wait)| (*wait * 2).min(RETRY_MAX));
+        self.waits.insert(key, (Instant::now() + wait, wait));
+    }
+
+    pub(crate) fn succeeded(&mut self, key: &K) {
+        self.waits.remove(key);
+    }
+
+    /// The next name to try again; waits for it, for ever when there is none.
+    pub(crate) async fn next(&self) -> K {
+        let next = self.waits.iter().min_by_key(|(_, (at, _))| *at);
+        match next {
+            Some((key, (at, _))) => {
+                tokio::time::sleep_until(*at).await;
+                key.clone()
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
