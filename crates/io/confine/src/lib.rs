@@ -1,1 +1,34 @@
-//! kruntimes-confine: see ARCHITECTURE.md.
+//! Starts, confines and ends the processes of a Run.
+//!
+//! A *zygote* (single-threaded, forked before any thread exists) forks one *supervisor* a command. The supervisor is a
+//! child subreaper: whatever the command leaves behind becomes its child, so it can kill every descendant before it
+//! reports the end. The supervisor ends everything when its control socket ends (the server died); what a killed
+//! supervisor leaves becomes the zygote's and is killed there.
+//!
+//! Invariant: an `Ended` report, or end of file on a control socket, means that no process of that command lives.
+//! All `unsafe` of the workspace stands in `sys.rs`.
+
+mod keeper;
+mod supervisor;
+mod sys;
+mod tree;
+mod wire;
+mod zygote;
+
+pub use supervisor::TERMINATE_GRACE;
+pub use tree::{kill_own_descendants, kill_tree};
+pub use wire::{End, Report, Stage};
+pub use zygote::{Child, Command, Control, SpawnError, StartError, Zygote};
+
+use rustix::process::Signal;
+use std::io;
+
+/// Makes this process the parent of whatever its descendants orphan.
+pub fn set_child_subreaper() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Has the kernel send `SIGKILL` to this process when the thread that started it ends.
+pub fn set_parent_death_signal() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}

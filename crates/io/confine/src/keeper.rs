@@ -1,0 +1,226 @@
+//! The zygote's own life: fork supervisors, reap them, and kill what a killed supervisor left behind.
+//!
+//! It holds a copy of each supervisor's end of the control socket. So the server meets end of file only when the
+//! supervisor is reaped and, had it been killed, its orphans are gone too.
+
+use crate::supervisor::{self, CONTROL_FD, SIGNALS_FD, Start};
+use crate::sys;
+use crate::tree::{self, ROUND};
+use crate::wire::{self, End, INLINE_BYTES, REQUEST_BYTES, Report, Request, Stage};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::{Signal, WaitOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read, Seek};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+const NAME: &CStr = c"krt-zygote";
+/// Descriptors in a request: control, stdout, stderr, and the command when it is large.
+const DESCRIPTORS: usize = 4;
+/// How long supervisors may take to end everything once the server is gone.
+const CLOSING_GRACE: Duration = Duration::from_secs(3);
+
+/// The zygote's life, from the fork in the server to its exit code.
+pub(crate) fn run(socket: &OwnedFd) -> i32 {
+    match Keeper::new(socket) {
+        Ok(mut keeper) => {
+            keeper.serve();
+            keeper.close();
+            0
+        }
+        Err(_) => 1,
+    }
+}
+
+#[derive(Debug)]
+struct Supervisor {
+    key: u64,
+    control: OwnedFd,
+}
+
+#[derive(Debug)]
+struct Keeper {
+    socket: OwnedFd,
+    signals: OwnedFd,
+    supervisors: BTreeMap<i32, Supervisor>,
+    /// Control sockets of supervisors that were killed, closed when their orphans are gone.
+    lost: Vec<OwnedFd>,
+    packet: Vec<u8>,
+}
+
+impl Keeper {
+    fn new(socket: &OwnedFd) -> io::Result<Self> {
+        sys::block_signals()?;
+        rustix::process::setsid()?;
+        rustix::thread::set_name(NAME)?;
+        rustix::thread::set_no_new_privs(true)?;
+        crate::set_child_subreaper()?;
+        let null = rustix::fs::open(
+            c"/dev/null",
+            rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )?;
+        sys::install_stdin(null.as_fd())?;
+        let signals = sys::child_signals()?;
+        // Above everything that is open, so that putting one in place cannot close the other.
+        let signals = rustix::io::fcntl_dupfd_cloexec(&signals, SIGNALS_FD + 1)?;
+        let socket = sys::install(socket.as_fd(), CONTROL_FD)?;
+        let signals = sys::install(signals.as_fd(), SIGNALS_FD)?;
+        sys::close_from(SIGNALS_FD + 1)?;
+        let packet = vec![0; INLINE_BYTES + wire::HEADER_BYTES];
+        Ok(Self { socket, signals, supervisors: BTreeMap::new(), lost: Vec::new(), packet })
+    }
+
+    /// Until the server is gone.
+    fn serve(&mut self) {
+        loop {
+            let timeout = (!self.lost.is_empty()).then_some(ROUND);
+            let (request, children) =
+                supervisor::poll(Some(&self.socket), self.signals.as_fd(), timeout);
+            if request && !self.take_request() {
+                return;
+            }
+            if children {
+                supervisor::drain(self.signals.as_fd());
+                self.reap();
+            }
+            if !self.lost.is_empty() {
+                self.sweep();
+            }
+        }
+    }
+
+    /// The supervisors see the server's end for themselves; waits for them, then forces what is left.
+    fn close(&mut self) {
+        let until = Instant::now() + CLOSING_GRACE;
+        while self.reap() {
+            let spared = if Instant::now() < until { self.pids() } else { BTreeSet::new() };
+            drop(tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared));
+            supervisor::poll(None, self.signals.as_fd(), Some(ROUND));
+            supervisor::drain(self.signals.as_fd());
+        }
+    }
+
+    /// One packet; false at the end of the socket.
+    fn take_request(&mut self) -> bool {
+        let mut packet = std::mem::take(&mut self.packet);
+        let received = receive(&self.socket, &mut packet);
+        let open = match received {
+            Ok((0, _)) => false,
+            Ok((length, fds)) => {
+                self.handle(&packet[..length.min(packet.len())], fds);
+                true
+            }
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            Err(_) => false,
+        };
+        self.packet = packet;
+        open
+    }
+
+    fn handle(&mut self, packet: &[u8], fds: Vec<OwnedFd>) {
+        match wire::parse_header(packet) {
+            Some((Request::Abandon, key, _)) => self.abandon(key),
+            Some((Request::Inline | Request::InFile, key, body)) => self.start(key, body, fds),
+            None => {}
+        }
+    }
+
+    fn start(&mut self, key: u64, body: &[u8], fds: Vec<OwnedFd>) {
+        let mut fds = fds.into_iter();
+        // Descriptors are missing when this process has too many: dropping the rest ends the server's control socket.
+        let (Some(control), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next()) else {
+            return;
+        };
+        let file = fds.next();
+        let forked = sys::fork(|| {
+            let content = file.map(read_file);
+            let command = wire::parse_command(content.as_deref().unwrap_or(body));
+            supervisor::run(&Start {
+                control: control.as_fd(),
+                stdout: stdout.as_fd(),
+                stderr: stderr.as_fd(),
+                signals: self.signals.as_fd(),
+                command,
+            })
+        });
+        match forked {
+            Ok(pid) => {
+                self.supervisors.insert(pid.as_raw_pid(), Supervisor { key, control });
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                let end = End::NotStarted { stage: Stage::Supervisor, errno };
+                supervisor::send(&control, Report::Ended(end));
+            }
+        }
+    }
+
+    fn abandon(&self, key: u64) {
+        let found = self.supervisors.iter().find(|(_, supervisor)| supervisor.key == key);
+        // Not reaped, so the pid is still this supervisor's.
+        if let Some(pid) = found.and_then(|(pid, _)| rustix::process::Pid::from_raw(*pid)) {
+            drop(rustix::process::kill_process(pid, Signal::KILL));
+        }
+    }
+
+    /// Takes the dead; false when no child is left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    let known = self.supervisors.remove(&pid.as_raw_pid());
+                    // One that was killed leaves its children to this process.
+                    if let (Some(supervisor), false) = (known, status.exit_status() == Some(0)) {
+                        self.lost.push(supervisor.control);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// One round against orphans; without any left the lost control sockets are closed.
+    fn sweep(&mut self) {
+        let spared = self.pids();
+        if tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared).is_ok_and(|n| n == 0) {
+            self.lost.clear();
+        }
+    }
+
+    fn pids(&self) -> BTreeSet<i32> {
+        self.supervisors.keys().copied().collect()
+    }
+}
+
+fn receive(socket: &OwnedFd, packet: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received =
+        rustix::net::recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut ancillary, flags)?;
+    let mut fds = Vec::with_capacity(DESCRIPTORS);
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    Ok((received.bytes, fds))
+}
+
+/// An unreadable file gives no bytes, which are no command.
+fn read_file(fd: OwnedFd) -> Vec<u8> {
+    let mut content = Vec::new();
+    let mut file = File::from(fd);
+    let read = file.rewind().and_then(|()| file.take(REQUEST_BYTES).read_to_end(&mut content));
+    if read.is_err() {
+        content.clear();
+    }
+    content
+}

@@ -1,0 +1,211 @@
+//! One process a command: starts it, waits for it, ends it and everything that it left, reports.
+//!
+//! Invariant: `Ended` is sent only after `waitpid` said that no child is left. As a subreaper this process is the parent
+//! of every orphan below it, so no descendant is left either.
+
+use crate::sys::{self, Program};
+use crate::tree::{self, ROUND};
+use crate::wire::{self, End, Order, Report, Stage};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long a command may go on after it was told to end.
+pub const TERMINATE_GRACE: Duration = Duration::from_secs(2);
+
+const NAME: &CStr = c"krt-supervisor";
+
+/// Descriptors 0 to 2, then control at [`CONTROL_FD`] and the zygote's child signals behind it: all that stays open.
+pub(crate) const CONTROL_FD: i32 = 3;
+pub(crate) const SIGNALS_FD: i32 = 4;
+
+/// What the zygote hands to a new supervisor.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) control: BorrowedFd<'a>,
+    pub(crate) stdout: BorrowedFd<'a>,
+    pub(crate) stderr: BorrowedFd<'a>,
+    pub(crate) signals: BorrowedFd<'a>,
+    /// The command, or nothing when the request could not be read.
+    pub(crate) command: Option<(Program<'a>, &'a CStr)>,
+}
+
+/// The supervisor's life, from the fork in the zygote to its exit code.
+pub(crate) fn run(start: &Start<'_>) -> i32 {
+    // The zygote's own socket stands there: this closes it.
+    let Ok(control) = sys::install(start.control, CONTROL_FD) else { return 1 };
+    let main = match launch(start) {
+        Ok(main) => main,
+        Err((stage, error)) => {
+            let errno = error.raw_os_error().unwrap_or(0);
+            send(&control, Report::Ended(End::NotStarted { stage, errno }));
+            return 0;
+        }
+    };
+    // The pipes must end with the command, and other commands' sockets are none of ours. The command has none of them:
+    // they close on exec.
+    if sys::close_from(SIGNALS_FD + 1).is_err() {
+        return 1;
+    }
+    send(&control, Report::Started(main.as_raw_pid()));
+    Supervision { control: Some(control), signals: start.signals, main, state: State::Running, end: None }
+        .until_all_are_gone()
+}
+
+fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
+    let supervisor = |error: Errno| (Stage::Supervisor, error.into());
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(supervisor)?;
+    rustix::process::setsid().map_err(supervisor)?;
+    rustix::thread::set_name(NAME).map_err(supervisor)?;
+    let unreadable = || (Stage::Supervisor, Errno::INVAL.into());
+    let (program, working_dir) = start.command.as_ref().ok_or_else(unreadable)?;
+    rustix::process::chdir(*working_dir)
+        .map_err(|error| (Stage::WorkingDirectory, error.into()))?;
+    sys::spawn(program, start.stdout, start.stderr).map_err(|error| (Stage::Execute, error))
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Running,
+    /// Everybody was told to end.
+    Terminating { until: Instant },
+    /// In rounds of SIGKILL.
+    Killing,
+}
+
+#[derive(Debug)]
+struct Supervision<'a> {
+    /// Absent when the server is gone.
+    control: Option<OwnedFd>,
+    signals: BorrowedFd<'a>,
+    main: Pid,
+    state: State,
+    end: Option<End>,
+}
+
+impl Supervision<'_> {
+    fn until_all_are_gone(mut self) -> i32 {
+        while self.reap() {
+            self.advance(Instant::now());
+            if matches!(self.state, State::Killing) {
+                signal_all(&[Signal::KILL]);
+            }
+            self.wait();
+        }
+        if let (Some(control), Some(end)) = (&self.control, self.end) {
+            send(control, Report::Ended(end));
+        }
+        0
+    }
+
+    /// Takes the dead; false when nobody is left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.main => self.end = Some(end(status)),
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.state = match self.state {
+            State::Running if self.end.is_some() => State::Killing,
+            State::Terminating { until } if until <= now => State::Killing,
+            state @ (State::Running | State::Terminating { .. } | State::Killing) => state,
+        };
+    }
+
+    fn wait(&mut self) {
+        let timeout = match self.state {
+            State::Running => None,
+            State::Terminating { until } => Some(until.saturating_duration_since(Instant::now())),
+            State::Killing => Some(ROUND),
+        };
+        let (orders, children) = poll(self.control.as_ref(), self.signals, timeout);
+        if children {
+            drain(self.signals);
+        }
+        if orders {
+            self.take_order();
+        }
+    }
+
+    fn take_order(&mut self) {
+        let Some(control) = &self.control else { return };
+        let mut byte = [0];
+        match rustix::net::recv(control, &mut byte, RecvFlags::DONTWAIT) {
+            Ok((1, _)) => match (wire::parse_order(byte[0]), self.state) {
+                (Some(Order::Terminate), State::Running) => {
+                    // A stopped process could not heed the signal.
+                    signal_all(&[Signal::TERM, Signal::CONT]);
+                    self.state = State::Terminating { until: Instant::now() + TERMINATE_GRACE };
+                }
+                (Some(Order::Kill), _) => self.state = State::Killing,
+                (Some(Order::Terminate), State::Terminating { .. } | State::Killing) | (None, _) => {}
+            },
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Ok(_) | Err(_) => {
+                self.control = None;
+                self.state = State::Killing;
+            }
+        }
+    }
+}
+
+fn signal_all(signals: &[Signal]) {
+    // Without /proc the zygote does not start; a scan that fails for want of memory is repeated by the next round.
+    drop(tree::signal_descendants(tree::own_pid(), signals, &BTreeSet::new()));
+}
+
+/// Whether the control socket and the child signals are readable.
+pub(crate) fn poll(
+    control: Option<&OwnedFd>,
+    signals: BorrowedFd<'_>,
+    timeout: Option<Duration>,
+) -> (bool, bool) {
+    let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
+    let signals = PollFd::from_borrowed_fd(signals, PollFlags::IN);
+    let readable = |fd: &PollFd<'_>| !fd.revents().is_empty();
+    match control {
+        Some(control) => {
+            let mut fds = [signals, PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN)];
+            // An interrupted wait is a round without news.
+            drop(rustix::event::poll(&mut fds, timeout.as_ref()));
+            (readable(&fds[1]), readable(&fds[0]))
+        }
+        None => {
+            let mut fds = [signals];
+            drop(rustix::event::poll(&mut fds, timeout.as_ref()));
+            (false, readable(&fds[0]))
+        }
+    }
+}
+
+/// Empties the child signals: they only say "look", `waitpid` says who.
+pub(crate) fn drain(signals: BorrowedFd<'_>) {
+    let mut buffer = [0_u8; 512];
+    drop(rustix::io::read(signals, &mut buffer));
+}
+
+pub(crate) fn send(control: impl AsFd, report: Report) {
+    // A server that is gone needs no report; the socket's end is met in the next poll.
+    drop(rustix::net::send(control, &wire::encode_report(report), SendFlags::NOSIGNAL));
+}
+
+fn end(status: WaitStatus) -> End {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, Some(signal)) => End::Signaled(signal),
+        // Without WUNTRACED a status is one of the two.
+        (None, None) => End::Exited(status.as_raw()),
+    }
+}

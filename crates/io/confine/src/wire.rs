@@ -1,0 +1,214 @@
+//! What server, zygote and supervisor say to each other: packets of a few integers, and a start request whose strings
+//! end in NUL, so that they are used where they lie.
+
+use crate::sys::Program;
+use std::ffi::{CStr, CString};
+
+/// A start request up to this size travels in the packet, a larger one in a memfd.
+pub(crate) const INLINE_BYTES: usize = 32 * 1024;
+/// The largest start request that is taken.
+pub(crate) const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const HEADER_BYTES: usize = 12;
+pub(crate) const REPORT_BYTES: usize = 12;
+
+/// What the server asks the zygote for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Start the command that follows in this packet.
+    Inline,
+    /// Start the command that the fourth descriptor holds.
+    InFile,
+    /// Kill the supervisor: it does not answer.
+    Abandon,
+}
+
+/// What the server asks a supervisor for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Terminate,
+    Kill,
+}
+
+/// What a supervisor tells the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// The command runs, as this process.
+    Started(i32),
+    /// The command and everything that it started is gone.
+    Ended(End),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The main process exited with this code.
+    Exited(i32),
+    /// The main process was ended by this signal.
+    Signaled(i32),
+    /// Nothing was executed.
+    NotStarted {
+        /// The step that failed.
+        stage: Stage,
+        /// The system's error number.
+        errno: i32,
+    },
+}
+
+/// The steps of a start that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Making the supervisor or reading the request.
+    Supervisor,
+    /// Entering the working directory.
+    WorkingDirectory,
+    /// Executing the program.
+    Execute,
+}
+
+pub(crate) fn header(request: Request, key: u64) -> [u8; HEADER_BYTES] {
+    let kind: u32 = match request {
+        Request::Inline => 1,
+        Request::InFile => 2,
+        Request::Abandon => 3,
+    };
+    let mut bytes = [0; HEADER_BYTES];
+    bytes[..4].copy_from_slice(&kind.to_le_bytes());
+    bytes[4..].copy_from_slice(&key.to_le_bytes());
+    bytes
+}
+
+pub(crate) fn parse_header(packet: &[u8]) -> Option<(Request, u64, &[u8])> {
+    let (kind, rest) = packet.split_first_chunk()?;
+    let (key, body) = rest.split_first_chunk()?;
+    let request = match u32::from_le_bytes(*kind) {
+        1 => Request::Inline,
+        2 => Request::InFile,
+        3 => Request::Abandon,
+        _ => return None,
+    };
+    Some((request, u64::from_le_bytes(*key), body))
+}
+
+pub(crate) fn encode_command(
+    program: &CStr,
+    working_dir: &CStr,
+    args: &[CString],
+    env: &[CString],
+) -> Vec<u8> {
+    let count = |strings: &[CString]| u32::try_from(strings.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend(count(args));
+    bytes.extend(count(env));
+    let strings = [program, working_dir].into_iter();
+    for string in strings.chain(args.iter().map(CString::as_c_str)).chain(env.iter().map(CString::as_c_str)) {
+        bytes.extend(string.to_bytes_with_nul());
+    }
+    bytes
+}
+
+/// The program and its working directory, or nothing when the bytes are not a command.
+pub(crate) fn parse_command(body: &[u8]) -> Option<(Program<'_>, &CStr)> {
+    let (args, rest) = body.split_first_chunk()?;
+    let (env, mut rest) = rest.split_first_chunk()?;
+    let mut next = || {
+        let string = CStr::from_bytes_until_nul(rest).ok()?;
+        rest = rest.get(string.to_bytes_with_nul().len()..)?;
+        Some(string)
+    };
+    let path = next()?;
+    let working_dir = next()?;
+    let args = (0..u32::from_le_bytes(*args)).map(|_| next()).collect::<Option<_>>()?;
+    let env = (0..u32::from_le_bytes(*env)).map(|_| next()).collect::<Option<_>>()?;
+    Some((Program { path, args, env }, working_dir))
+}
+
+pub(crate) fn encode_order(order: Order) -> [u8; 1] {
+    [match order {
+        Order::Terminate => b'T',
+        Order::Kill => b'K',
+    }]
+}
+
+pub(crate) fn parse_order(byte: u8) -> Option<Order> {
+    match byte {
+        b'T' => Some(Order::Terminate),
+        b'K' => Some(Order::Kill),
+        _ => None,
+    }
+}
+
+pub(crate) fn encode_report(report: Report) -> [u8; REPORT_BYTES] {
+    let (kind, first, second): (i32, i32, i32) = match report {
+        Report::Started(pid) => (1, pid, 0),
+        Report::Ended(End::Exited(code)) => (2, code, 0),
+        Report::Ended(End::Signaled(signal)) => (3, signal, 0),
+        Report::Ended(End::NotStarted { stage, errno }) => (
+            4,
+            errno,
+            match stage {
+                Stage::Supervisor => 0,
+                Stage::WorkingDirectory => 1,
+                Stage::Execute => 2,
+            },
+        ),
+    };
+    let mut bytes = [0; REPORT_BYTES];
+    bytes[..4].copy_from_slice(&kind.to_le_bytes());
+    bytes[4..8].copy_from_slice(&first.to_le_bytes());
+    bytes[8..].copy_from_slice(&second.to_le_bytes());
+    bytes
+}
+
+pub(crate) fn parse_report(bytes: [u8; REPORT_BYTES]) -> Option<Report> {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+    let first = i32::from_le_bytes([e, f, g, h]);
+    let stage = match i32::from_le_bytes([i, j, k, l]) {
+        1 => Stage::WorkingDirectory,
+        2 => Stage::Execute,
+        _ => Stage::Supervisor,
+    };
+    match i32::from_le_bytes([a, b, c, d]) {
+        1 => Some(Report::Started(first)),
+        2 => Some(Report::Ended(End::Exited(first))),
+        3 => Some(Report::Ended(End::Signaled(first))),
+        4 => Some(Report::Ended(End::NotStarted { stage, errno: first })),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_keeps_every_byte() {
+        let strings = |list: &[&[u8]]| -> Vec<CString> {
+            list.iter().map(|bytes| CString::new(*bytes).unwrap()).collect()
+        };
+        let args = strings(&[b"bash", b"-c", b"", b"a\n\xff  b"]);
+        let env = strings(&[b"A=1", b"B="]);
+        let bytes = encode_command(c"/bin/bash", c"/w", &args, &env);
+        let (program, dir) = parse_command(&bytes).unwrap();
+        assert_eq!((program.path, dir), (c"/bin/bash", c"/w"));
+        assert_eq!(program.args, args.iter().map(CString::as_c_str).collect::<Vec<_>>());
+        assert_eq!(program.env, env.iter().map(CString::as_c_str).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_cut_command_is_refused() {
+        let bytes = encode_command(c"/bin/bash", c"/w", &[c"bash".to_owned()], &[]);
+        for length in 0..bytes.len() {
+            assert!(parse_command(&bytes[..length]).is_none(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn reports_come_back_as_sent() {
+        let ends = [Stage::Supervisor, Stage::WorkingDirectory, Stage::Execute]
+            .map(|stage| End::NotStarted { stage, errno: 2 });
+        let ended = ends.into_iter().chain([End::Exited(7), End::Signaled(9)]).map(Report::Ended);
+        for report in ended.chain([Report::Started(42)]) {
+            assert_eq!(parse_report(encode_report(report)), Some(report));
+        }
+    }
+}
