@@ -59,17 +59,12 @@ impl Keeper {
         rustix::thread::set_name(NAME)?;
         rustix::thread::set_no_new_privs(true)?;
         crate::set_child_subreaper()?;
-        let null = rustix::fs::open(
-            c"/dev/null",
-            rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )?;
-        sys::install_stdin(null.as_fd())?;
-        let signals = sys::child_signals()?;
-        // Above everything that is open, so that putting one in place cannot close the other.
-        let signals = rustix::io::fcntl_dupfd_cloexec(&signals, SIGNALS_FD + 1)?;
+        stdin_from_null()?;
+        // Above every target, so that putting one in place cannot close the other.
+        let high = rustix::io::fcntl_dupfd_cloexec(&sys::child_signals()?, SIGNALS_FD + 1)?;
         let socket = sys::install(socket.as_fd(), CONTROL_FD)?;
-        let signals = sys::install(signals.as_fd(), SIGNALS_FD)?;
+        let signals = sys::install(high.as_fd(), SIGNALS_FD)?;
+        drop(high);
         sys::close_from(SIGNALS_FD + 1)?;
         let packet = vec![0; INLINE_BYTES + wire::HEADER_BYTES];
         Ok(Self { socket, signals, supervisors: BTreeMap::new(), lost: Vec::new(), packet })
@@ -99,7 +94,7 @@ impl Keeper {
         let until = Instant::now() + CLOSING_GRACE;
         while self.reap() {
             let spared = if Instant::now() < until { self.pids() } else { BTreeSet::new() };
-            drop(tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared));
+            let _ = tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared);
             supervisor::poll(None, self.signals.as_fd(), Some(ROUND));
             supervisor::drain(self.signals.as_fd());
         }
@@ -133,7 +128,8 @@ impl Keeper {
     fn start(&mut self, key: u64, body: &[u8], fds: Vec<OwnedFd>) {
         let mut fds = fds.into_iter();
         // Descriptors are missing when this process has too many: dropping the rest ends the server's control socket.
-        let (Some(control), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next()) else {
+        let (Some(control), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next())
+        else {
             return;
         };
         let file = fds.next();
@@ -164,14 +160,14 @@ impl Keeper {
         let found = self.supervisors.iter().find(|(_, supervisor)| supervisor.key == key);
         // Not reaped, so the pid is still this supervisor's.
         if let Some(pid) = found.and_then(|(pid, _)| rustix::process::Pid::from_raw(*pid)) {
-            drop(rustix::process::kill_process(pid, Signal::KILL));
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
 
     /// Takes the dead; false when no child is left.
     fn reap(&mut self) -> bool {
         loop {
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
                     let known = self.supervisors.remove(&pid.as_raw_pid());
                     // One that was killed leaves its children to this process.
@@ -189,7 +185,8 @@ impl Keeper {
     /// One round against orphans; without any left the lost control sockets are closed.
     fn sweep(&mut self) {
         let spared = self.pids();
-        if tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared).is_ok_and(|n| n == 0) {
+        if tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared).is_ok_and(|n| n == 0)
+        {
             self.lost.clear();
         }
     }
@@ -197,6 +194,12 @@ impl Keeper {
     fn pids(&self) -> BTreeSet<i32> {
         self.supervisors.keys().copied().collect()
     }
+}
+
+fn stdin_from_null() -> io::Result<()> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let null = rustix::fs::open(c"/dev/null", flags, rustix::fs::Mode::empty())?;
+    sys::install_stdin(null.as_fd())
 }
 
 fn receive(socket: &OwnedFd, packet: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {

@@ -54,8 +54,14 @@ pub(crate) fn run(start: &Start<'_>) -> i32 {
         return 1;
     }
     send(&control, Report::Started(main.as_raw_pid()));
-    Supervision { control: Some(control), signals: start.signals, main, state: State::Running, end: None }
-        .until_all_are_gone()
+    Supervision {
+        control: Some(control),
+        signals: start.signals,
+        main,
+        state: State::Running,
+        end: None,
+    }
+    .until_all_are_gone()
 }
 
 fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
@@ -74,7 +80,9 @@ fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
 enum State {
     Running,
     /// Everybody was told to end.
-    Terminating { until: Instant },
+    Terminating {
+        until: Instant,
+    },
     /// In rounds of SIGKILL.
     Killing,
 }
@@ -98,7 +106,9 @@ impl Supervision<'_> {
             }
             self.wait();
         }
-        if let (Some(control), Some(end)) = (&self.control, self.end) {
+        // Without the main process's status this is a failure of ours: the zygote then treats it as lost.
+        let Some(end) = self.end else { return 1 };
+        if let Some(control) = &self.control {
             send(control, Report::Ended(end));
         }
         0
@@ -107,7 +117,7 @@ impl Supervision<'_> {
     /// Takes the dead; false when nobody is left.
     fn reap(&mut self) -> bool {
         loop {
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == self.main => self.end = Some(end(status)),
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 Ok(None) => return true,
@@ -150,7 +160,8 @@ impl Supervision<'_> {
                     self.state = State::Terminating { until: Instant::now() + TERMINATE_GRACE };
                 }
                 (Some(Order::Kill), _) => self.state = State::Killing,
-                (Some(Order::Terminate), State::Terminating { .. } | State::Killing) | (None, _) => {}
+                (Some(Order::Terminate), State::Terminating { .. } | State::Killing)
+                | (None, _) => {}
             },
             Err(Errno::AGAIN | Errno::INTR) => {}
             Ok(_) | Err(_) => {
@@ -163,7 +174,7 @@ impl Supervision<'_> {
 
 fn signal_all(signals: &[Signal]) {
     // Without /proc the zygote does not start; a scan that fails for want of memory is repeated by the next round.
-    drop(tree::signal_descendants(tree::own_pid(), signals, &BTreeSet::new()));
+    let _ = tree::signal_descendants(tree::own_pid(), signals, &BTreeSet::new());
 }
 
 /// Whether the control socket and the child signals are readable.
@@ -179,12 +190,12 @@ pub(crate) fn poll(
         Some(control) => {
             let mut fds = [signals, PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN)];
             // An interrupted wait is a round without news.
-            drop(rustix::event::poll(&mut fds, timeout.as_ref()));
+            let _ = rustix::event::poll(&mut fds, timeout.as_ref());
             (readable(&fds[1]), readable(&fds[0]))
         }
         None => {
             let mut fds = [signals];
-            drop(rustix::event::poll(&mut fds, timeout.as_ref()));
+            let _ = rustix::event::poll(&mut fds, timeout.as_ref());
             (false, readable(&fds[0]))
         }
     }
@@ -193,12 +204,12 @@ pub(crate) fn poll(
 /// Empties the child signals: they only say "look", `waitpid` says who.
 pub(crate) fn drain(signals: BorrowedFd<'_>) {
     let mut buffer = [0_u8; 512];
-    drop(rustix::io::read(signals, &mut buffer));
+    let _ = rustix::io::read(signals, &mut buffer);
 }
 
 pub(crate) fn send(control: impl AsFd, report: Report) {
     // A server that is gone needs no report; the socket's end is met in the next poll.
-    drop(rustix::net::send(control, &wire::encode_report(report), SendFlags::NOSIGNAL));
+    let _ = rustix::net::send(control, &wire::encode_report(report), SendFlags::NOSIGNAL);
 }
 
 fn end(status: WaitStatus) -> End {

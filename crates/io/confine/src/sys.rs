@@ -94,8 +94,9 @@ pub(crate) fn spawn(
     let envp = pointers(&program.env);
     let all = signal_set(libc::sigfillset)?;
     let none = signal_set(libc::sigemptyset)?;
-    let flags =
-        libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSID as i32;
+    let flags = libc::POSIX_SPAWN_SETSIGDEF
+        | libc::POSIX_SPAWN_SETSIGMASK
+        | libc::POSIX_SPAWN_SETSID as i32;
     let mut attributes = MaybeUninit::uninit();
     let mut actions = MaybeUninit::uninit();
     let mut pid = 0;
@@ -106,8 +107,12 @@ pub(crate) fn spawn(
         spawn_check(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
         let (attributes, actions) = (attributes.as_mut_ptr(), actions.as_mut_ptr());
         let result = spawn_check(libc::posix_spawnattr_setflags(attributes, flags as i16))
-            .and_then(|()| spawn_check(libc::posix_spawnattr_setsigdefault(attributes, &raw const all)))
-            .and_then(|()| spawn_check(libc::posix_spawnattr_setsigmask(attributes, &raw const none)))
+            .and_then(|()| {
+                spawn_check(libc::posix_spawnattr_setsigdefault(attributes, &raw const all))
+            })
+            .and_then(|()| {
+                spawn_check(libc::posix_spawnattr_setsigmask(attributes, &raw const none))
+            })
             .and_then(|()| add_output(actions, stdout, 1))
             .and_then(|()| add_output(actions, stderr, 2))
             .and_then(|()| {

@@ -44,7 +44,7 @@ pub fn kill_own_descendants() -> io::Result<()> {
     loop {
         signal_descendants(own_pid(), &[Signal::KILL], &BTreeSet::new())?;
         loop {
-            match rustix::process::waitpid(None, rustix::process::WaitOptions::NOHANG) {
+            match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
                 Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
                 Ok(None) => break,
                 Err(_) => return Ok(()),
@@ -78,7 +78,7 @@ pub(crate) fn own_pid() -> i32 {
 fn pause() {
     let time = rustix::time::Timespec { tv_sec: 0, tv_nsec: i64::from(ROUND.subsec_nanos()) };
     // An early end only makes the next round come sooner.
-    drop(rustix::thread::nanosleep(&time));
+    let _ = rustix::thread::nanosleep(&time);
 }
 
 fn signal(process: &Process, signal: Signal) {
@@ -86,7 +86,7 @@ fn signal(process: &Process, signal: Signal) {
     let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
     if read_process(process.pid).is_some_and(|again| again.started == process.started) {
         // It may have ended meanwhile, which is what we want.
-        drop(rustix::process::pidfd_send_signal(&handle, signal));
+        let _ = rustix::process::pidfd_send_signal(&handle, signal);
     }
 }
 

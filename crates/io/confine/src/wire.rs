@@ -95,12 +95,15 @@ pub(crate) fn encode_command(
     args: &[CString],
     env: &[CString],
 ) -> Vec<u8> {
-    let count = |strings: &[CString]| u32::try_from(strings.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let count =
+        |strings: &[CString]| u32::try_from(strings.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = Vec::with_capacity(256);
     bytes.extend(count(args));
     bytes.extend(count(env));
     let strings = [program, working_dir].into_iter();
-    for string in strings.chain(args.iter().map(CString::as_c_str)).chain(env.iter().map(CString::as_c_str)) {
+    for string in
+        strings.chain(args.iter().map(CString::as_c_str)).chain(env.iter().map(CString::as_c_str))
+    {
         bytes.extend(string.to_bytes_with_nul());
     }
     bytes

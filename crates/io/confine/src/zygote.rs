@@ -104,8 +104,12 @@ impl Zygote {
     /// Hands a command over. Whether it really started, its control socket tells.
     pub fn spawn(&self, command: &Command) -> Result<Child, SpawnError> {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-        let body =
-            wire::encode_command(&command.program, &command.working_dir, &command.args, &command.env);
+        let body = wire::encode_command(
+            &command.program,
+            &command.working_dir,
+            &command.args,
+            &command.env,
+        );
         let (ours, theirs) = socket_pair().map_err(SpawnError::Resources)?;
         let (stdout, stdout_theirs) = output_pipe().map_err(SpawnError::Resources)?;
         let (stderr, stderr_theirs) = output_pipe().map_err(SpawnError::Resources)?;
@@ -130,7 +134,10 @@ impl Zygote {
     pub fn is_alive(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         // It never sends: anything but silence is its end.
-        matches!(rustix::net::recv(&self.socket, &mut [0_u8; 1], flags), Err(Errno::AGAIN | Errno::INTR))
+        matches!(
+            rustix::net::recv(&self.socket, &mut [0_u8; 1], flags),
+            Err(Errno::AGAIN | Errno::INTR)
+        )
     }
 
     fn send(&self, parts: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
@@ -179,7 +186,7 @@ impl Control {
 
     fn order(&self, order: Order) {
         // A supervisor that cannot be told is gone: the reader of the reports meets the end.
-        drop(rustix::net::send(&self.socket, &wire::encode_order(order), SendFlags::NOSIGNAL));
+        let _ = rustix::net::send(&self.socket, &wire::encode_order(order), SendFlags::NOSIGNAL);
     }
 }
 
