@@ -1,11 +1,29 @@
-//! Automation of the project: `cargo xtask generate | tidy | ci | bench | e2e`.
+//! Automation of the project: `cargo xtask generate | tidy | ci | e2e local | bench`.
+#![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
 
+mod bench;
+mod ci;
+mod e2e;
 mod generate;
+mod home;
+mod tidy;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  generate    write the CRDs and the gRPC code
+  tidy        check layers, file sizes, module docs and the paths in ARCHITECTURE.md
+  ci          everything that .ci/run checks
+  e2e local   kubectl against the local home
+  bench       latency, rate, memory and start, beside the machine's floor";
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    match arguments.next().as_deref() {
-        Some("generate") => generate::run(),
-        _ => anyhow::bail!("usage: cargo xtask generate"),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["generate"] => generate::run(),
+        ["tidy"] => tidy::run(),
+        ["ci"] => ci::run(),
+        ["e2e", "local"] => e2e::local(),
+        ["bench"] => bench::run(),
+        _ => anyhow::bail!(USAGE),
     }
 }

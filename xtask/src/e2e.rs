@@ -1,0 +1,196 @@
+//! `cargo xtask e2e local`: kubectl against the local home, as its user would type it.
+
+use crate::generate::root;
+use crate::home::{self, Home};
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// kubectl and krt, both pointed at one home.
+struct Tools {
+    kubeconfig: PathBuf,
+    krt: PathBuf,
+}
+
+impl Tools {
+    fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output("kubectl".as_ref(), arguments)?;
+        ensure!(output.status.success(), "kubectl {arguments}: {}", text(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The error text of a kubectl that must fail.
+    fn refused(&self, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output("kubectl".as_ref(), arguments)?;
+        ensure!(!output.status.success(), "kubectl {arguments} was not refused: {}", text(&output));
+        Ok(String::from_utf8(output.stderr)?)
+    }
+
+    fn krt(&self, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output(&self.krt, arguments)?;
+        ensure!(output.status.success(), "krt {arguments}: {}", text(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn output(&self, program: &Path, arguments: &str) -> anyhow::Result<Output> {
+        Command::new(program)
+            .args(arguments.split_whitespace())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("start {}: it must be installed", program.display()))
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn contains(text: &str, parts: &[&str]) -> anyhow::Result<()> {
+    for part in parts {
+        ensure!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    Ok(())
+}
+
+/// Runs every case against one home.
+pub(crate) fn local() -> anyhow::Result<()> {
+    let krt = home::build(home::Build::Dev)?;
+    let home = Home::start(&krt)?;
+    let tools = Tools { kubeconfig: home.kubeconfig(), krt };
+    type Case = fn(&Tools) -> anyhow::Result<()>;
+    let cases: [(&str, Case); 8] = [
+        ("apply and wait", apply_and_wait),
+        ("get as a table", tables),
+        ("get -w", watches),
+        ("describe and explain", describes),
+        ("api-resources", api_resources),
+        ("namespaces", namespaces),
+        ("bad input", bad_input),
+        ("delete", deletes),
+    ];
+    for (name, case) in cases {
+        case(&tools).with_context(|| format!("e2e local, {name}"))?;
+        println!("e2e local: {name} ok");
+    }
+    println!("{} passed, 0 failed", cases.len());
+    Ok(())
+}
+
+fn apply_and_wait(tools: &Tools) -> anyhow::Result<()> {
+    contains(&tools.kubectl("apply -f examples/hello.yaml")?, &["run.kruntimes.io/hello created"])?;
+    contains(
+        &tools.kubectl("wait --for=condition=Finished run/hello --timeout=30s")?,
+        &["run.kruntimes.io/hello condition met"],
+    )?;
+    contains(
+        &tools.kubectl("apply -f examples/hello.yaml")?,
+        &["run.kruntimes.io/hello unchanged"],
+    )?;
+    let phase = tools.kubectl("get run hello -o jsonpath={.status.phase}")?;
+    ensure!(phase == "Succeeded", "phase is {phase}");
+    ensure!(tools.krt("logs hello")? == "hello\n", "krt logs hello does not print hello");
+    Ok(())
+}
+
+fn tables(tools: &Tools) -> anyhow::Result<()> {
+    let table = tools.kubectl("get rn,rt -o wide")?;
+    contains(
+        &table,
+        &["PHASE", "ASSIGNED POD", "RUNTIME", "AGE", "IMAGE", "REPLICAS", "READY", "Succeeded"],
+    )?;
+    contains(&tools.kubectl("get pods,deployments,replicasets -o wide")?, &["runtime-bash"])?;
+    let selected = tools.kubectl("get runs --field-selector=status.phase=Succeeded -o name")?;
+    ensure!(selected == "run.kruntimes.io/hello\n", "selected: {selected}");
+    let none = tools.kubectl("get runs --field-selector=status.phase=Failed -o name")?;
+    ensure!(none.is_empty(), "selected: {none}");
+    Ok(())
+}
+
+fn watches(tools: &Tools) -> anyhow::Result<()> {
+    let mut watch = Command::new("kubectl")
+        .args(["get", "runs", "-w", "--output-watch-events"])
+        .env("KUBECONFIG", &tools.kubeconfig)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    tools.krt("run --no-wait -- true")?;
+    let lines =
+        std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().context("no stdout")?));
+    let mut seen = String::new();
+    for line in lines {
+        seen.push_str(&line?);
+        seen.push('\n');
+        if seen.contains("run-") && seen.matches("Succeeded").count() >= 2 {
+            break;
+        }
+    }
+    watch.kill()?;
+    watch.wait()?;
+    contains(&seen, &["EVENT", "ADDED", "MODIFIED", "Succeeded"])
+}
+
+fn describes(tools: &Tools) -> anyhow::Result<()> {
+    contains(
+        &tools.kubectl("describe run hello")?,
+        &["Name:", "hello", "Assigned Pod:", "Finished", "RunCompleted", "Events:"],
+    )?;
+    contains(&tools.kubectl("explain run.spec.timeoutSeconds")?, &["timeoutSeconds", "Timeout"])
+}
+
+fn api_resources(tools: &Tools) -> anyhow::Result<()> {
+    let listed = tools.kubectl("api-resources")?;
+    contains(
+        &listed,
+        &["runs", "rn", "runtimes", "rt", "kruntimes.io/v1alpha1", "deployments", "namespaces"],
+    )
+}
+
+fn namespaces(tools: &Tools) -> anyhow::Result<()> {
+    contains(&tools.kubectl("create ns team-a")?, &["namespace/team-a created"])?;
+    contains(&tools.refused("create ns team-a")?, &["AlreadyExists"])?;
+    contains(
+        &tools.refused("apply -n nowhere -f examples/hello.yaml")?,
+        &["namespaces \"nowhere\" not found"],
+    )
+}
+
+/// A manifest that is refused says the field, the value and the limit.
+fn bad_input(tools: &Tools) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let cases = [
+        ("spec:\n  runtime: bash\n  entrypoint: /etc/passwd", "spec.entrypoint"),
+        ("spec:\n  runtime: bash\n  entrypoint: a/../b", "spec.entrypoint"),
+        ("spec:\n  runtime: bash\n  nosuch: 1", "unknown field \"spec.nosuch\""),
+        ("spec:\n  runtime: bash\n  timeout: 5s", "use spec.timeoutSeconds"),
+        ("spec:\n  runtime: bash\n  timeoutSeconds: 0", "greater than or equal to 1"),
+        ("spec:\n  runtime: bash\n  retryPolicy: {backoff: soon}", "spec.retryPolicy.backoff"),
+        ("spec:\n  runtime: bash\n  source: {inline: a, repoURL: 'https://b'}", "spec.source"),
+        ("metadata: {}", "spec: Required value"),
+    ];
+    for (index, (body, expected)) in cases.into_iter().enumerate() {
+        let path = directory.path().join(format!("{index}.yaml"));
+        let name = if body.starts_with("metadata") { "" } else { "metadata:\n  name: bad\n" };
+        let body = body.replace("metadata: {}", "metadata:\n  name: bad");
+        std::fs::write(
+            &path,
+            format!("apiVersion: kruntimes.io/v1alpha1\nkind: Run\n{name}{body}\n"),
+        )?;
+        let error = tools.refused(&format!("apply -f {}", path.display()))?;
+        contains(&error, &[expected])?;
+    }
+    Ok(())
+}
+
+fn deletes(tools: &Tools) -> anyhow::Result<()> {
+    contains(&tools.kubectl("delete run hello --timeout=30s")?, &["\"hello\" deleted"])?;
+    contains(&tools.refused("get run hello")?, &["runs.kruntimes.io \"hello\" not found"])?;
+    tools.kubectl("delete runs --all --timeout=30s")?;
+    ensure!(tools.kubectl("get runs -o name")?.is_empty(), "Runs are left");
+    Ok(())
+}
