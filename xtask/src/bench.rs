@@ -142,14 +142,14 @@ async fn ends(runs: Api<Run>, mut waits: mpsc::UnboundedReceiver<(String, onesho
             Some(Ok(run)) = stream.next() => {
                 if run.phase().is_terminal() {
                     match waiting.remove(&run.name_any()) {
-                        Some(waiter) => drop(waiter.send(())),
+                        Some(waiter) => waiter.send(()).unwrap_or_default(),
                         None => drop(ended.insert(run.name_any(), ())),
                     }
                 }
             }
             Some((name, waiter)) = waits.recv() => {
                 if ended.remove(&name).is_some() {
-                    drop(waiter.send(()));
+                    waiter.send(()).unwrap_or_default();
                 } else {
                     waiting.insert(name, waiter);
                 }

@@ -27,5 +27,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         .status()
         .context("run cargo")?;
     ensure!(status.success(), "tools/protogen failed");
+    let sources = kruntimes_proto::sources::digests(&root.join("api"))?;
+    std::fs::write(root.join("crates/contracts/proto/src/generated/SOURCES"), sources)?;
     Ok(())
 }

@@ -26,5 +26,7 @@ pub mod artifact {
     }
 }
 
+pub mod sources;
+
 /// gRPC metadata key of the control token (`design.md` "Control ports are guarded by identity").
 pub const TOKEN_METADATA: &str = "kruntimes-token";
