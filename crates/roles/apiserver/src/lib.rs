@@ -1,1 +1,30 @@
-//! kruntimes-apiserver: see ARCHITECTURE.md.
+//! Our Kubernetes API server: the subset of design.md §6, with kube-apiserver's meaning.
+//!
+//! `ApiServer` holds the objects (durable with a data directory, in memory without); `ApiService` answers requests as one
+//! user, in process; `serve_tls` puts it on a socket with bearer tokens. What objects mean stands in `kruntimes-objects`.
+
+mod body;
+mod call;
+mod disk;
+mod hub;
+mod info;
+mod logs;
+mod negotiate;
+mod parse;
+mod policy;
+mod read;
+mod remove;
+mod respond;
+mod server;
+mod service;
+mod shared;
+mod user;
+mod watch;
+mod write;
+mod writer;
+
+pub use body::Body;
+pub use logs::{LogRequest, LogStream, PodLogs};
+pub use server::{ApiServer, OpenError, Options};
+pub use service::ApiService;
+pub use user::{User, UserKind};

@@ -1,0 +1,153 @@
+//! The recent changes of one resource, and which of them a watch gets.
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use crate::fields::FieldSelector;
+use crate::labels::LabelSelector;
+use crate::state::Change;
+use crate::stored::Stored;
+
+/// What a watch calls a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// The object is new, or starts to match.
+    Added,
+    /// The object changed.
+    Modified,
+    /// The object is gone, or stops matching.
+    Deleted,
+}
+
+impl EventType {
+    /// As it stands in the event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// What a list or watch selects.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this namespace.
+    pub namespace: Option<String>,
+    /// Only these labels.
+    pub labels: LabelSelector,
+    /// Only these fields.
+    pub fields: FieldSelector,
+}
+
+impl Filter {
+    /// Whether `stored` is selected.
+    pub fn selects(&self, stored: &Stored) -> bool {
+        self.namespace.as_ref().is_none_or(|n| *n == stored.key.namespace)
+            && self.labels.matches(&stored.labels)
+            && self.fields.matches(&stored.key.namespace, &stored.key.name, &stored.fields)
+    }
+
+    /// What `change` is for this filter, if it is anything.
+    pub fn classify(&self, change: &Change) -> Option<EventType> {
+        let selects = |s: &Option<Arc<Stored>>| s.as_ref().is_some_and(|s| self.selects(s));
+        match (selects(&change.old), selects(&change.new)) {
+            (false, true) => Some(EventType::Added),
+            (true, true) => Some(EventType::Modified),
+            (true, false) => Some(EventType::Deleted),
+            (false, false) => None,
+        }
+    }
+}
+
+/// A change, encoded at most once however many watches get it.
+#[derive(Debug)]
+pub struct Event {
+    /// The change.
+    pub change: Change,
+    frames: [OnceLock<Arc<[u8]>>; 3],
+    gone: OnceLock<Option<Arc<Stored>>>,
+}
+
+impl Event {
+    /// An event for `change`.
+    pub fn new(change: Change) -> Self {
+        Self { change, frames: Default::default(), gone: OnceLock::new() }
+    }
+
+    /// The object that a watch shows for this event; a deleted one carries the version of its deletion.
+    pub fn object(&self, kind: EventType) -> Option<&Arc<Stored>> {
+        if kind != EventType::Deleted {
+            return self.change.new.as_ref();
+        }
+        let make = || {
+            let old = self.change.old.as_ref()?;
+            Some(Arc::new(old.at_version(self.change.version)))
+        };
+        self.gone.get_or_init(make).as_ref()
+    }
+
+    /// The event as one line of JSON.
+    pub fn frame(&self, kind: EventType) -> &Arc<[u8]> {
+        self.frames[kind as usize].get_or_init(|| {
+            let json: &[u8] = self.object(kind).map_or(b"null", |stored| &stored.json);
+            frame(kind.as_str(), json).into()
+        })
+    }
+}
+
+/// One line of a watch.
+pub fn frame(kind: &str, object: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(object.len() + 40);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(kind.as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    line.extend_from_slice(object);
+    line.extend_from_slice(b"}\n");
+    line
+}
+
+/// The recent events of one resource.
+#[derive(Debug)]
+pub struct Window {
+    events: VecDeque<Arc<Event>>,
+    /// Everything after this version is still here.
+    start: u64,
+    limit: usize,
+}
+
+/// The asked-for version is older than the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too old resource version: {asked} ({start})")]
+pub struct TooOld {
+    /// What was asked for.
+    pub asked: u64,
+    /// What the window starts at.
+    pub start: u64,
+}
+
+impl Window {
+    /// An empty window that knows everything after `start`.
+    pub fn new(start: u64, limit: usize) -> Self {
+        Self { events: VecDeque::new(), start, limit }
+    }
+
+    /// Adds the newest event.
+    pub fn push(&mut self, event: Arc<Event>) {
+        self.events.push_back(event);
+        while self.events.len() > self.limit {
+            if let Some(oldest) = self.events.pop_front() {
+                self.start = oldest.change.version;
+            }
+        }
+    }
+
+    /// The events after `version`.
+    pub fn since(&self, version: u64) -> Result<impl Iterator<Item = &Arc<Event>>, TooOld> {
+        if version < self.start {
+            return Err(TooOld { asked: version, start: self.start });
+        }
+        let first = self.events.partition_point(|e| e.change.version <= version);
+        Ok(self.events.range(first..))
+    }
+}

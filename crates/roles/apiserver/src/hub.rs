@@ -1,0 +1,165 @@
+//! Watches: who gets which event, and the recent past of each resource.
+//!
+//! A watch that asks for one exact field value (one pod's Runs, one object by name) is found by that value, so an event
+//! costs no more when there are many of them. A watch that falls behind its bounded queue is cut off, never buffered.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kruntimes_objects::state::Change;
+use kruntimes_objects::stored::Stored;
+use kruntimes_objects::window::{Event, EventType, Filter, TooOld, Window};
+use tokio::sync::mpsc;
+
+/// How many events a watch may be behind.
+const WATCH_QUEUE: usize = 4096;
+
+/// What a watch is sent.
+pub(crate) type Delivery = (Arc<Event>, EventType);
+
+#[derive(Debug)]
+struct Watcher {
+    filter: Filter,
+    after: u64,
+    queue: mpsc::Sender<Delivery>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    window: Window,
+    watchers: BTreeMap<u64, Watcher>,
+    /// Watches without an exact field value.
+    broad: BTreeSet<u64>,
+    /// field → value → watches.
+    exact: BTreeMap<String, BTreeMap<String, BTreeSet<u64>>>,
+}
+
+/// All watches and windows.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    lanes: BTreeMap<Arc<str>, Lane>,
+    next_id: u64,
+    start: u64,
+    limit: usize,
+}
+
+/// A registered watch.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) id: u64,
+    pub(crate) queue: mpsc::Receiver<Delivery>,
+    /// The events between the asked-for version and now.
+    pub(crate) missed: Vec<Delivery>,
+}
+
+impl Hub {
+    /// A hub that knows everything after `start`.
+    pub(crate) fn new(start: u64, limit: usize) -> Self {
+        Self { lanes: BTreeMap::new(), next_id: 0, start, limit }
+    }
+
+    fn lane(&mut self, resource: &Arc<str>) -> &mut Lane {
+        let (start, limit) = (self.start, self.limit);
+        self.lanes.entry(resource.clone()).or_insert_with(|| Lane {
+            window: Window::new(start, limit),
+            watchers: BTreeMap::new(),
+            broad: BTreeSet::new(),
+            exact: BTreeMap::new(),
+        })
+    }
+
+    /// Registers a watch for what comes after `after`.
+    pub(crate) fn subscribe(
+        &mut self,
+        resource: &Arc<str>,
+        filter: Filter,
+        after: u64,
+    ) -> Result<Subscription, TooOld> {
+        self.next_id += 1;
+        let id = self.next_id;
+        let lane = self.lane(resource);
+        let missed = lane
+            .window
+            .since(after)?
+            .filter_map(|event| Some((event.clone(), filter.classify(&event.change)?)))
+            .collect();
+        match filter.fields.exact() {
+            Some((field, value)) => {
+                let values = lane.exact.entry(field.to_owned()).or_default();
+                values.entry(value.to_owned()).or_default().insert(id);
+            }
+            None => {
+                lane.broad.insert(id);
+            }
+        }
+        let (sender, queue) = mpsc::channel(WATCH_QUEUE);
+        lane.watchers.insert(id, Watcher { filter, after, queue: sender });
+        Ok(Subscription { id, queue, missed })
+    }
+
+    /// Forgets a watch.
+    pub(crate) fn unsubscribe(&mut self, resource: &Arc<str>, id: u64) {
+        self.lane(resource).remove(id);
+    }
+
+    /// Sends a change to whom it concerns, and remembers it.
+    pub(crate) fn publish(&mut self, change: Change) {
+        let Some(key) = change.key().cloned() else { return };
+        let event = Arc::new(Event::new(change));
+        let lane = self.lane(&key.resource);
+        lane.window.push(event.clone());
+        for id in lane.candidates(&event.change) {
+            let Some(watcher) = lane.watchers.get(&id) else { continue };
+            if event.change.version <= watcher.after {
+                continue;
+            }
+            let Some(kind) = watcher.filter.classify(&event.change) else { continue };
+            if watcher.queue.try_send((event.clone(), kind)).is_err() {
+                lane.remove(id);
+            }
+        }
+    }
+
+    /// Ends all watches.
+    pub(crate) fn close(&mut self) {
+        for lane in self.lanes.values_mut() {
+            lane.watchers.clear();
+        }
+    }
+}
+
+impl Lane {
+    fn candidates(&self, change: &Change) -> BTreeSet<u64> {
+        let mut ids = self.broad.clone();
+        for stored in [&change.old, &change.new].into_iter().flatten() {
+            for (field, values) in &self.exact {
+                ids.extend(values.get(value_of(stored, field)).into_iter().flatten());
+            }
+        }
+        ids
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(watcher) = self.watchers.remove(&id) else { return };
+        self.broad.remove(&id);
+        let Some((field, value)) = watcher.filter.fields.exact() else { return };
+        if let Some(values) = self.exact.get_mut(field) {
+            if let Some(ids) = values.get_mut(value) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    values.remove(value);
+                }
+            }
+            if values.is_empty() {
+                self.exact.remove(field);
+            }
+        }
+    }
+}
+
+fn value_of<'s>(stored: &'s Stored, field: &str) -> &'s str {
+    match field {
+        "metadata.name" => &stored.key.name,
+        "metadata.namespace" => &stored.key.namespace,
+        other => stored.fields.get(other).map_or("", String::as_str),
+    }
+}
