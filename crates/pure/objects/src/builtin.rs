@@ -18,7 +18,8 @@ use crate::schema::{CauseReason, FieldError};
 pub const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
 /// group, version, plural, kind, short names, namespaced, status
-type Row = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], bool, bool);
+type Row =
+    (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], bool, bool);
 
 const APPS: &str = "apps";
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -38,7 +39,15 @@ const ROWS: [Row; 15] = [
     (RBAC, "v1", "roles", "Role", &[], true, false),
     (RBAC, "v1", "rolebindings", "RoleBinding", &[], true, false),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", &["netpol"], true, false),
-    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", &["crd", "crds"], false, true),
+    (
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        &["crd", "crds"],
+        false,
+        true,
+    ),
 ];
 
 /// All built-in resources.
@@ -76,13 +85,26 @@ fn resource(row: &Row) -> Resource {
 fn selectable(id: &str) -> Arc<[SelectableField]> {
     let labels: &[&str] = match id {
         "pods" => &[
-            "spec.nodeName", "status.phase", "spec.restartPolicy", "spec.schedulerName",
-            "spec.serviceAccountName", "status.podIP", "status.nominatedNodeName",
+            "spec.nodeName",
+            "status.phase",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.podIP",
+            "status.nominatedNodeName",
         ],
         "events" => &[
-            "involvedObject.kind", "involvedObject.namespace", "involvedObject.name",
-            "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
-            "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
         ],
         "namespaces" => &["status.phase"],
         "secrets" => &["type"],
@@ -103,9 +125,15 @@ fn selectable(id: &str) -> Arc<[SelectableField]> {
 /// Whether `metadata.generation` is kept.
 pub fn has_generation(res: &Resource) -> bool {
     res.custom
-        || ["pods", "deployments.apps", "replicasets.apps", "networkpolicies.networking.k8s.io", CRDS]
-            .iter()
-            .any(|id| res.is(id))
+        || [
+            "pods",
+            "deployments.apps",
+            "replicasets.apps",
+            "networkpolicies.networking.k8s.io",
+            CRDS,
+        ]
+        .iter()
+        .any(|id| res.is(id))
 }
 
 /// Fills in what kube-apiserver would on creation.
@@ -144,8 +172,12 @@ pub fn normalize(res: &Resource, object: &mut Value) {
             default(spec, "replicas", json!(1));
             default(spec, "revisionHistoryLimit", json!(10));
             default(spec, "progressDeadlineSeconds", json!(600));
-            default(spec, "strategy", json!({ "type": "RollingUpdate",
-                "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": "25%" } }));
+            default(
+                spec,
+                "strategy",
+                json!({ "type": "RollingUpdate",
+                "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": "25%" } }),
+            );
             pod_template(object);
         }
         "replicasets.apps" => {
@@ -294,7 +326,8 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        let group =
+            chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
         for at in 0..4 {
             let index = (group >> (18 - 6 * at) & 63) as usize;
             out.push(if at <= chunk.len() { char::from(ALPHABET[index]) } else { '=' });

@@ -146,7 +146,9 @@ impl State {
             return;
         }
         let blocked = self.dependents(&owner.uid).iter().any(|k| {
-            self.objects.get(k).is_some_and(|s| s.owners.iter().any(|o| o.uid == owner.uid && o.blocks))
+            self.objects
+                .get(k)
+                .is_some_and(|s| s.owners.iter().any(|o| o.uid == owner.uid && o.blocks))
         });
         if !blocked {
             self.drop_finalizer(&owner, delete::FOREGROUND, changes);
@@ -192,7 +194,8 @@ impl State {
     /// The objects in a namespace, or of a CRD.
     fn contained(&self, container: &Key) -> Vec<Arc<Key>> {
         if &*container.resource == CRDS {
-            return self.range(&Key::of(&container.name, "", ""), |k| *k.resource == *container.name);
+            return self
+                .range(&Key::of(&container.name, "", ""), |k| *k.resource == *container.name);
         }
         let mut found = Vec::new();
         let mut resource: Arc<str> = "".into();
@@ -201,15 +204,20 @@ impl State {
             let Some((next, _)) = self.objects.range::<Key, _>(&after..).next() else { break };
             resource = next.resource.clone();
             let from = Key::of(&resource, &container.name, "");
-            found.extend(self.range(&from, |k| {
-                k.resource == resource && k.namespace == container.name
-            }));
+            found.extend(
+                self.range(&from, |k| k.resource == resource && k.namespace == container.name),
+            );
         }
         found
     }
 
     fn range(&self, from: &Key, within: impl Fn(&Key) -> bool) -> Vec<Arc<Key>> {
-        self.objects.range::<Key, _>(from..).map(|(k, _)| k).take_while(|k| within(k)).cloned().collect()
+        self.objects
+            .range::<Key, _>(from..)
+            .map(|(k, _)| k)
+            .take_while(|k| within(k))
+            .cloned()
+            .collect()
     }
 }
 

@@ -30,14 +30,24 @@ pub fn builtin(id: &str) -> Vec<Column> {
             function("Port(s)", "string", ports),
         ],
         "events" => return events(),
-        "persistentvolumeclaims" => vec![path("Status", ".status.phase"), path("Volume", ".spec.volumeName")],
+        "persistentvolumeclaims" => {
+            vec![path("Status", ".status.phase"), path("Volume", ".spec.volumeName")]
+        }
         "leases.coordination.k8s.io" => vec![path("Holder", ".spec.holderIdentity")],
         "deployments.apps" => vec![
             function("Ready", "string", |o, _| {
-                json!(format!("{}/{}", count(o, &["status", "readyReplicas"]), count(o, &["spec", "replicas"])))
+                json!(format!(
+                    "{}/{}",
+                    count(o, &["status", "readyReplicas"]),
+                    count(o, &["spec", "replicas"])
+                ))
             }),
-            function("Up-to-date", "string", |o, _| json!(count(o, &["status", "updatedReplicas"]))),
-            function("Available", "string", |o, _| json!(count(o, &["status", "availableReplicas"]))),
+            function("Up-to-date", "string", |o, _| {
+                json!(count(o, &["status", "updatedReplicas"]))
+            }),
+            function("Available", "string", |o, _| {
+                json!(count(o, &["status", "availableReplicas"]))
+            }),
         ],
         "replicasets.apps" => vec![
             function("Desired", "integer", |o, _| json!(count(o, &["spec", "replicas"]))),
@@ -45,9 +55,15 @@ pub fn builtin(id: &str) -> Vec<Column> {
             function("Ready", "integer", |o, _| json!(count(o, &["status", "readyReplicas"]))),
         ],
         "rolebindings.rbac.authorization.k8s.io" => vec![function("Role", "string", |o, _| {
-            json!(format!("{}/{}", json::text(o, &["roleRef", "kind"]), json::text(o, &["roleRef", "name"])))
+            json!(format!(
+                "{}/{}",
+                json::text(o, &["roleRef", "kind"]),
+                json::text(o, &["roleRef", "name"])
+            ))
         })],
-        "networkpolicies.networking.k8s.io" => vec![function("Pod-Selector", "string", pod_selector)],
+        "networkpolicies.networking.k8s.io" => {
+            vec![function("Pod-Selector", "string", pod_selector)]
+        }
         "customresourcedefinitions.apiextensions.k8s.io" => {
             return vec![function("Created At", "date", |o, _| {
                 json!(json::text(o, &["metadata", "creationTimestamp"]))
@@ -57,8 +73,12 @@ pub fn builtin(id: &str) -> Vec<Column> {
     };
     columns.push(age());
     if id == "pods" {
-        columns.push(wide(function("IP", "string", |o, _| or_none(json::text(o, &["status", "podIP"])))));
-        columns.push(wide(function("Node", "string", |o, _| or_none(json::text(o, &["spec", "nodeName"])))));
+        columns.push(wide(function("IP", "string", |o, _| {
+            or_none(json::text(o, &["status", "podIP"]))
+        })));
+        columns.push(wide(function("Node", "string", |o, _| {
+            or_none(json::text(o, &["spec", "nodeName"]))
+        })));
     }
     columns
 }
@@ -134,7 +154,8 @@ fn ports(object: &Value, _: i64) -> Value {
 }
 
 fn pod_selector(object: &Value, _: i64) -> Value {
-    let labels = json::at(object, &["spec", "podSelector", "matchLabels"]).and_then(Value::as_object);
+    let labels =
+        json::at(object, &["spec", "podSelector", "matchLabels"]).and_then(Value::as_object);
     let pairs: Vec<String> = labels
         .into_iter()
         .flatten()
@@ -216,10 +237,24 @@ mod tests {
     #[test]
     fn ages_read_as_in_kubectl() {
         for (seconds, expected) in [
-            (-5, "<invalid>"), (-1, "0s"), (0, "0s"), (5, "5s"), (119, "119s"), (120, "2m"),
-            (125, "2m5s"), (599, "9m59s"), (600, "10m"), (10_799, "179m"), (10_800, "3h"),
-            (11_100, "3h5m"), (28_800, "8h"), (172_799, "47h"), (172_800, "2d"),
-            (176_400, "2d1h"), (691_200, "8d"), (63_072_000, "2y"),
+            (-5, "<invalid>"),
+            (-1, "0s"),
+            (0, "0s"),
+            (5, "5s"),
+            (119, "119s"),
+            (120, "2m"),
+            (125, "2m5s"),
+            (599, "9m59s"),
+            (600, "10m"),
+            (10_799, "179m"),
+            (10_800, "3h"),
+            (11_100, "3h5m"),
+            (28_800, "8h"),
+            (172_799, "47h"),
+            (172_800, "2d"),
+            (176_400, "2d1h"),
+            (691_200, "8d"),
+            (63_072_000, "2y"),
         ] {
             assert_eq!(human(seconds), expected, "{seconds}");
         }

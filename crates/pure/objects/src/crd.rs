@@ -15,8 +15,10 @@ pub fn compile(crd: &Value) -> Result<Resource, Vec<FieldError>> {
     let mut errors = required_names(crd);
     let id = Resource::make_id(&group, &plural);
     if errors.is_empty() && text(&["metadata", "name"]) != *id {
-        let message =
-            format!("Invalid value: {:?}: must be spec.names.plural+\".\"+spec.group", text(&["metadata", "name"]));
+        let message = format!(
+            "Invalid value: {:?}: must be spec.names.plural+\".\"+spec.group",
+            text(&["metadata", "name"])
+        );
         errors.push(FieldError::new("metadata.name", CauseReason::Invalid, message));
     }
     let Some((at, version)) = served_version(crd, &mut errors) else { return Err(errors) };
@@ -46,7 +48,8 @@ pub fn compile(crd: &Value) -> Result<Resource, Vec<FieldError>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let or = |path: &[&str], other: String| Some(text(path)).filter(|t| !t.is_empty()).unwrap_or(other);
+    let or =
+        |path: &[&str], other: String| Some(text(path)).filter(|t| !t.is_empty()).unwrap_or(other);
     Ok(Resource {
         id,
         version: json::text(version, &["name"]).to_owned(),

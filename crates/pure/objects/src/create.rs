@@ -101,11 +101,7 @@ pub fn check_kind(res: &Resource, object: &Value) -> Result<(), Failure> {
 }
 
 /// Makes the object's namespace that of the path.
-pub fn adopt_namespace(
-    res: &Resource,
-    namespace: &str,
-    object: &mut Value,
-) -> Result<(), Failure> {
+pub fn adopt_namespace(res: &Resource, namespace: &str, object: &mut Value) -> Result<(), Failure> {
     let metadata = json::metadata_mut(object);
     let own = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
     if !res.namespaced {
@@ -128,7 +124,13 @@ fn set_metadata(res: &Resource, object: &mut Value, birth: &Birth) {
         let base: String = base.chars().take(MAX_GENERATED_BASE).collect();
         metadata.insert("name".to_owned(), json!(format!("{base}{}", birth.suffix)));
     }
-    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"] {
+    for key in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "managedFields",
+        "generation",
+    ] {
         metadata.remove(key);
     }
     for key in ["labels", "annotations", "finalizers", "ownerReferences"] {

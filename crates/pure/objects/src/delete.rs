@@ -53,7 +53,9 @@ impl Options {
     pub fn parse(body: &Value) -> Result<Self, Failure> {
         let mut options = Self {
             grace: body.get("gracePeriodSeconds").and_then(Value::as_i64),
-            uid: json::at(body, &["preconditions", "uid"]).and_then(Value::as_str).map(str::to_owned),
+            uid: json::at(body, &["preconditions", "uid"])
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             version: json::at(body, &["preconditions", "resourceVersion"])
                 .and_then(Value::as_str)
                 .map(str::to_owned),
@@ -65,7 +67,8 @@ impl Options {
             options.propagation =
                 Some(if orphan { Propagation::Orphan } else { Propagation::Background });
         }
-        options.dry_run = body.get("dryRun").and_then(Value::as_array).is_some_and(|d| !d.is_empty());
+        options.dry_run =
+            body.get("dryRun").and_then(Value::as_array).is_some_and(|d| !d.is_empty());
         Ok(options)
     }
 
@@ -78,7 +81,9 @@ impl Options {
             other => Err(Failure::plain(
                 422,
                 "Invalid",
-                format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
+                format!(
+                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+                ),
             )),
         }
     }
@@ -87,14 +92,20 @@ impl Options {
     pub fn check(&self, res: &Resource, name: &str, object: &Value) -> Result<(), Failure> {
         let held = [
             ("UID", &self.uid, json::text(object, &["metadata", "uid"])),
-            ("ResourceVersion", &self.version, json::text(object, &["metadata", "resourceVersion"])),
+            (
+                "ResourceVersion",
+                &self.version,
+                json::text(object, &["metadata", "resourceVersion"]),
+            ),
         ];
         for (what, wanted, found) in held {
             if let Some(wanted) = wanted.as_deref().filter(|w| *w != found) {
                 return Err(Failure::conflict_because(
                     res,
                     name,
-                    &format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been deleted and then recreated"),
+                    &format!(
+                        "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been deleted and then recreated"
+                    ),
                 ));
             }
         }

@@ -31,9 +31,8 @@ pub fn group(registry: &Registry, name: &str) -> Option<Value> {
 }
 
 fn group_entry<'a>(name: &str, versions: impl Iterator<Item = &'a &'a str>) -> Value {
-    let versions: Vec<Value> = versions
-        .map(|v| json!({ "groupVersion": format!("{name}/{v}"), "version": v }))
-        .collect();
+    let versions: Vec<Value> =
+        versions.map(|v| json!({ "groupVersion": format!("{name}/{v}"), "version": v })).collect();
     json!({ "name": name, "preferredVersion": versions.first(), "versions": versions })
 }
 

@@ -21,7 +21,9 @@ impl FieldSelector {
         let mut terms = Vec::new();
         for part in split(source).into_iter().filter(|p| !p.is_empty()) {
             let (field, equal, value) = term(&part).ok_or_else(|| {
-                Failure::bad_request(format!("invalid selector: '{source}'; can't understand '{part}'"))
+                Failure::bad_request(format!(
+                    "invalid selector: '{source}'; can't understand '{part}'"
+                ))
             })?;
             if !known(res, &field) {
                 return Err(Failure::bad_request(unknown(res, &field)));
@@ -48,7 +50,9 @@ impl FieldSelector {
         self.0
             .iter()
             .filter(|t| t.equal)
-            .max_by_key(|t| (t.field == "metadata.name", t.field != "metadata.namespace", !t.value.is_empty()))
+            .max_by_key(|t| {
+                (t.field == "metadata.name", t.field != "metadata.namespace", !t.value.is_empty())
+            })
             .map(|t| (t.field.as_str(), t.value.as_str()))
     }
 

@@ -36,7 +36,10 @@ impl LabelSelector {
         while !parser.rest.is_empty() {
             requirements.push(parser.requirement()?);
             if !parser.rest.is_empty() && !parser.take(",") {
-                return Err(fail(&format!("found '{}', expected: ',' or 'end of string'", parser.rest)));
+                return Err(fail(&format!(
+                    "found '{}', expected: ',' or 'end of string'",
+                    parser.rest
+                )));
             }
         }
         Ok(Self(requirements))
@@ -172,8 +175,9 @@ mod tests {
 
     #[test]
     fn every_form_selects_what_it_says() {
-        let labels: BTreeMap<String, String> =
-            [("a", "b"), ("n", "5"), ("kruntimes.io/x", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let labels: BTreeMap<String, String> = [("a", "b"), ("n", "5"), ("kruntimes.io/x", "")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
         for (selector, expected) in [
             ("", true),
             ("a=b", true),
@@ -192,7 +196,11 @@ mod tests {
             ("kruntimes.io/x=", true),
             ("kruntimes.io/x in ()", true),
         ] {
-            assert_eq!(LabelSelector::parse(selector).unwrap().matches(&labels), expected, "{selector}");
+            assert_eq!(
+                LabelSelector::parse(selector).unwrap().matches(&labels),
+                expected,
+                "{selector}"
+            );
         }
         for bad in ["a b", "a in b", "a in (b", "=x", "a=b c", "a>x", "a/b/c", "a=-"] {
             assert!(LabelSelector::parse(bad).is_err(), "{bad}");

@@ -49,7 +49,9 @@ pub fn qualified_name(key: &str) -> Option<String> {
     let name = match key.split_once('/') {
         None => key,
         Some((_, name)) if name.contains('/') => {
-            return Some(format!("a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an optional DNS subdomain prefix and '/': {key:?} has two"));
+            return Some(format!(
+                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an optional DNS subdomain prefix and '/': {key:?} has two"
+            ));
         }
         Some(("", _)) => return Some("prefix part must be non-empty".to_owned()),
         Some((prefix, name)) => {

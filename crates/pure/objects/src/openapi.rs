@@ -52,17 +52,20 @@ fn schema_name(res: &Resource) -> String {
 }
 
 fn schema(res: &Resource) -> Value {
-    let mut schema = res.openapi.clone().unwrap_or_else(|| {
-        json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
-    });
+    let mut schema = res.openapi.clone().unwrap_or_else(
+        || json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }),
+    );
     schema["x-kubernetes-group-version-kind"] = json!([kind(res)]);
     if res.custom {
         let text = json!({ "type": "string" });
         let properties = crate::json::object_mut(&mut schema, "properties");
         properties.insert("apiVersion".to_owned(), text.clone());
         properties.insert("kind".to_owned(), text);
-        properties.insert("metadata".to_owned(), json!({ "type": "object",
-            "x-kubernetes-preserve-unknown-fields": true }));
+        properties.insert(
+            "metadata".to_owned(),
+            json!({ "type": "object",
+            "x-kubernetes-preserve-unknown-fields": true }),
+        );
     }
     schema
 }

@@ -136,10 +136,15 @@ impl State {
     }
 
     /// Recomputes the selectable fields of a resource's objects.
-    pub fn reselect(&mut self, resource: &str, selectable: &Arc<[SelectableField]>) -> Vec<Arc<Stored>> {
+    pub fn reselect(
+        &mut self,
+        resource: &str,
+        selectable: &Arc<[SelectableField]>,
+    ) -> Vec<Arc<Stored>> {
         let mut renewed = Vec::new();
         for (key, stored) in self.objects.iter_mut().filter(|(k, _)| &*k.resource == resource) {
-            if let Some(new) = Stored::decode(key.clone(), stored.json.clone(), selectable.clone()) {
+            if let Some(new) = Stored::decode(key.clone(), stored.json.clone(), selectable.clone())
+            {
                 *stored = Arc::new(new);
                 renewed.push(stored.clone());
             }

@@ -27,11 +27,7 @@ impl Key {
 
     /// A key by resource id.
     pub fn of(resource: &str, namespace: &str, name: &str) -> Self {
-        Self {
-            resource: resource.into(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Self { resource: resource.into(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
     /// The key as bytes for an ordered store: parts are separated by NUL, which none of them may contain.

@@ -58,7 +58,9 @@ fn check_identity(res: &Resource, old: &Value, new: &mut Value) -> Result<(), Fa
         return Err(Failure::conflict_because(
             res,
             name,
-            &format!("Precondition failed: UID in precondition: {theirs}, UID in object meta: {uid}"),
+            &format!(
+                "Precondition failed: UID in precondition: {theirs}, UID in object meta: {uid}"
+            ),
         ));
     }
     let version = json::text(new, &["metadata", "resourceVersion"]);

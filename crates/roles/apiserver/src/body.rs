@@ -28,7 +28,9 @@ enum Kind {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Full(bytes) => f.debug_tuple("Full").field(&bytes.as_ref().map(Bytes::len)).finish(),
+            Kind::Full(bytes) => {
+                f.debug_tuple("Full").field(&bytes.as_ref().map(Bytes::len)).finish()
+            }
             Kind::Stream(_) => f.write_str("Stream"),
         }
     }

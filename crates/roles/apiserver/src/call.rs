@@ -113,7 +113,8 @@ impl Call {
         };
         let res = registry.find(group, version, plural).ok_or_else(Failure::no_such_path)?.clone();
         let in_namespace = !namespace.is_empty();
-        if (res.namespaced && !name.is_empty() && !in_namespace) || (!res.namespaced && in_namespace)
+        if (res.namespaced && !name.is_empty() && !in_namespace)
+            || (!res.namespaced && in_namespace)
         {
             return Err(Failure::no_such_path());
         }
@@ -170,8 +171,18 @@ fn verb(
 
 fn unserved_subresource(res: &Resource, sub: &str) -> Failure {
     const KNOWN: [&str; 12] = [
-        "attach", "binding", "ephemeralcontainers", "eviction", "exec", "finalize", "portforward",
-        "proxy", "resize", "scale", "token", "log",
+        "attach",
+        "binding",
+        "ephemeralcontainers",
+        "eviction",
+        "exec",
+        "finalize",
+        "portforward",
+        "proxy",
+        "resize",
+        "scale",
+        "token",
+        "log",
     ];
     if KNOWN.contains(&sub) && !res.custom {
         Failure::not_implemented(format!("{}/{sub} is not served by this API server", res.id))

@@ -28,7 +28,9 @@ impl ApiServer {
                 only_get(parts)?;
                 let core = path == ["api"];
                 return Ok(Some(match negotiate::aggregated(&parts.headers)? {
-                    Some(version) => aggregated(&discovery::aggregated(&registry, core, version), version),
+                    Some(version) => {
+                        aggregated(&discovery::aggregated(&registry, core, version), version)
+                    }
                     None if core => respond::value(200, &discovery::core_versions()),
                     None => respond::value(200, &discovery::group_list(&registry)),
                 }));

@@ -27,4 +27,4 @@ pub use body::Body;
 pub use logs::{LogRequest, LogStream, PodLogs};
 pub use server::{ApiServer, OpenError, Options};
 pub use service::ApiService;
-pub use user::{User, UserKind};
+pub use user::{POD_NAME, POD_UID, User, UserKind};

@@ -51,8 +51,8 @@ fn clauses(headers: &HeaderMap) -> Vec<Clause> {
 /// The first form that is asked for and served.
 pub(crate) fn form(headers: &HeaderMap) -> Result<Form, Failure> {
     for clause in clauses(headers).iter().filter(|c| c.is_json()) {
-        let meta = clause.param("g") == "meta.k8s.io"
-            && matches!(clause.param("v"), "v1" | "v1beta1");
+        let meta =
+            clause.param("g") == "meta.k8s.io" && matches!(clause.param("v"), "v1" | "v1beta1");
         match clause.param("as") {
             "" => return Ok(Form::Object),
             "Table" if meta => return Ok(Form::Table),

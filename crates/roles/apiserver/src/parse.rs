@@ -26,7 +26,9 @@ pub(crate) fn object(headers: &HeaderMap, body: &Bytes) -> Result<(Value, Vec<St
 /// Parses JSON.
 pub(crate) fn as_json(body: &Bytes) -> Result<(Value, Vec<String>), Failure> {
     json::parse(body).map_err(|e| {
-        Failure::bad_request(format!("the object provided is unrecognized (must be of type object): {e}"))
+        Failure::bad_request(format!(
+            "the object provided is unrecognized (must be of type object): {e}"
+        ))
     })
 }
 

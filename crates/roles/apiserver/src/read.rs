@@ -75,7 +75,10 @@ impl ApiServer {
                 let now = Timestamp::now().as_second();
                 let objects = [stored.value()];
                 let include = call.include()?;
-                respond::value(200, &table::table(&call.res, &objects, &metadata, include, true, now))
+                respond::value(
+                    200,
+                    &table::table(&call.res, &objects, &metadata, include, true, now),
+                )
             }
         })
     }
@@ -97,7 +100,10 @@ impl ApiServer {
             Form::Table => {
                 let now = Timestamp::now().as_second();
                 let include = call.include()?;
-                respond::value(200, &table::table(&call.res, &values(), &metadata, include, true, now))
+                respond::value(
+                    200,
+                    &table::table(&call.res, &values(), &metadata, include, true, now),
+                )
             }
             Form::Metadata => {
                 let items: Vec<Value> = values().iter().map(partial).collect();
@@ -135,7 +141,9 @@ impl ApiServer {
                 (view.version, Bound::Included(Key::of(&call.res.id, &call.namespace, "")))
             }
         };
-        if let (Some(name), Some(namespace)) = (filter.fields.exact_of("metadata.name"), &filter.namespace) {
+        if let (Some(name), Some(namespace)) =
+            (filter.fields.exact_of("metadata.name"), &filter.namespace)
+        {
             let found = view.objects.get(&Key::of(&call.res.id, namespace, name));
             let objects = found.filter(|s| filter.selects(s)).cloned().into_iter().collect();
             return Ok(Page { objects, version, last: None, remaining: 0 });

@@ -62,13 +62,14 @@ impl ApiServer {
                 self.shared.get(key).ok_or_else(|| Failure::not_found(&call.res, &key.name))?;
             let object = stored.value();
             options.check(&call.res, &key.name, &object)?;
-            let action = match delete::decide(&call.res.id, &object, options, jiff::Timestamp::now()) {
-                Deletion::Unchanged => {
-                    return Ok(respond::json(200, respond::shared(&stored.json)));
-                }
-                Deletion::Update(marked) => Action::Put(marked),
-                Deletion::Remove => Action::Remove,
-            };
+            let action =
+                match delete::decide(&call.res.id, &object, options, jiff::Timestamp::now()) {
+                    Deletion::Unchanged => {
+                        return Ok(respond::json(200, respond::shared(&stored.json)));
+                    }
+                    Deletion::Update(marked) => Action::Put(marked),
+                    Deletion::Remove => Action::Remove,
+                };
             let gone = matches!(action, Action::Remove);
             if options.dry_run {
                 return Ok(answer(call, &stored, gone));

@@ -156,8 +156,7 @@ fn birth(random: &dyn SecureRandom) -> Birth {
     id[6] = id[6] & 0x0f | 0x40;
     id[8] = id[8] & 0x3f | 0x80;
     let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
-    let uid =
-        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+    let uid = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
     let suffix = letters
         .iter()
         .map(|b| char::from(NAME_ALPHABET[usize::from(*b) % NAME_ALPHABET.len()]))

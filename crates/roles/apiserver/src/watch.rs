@@ -149,11 +149,7 @@ fn streaming_list(call: &Call) -> Result<Option<bool>, Failure> {
 /// A watch that starts too far back: one ERROR event.
 fn expired(message: &str) -> Response<Body> {
     let status = Failure::expired(message).to_value().to_string();
-    respond::with_type(
-        200,
-        "application/json",
-        Body::full(frame("ERROR", status.as_bytes())),
-    )
+    respond::with_type(200, "application/json", Body::full(frame("ERROR", status.as_bytes())))
 }
 
 impl Watch {
@@ -257,7 +253,8 @@ impl Watch {
     }
 
     fn bookmark_frame(&self, version: u64, annotations: &Value) -> Vec<u8> {
-        let mut metadata = json!({ "resourceVersion": version.to_string(), "creationTimestamp": null });
+        let mut metadata =
+            json!({ "resourceVersion": version.to_string(), "creationTimestamp": null });
         if !annotations.is_null() {
             metadata["annotations"] = annotations.clone();
         }

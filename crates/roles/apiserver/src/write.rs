@@ -51,7 +51,9 @@ impl Mode {
                 return Err(Failure::plain(
                     422,
                     "Invalid",
-                    format!("CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Strict\", \"Warn\""),
+                    format!(
+                        "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
+                    ),
                 ));
             }
         };
@@ -62,7 +64,9 @@ impl Mode {
                 return Err(Failure::plain(
                     422,
                     "Invalid",
-                    format!("CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"{other}\": supported values: \"All\""),
+                    format!(
+                        "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"{other}\": supported values: \"All\""
+                    ),
                 ));
             }
         };
@@ -178,8 +182,7 @@ impl ApiServer {
         let (object, duplicates) = parse::object(&parts.headers, body)?;
         if call.res.custom && json::text(&object, &["metadata", "resourceVersion"]).is_empty() {
             let message = "Invalid value: 0x0: must be specified for an update";
-            let error =
-                FieldError::new("metadata.resourceVersion", CauseReason::Invalid, message);
+            let error = FieldError::new("metadata.resourceVersion", CauseReason::Invalid, message);
             return Err(Failure::invalid(&call.res, &call.name, &[error]));
         }
         self.change(user, call, parts, &duplicates, |_| Ok(object.clone())).await
@@ -259,7 +262,8 @@ impl ApiServer {
 
 fn strict_change(call: &Call, parts: &Parts, object: &Value, findings: &[String]) -> Failure {
     if parts.method == http::Method::PATCH {
-        let message = format!("Invalid value: {:?}: {}", object.to_string(), strict_error(findings));
+        let message =
+            format!("Invalid value: {:?}: {}", object.to_string(), strict_error(findings));
         return Failure::invalid_patch(&[FieldError::new("patch", CauseReason::Invalid, message)]);
     }
     let res = &call.res;

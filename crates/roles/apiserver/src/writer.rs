@@ -79,7 +79,7 @@ fn run(
     shared: &Shared,
     mut commands: mpsc::Receiver<Command>,
 ) {
-    let mut failure = None;
+    let mut failure: Option<String> = None;
     while let Some(first) = commands.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH
@@ -126,9 +126,9 @@ fn apply(state: &mut State, batch: Vec<Command>) -> (Vec<Change>, Vec<Outcome>) 
         let key = write.key.clone();
         let removal = matches!(write.action, Action::Remove);
         let result = state.apply(write, Timestamp::now()).and_then(|changes| {
-            let own = changes.iter().find(|c| {
-                c.key().is_some_and(|k| **k == key) && (c.new.is_none() == removal)
-            });
+            let own = changes
+                .iter()
+                .find(|c| c.key().is_some_and(|k| **k == key) && (c.new.is_none() == removal));
             let stored = own.and_then(|c| c.new.clone().or_else(|| c.old.clone()));
             all.extend(changes);
             stored.ok_or(Refused::Missing)
