@@ -49,6 +49,18 @@ pub enum CauseReason {
 }
 
 impl CauseReason {
+    /// Whether rules are not run on an object with such an error: they could misread it.
+    pub(super) fn blocks_rules(self) -> bool {
+        match self {
+            Self::Required
+            | Self::TooLong
+            | Self::TooMany
+            | Self::NotSupported
+            | Self::TypeInvalid => true,
+            Self::Invalid | Self::Forbidden | Self::Duplicate => false,
+        }
+    }
+
     /// The `reason` of a `StatusCause`.
     pub fn as_str(self) -> &'static str {
         match self {
