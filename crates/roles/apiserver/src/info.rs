@@ -6,11 +6,31 @@ use kruntimes_objects::{discovery, openapi};
 use serde_json::json;
 
 use crate::body::Body;
+use crate::call::segments;
 use crate::negotiate;
 use crate::respond;
 use crate::server::ApiServer;
 
 impl ApiServer {
+    /// What is answered to everybody, without a token.
+    pub(crate) fn open_info(&self, path: &str) -> Option<Response<Body>> {
+        match segments(path).first().map(String::as_str) {
+            Some("version") => Some(respond::value(200, &version())),
+            Some("healthz" | "livez" | "readyz") => Some(self.health()),
+            Some(_) | None => None,
+        }
+    }
+
+    fn health(&self) -> Response<Body> {
+        match self.shared.failure() {
+            None => respond::with_type(200, "text/plain", Body::full("ok")),
+            Some(why) => {
+                let text = format!("the store has failed: {why}");
+                respond::with_type(500, "text/plain", Body::full(text))
+            }
+        }
+    }
+
     /// Answers a path that is no resource; `None` if it may be one.
     pub(crate) fn info(
         &self,
@@ -20,10 +40,8 @@ impl ApiServer {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let registry = self.shared.registry();
         let document = match path.as_slice() {
-            ["healthz" | "livez" | "readyz", ..] => {
-                return Ok(Some(respond::with_type(200, "text/plain", Body::full("ok"))));
-            }
-            ["version"] => Some(version()),
+            ["healthz" | "livez" | "readyz", ..] => return Ok(Some(self.health())),
+            ["version"] => Some(Some(version())),
             ["api"] | ["apis"] => {
                 only_get(parts)?;
                 let core = path == ["api"];
@@ -62,12 +80,12 @@ fn only_get(parts: &Parts) -> Result<(), Failure> {
     Err(Failure::method_not_allowed(what))
 }
 
-fn version() -> Option<serde_json::Value> {
-    Some(json!({
+fn version() -> serde_json::Value {
+    json!({
         "major": "1", "minor": "34", "gitVersion": "v1.34.0+kruntimes", "gitCommit": "",
         "gitTreeState": "clean", "buildDate": "", "goVersion": "", "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-    }))
+    })
 }
 
 fn aggregated(document: &serde_json::Value, version: &str) -> Response<Body> {
