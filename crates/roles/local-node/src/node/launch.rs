@@ -1,0 +1,134 @@
+//! The process of a container: program, arguments and environment, from its plan and its pod's place.
+//!
+//! Invariant: what the home tells a process about its pod wins over what the pod's author says.
+
+use super::directories::Directories;
+use super::plan::{ContainerPlan, Program, Value};
+use crate::process::Launch;
+use crate::{Config, PodIdentity};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// The role that talks to the API.
+const RUNTIMED: &str = "runtimed";
+
+/// Where a pod lives on this machine.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) address: Ipv4Addr,
+    pub(super) directories: Directories,
+}
+
+/// The process of `container`.
+pub(super) fn launch(
+    config: &Config,
+    pod: &PodIdentity,
+    place: &Place,
+    container: &ContainerPlan,
+) -> Launch {
+    let (program, args) = match &container.run {
+        Program::Command { program, args } => (PathBuf::from(program), args.clone()),
+        Program::Role { role, args } => {
+            let words = ["serve", role].map(str::to_owned);
+            (config.program.clone(), words.into_iter().chain(args.iter().cloned()).collect())
+        }
+    };
+    let mut environment = vec![("PATH".to_owned(), config.search_path.clone())];
+    environment.extend(container.environment.iter().map(|(name, value)| {
+        let value = match value {
+            Value::Text(text) => text.clone(),
+            Value::PodAddress => place.address.to_string(),
+        };
+        (name.clone(), value)
+    }));
+    environment.extend(own(config, pod, place, container));
+    Launch { program, args, environment, directory: place.directories.workspace() }
+}
+
+fn own(
+    config: &Config,
+    pod: &PodIdentity,
+    place: &Place,
+    container: &ContainerPlan,
+) -> Vec<(String, String)> {
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let mut own = vec![
+        ("HOSTNAME", pod.name.clone()),
+        ("POD_NAMESPACE", pod.namespace.clone()),
+        ("POD_UID", pod.uid.clone()),
+        ("KRUNTIMES_LOOPBACK", place.address.to_string()),
+        ("KRUNTIMES_WORKSPACE", path(place.directories.workspace())),
+        ("KRUNTIMES_CONTROL", path(place.directories.control())),
+        (kruntimes_daemon::lifeline::VARIABLE, "stdin".to_owned()),
+        ("KRUNTIMES_LOG", config.log_filter.clone()),
+    ];
+    if matches!(container.run, Program::Role { role: RUNTIMED, .. }) {
+        own.push(("KUBECONFIG", path(place.directories.kubeconfig())));
+    }
+    own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    fn launch_of(run: Program, environment: Vec<(String, Value)>) -> Launch {
+        let config = Config {
+            data_dir: PathBuf::from("/data"),
+            program: PathBuf::from("/bin/krt"),
+            api_url: "https://127.0.0.1:6443".to_owned(),
+            ca_pem: String::new(),
+            log_filter: "info".to_owned(),
+            search_path: "/bin".to_owned(),
+        };
+        let pod = PodIdentity {
+            namespace: "default".to_owned(),
+            name: "p".to_owned(),
+            uid: "u".to_owned(),
+            service_account: "default".to_owned(),
+        };
+        let place = Place {
+            address: Ipv4Addr::new(127, 16, 0, 1),
+            directories: Directories::of(Path::new("/data"), "u").unwrap(),
+        };
+        let container = ContainerPlan {
+            name: "c".to_owned(),
+            run,
+            environment,
+            readiness: None,
+            liveness: None,
+            ports: Vec::new(),
+        };
+        launch(&config, &pod, &place, &container)
+    }
+
+    #[test]
+    fn only_runtimed_gets_a_kubeconfig() {
+        for (role, want) in [("runtimed", true), ("runtime-bash", false)] {
+            let launch =
+                launch_of(Program::Role { role, args: vec!["--port=9091".to_owned()] }, Vec::new());
+            assert_eq!(launch.args, ["serve", role, "--port=9091"]);
+            let has = launch.environment.iter().any(|(name, _)| name == "KUBECONFIG");
+            assert_eq!(has, want, "{role}");
+        }
+    }
+
+    #[test]
+    fn the_home_has_the_last_word() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let variables = [
+            ("PATH", text("/opt")),
+            ("KRUNTIMES_LIFELINE", text("none")),
+            ("POD_IP", Value::PodAddress),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let command = Program::Command { program: "x".to_owned(), args: Vec::new() };
+        let environment: BTreeMap<_, _> =
+            launch_of(command, variables).environment.into_iter().collect();
+        assert_eq!(environment["PATH"], "/opt");
+        assert_eq!(environment["KRUNTIMES_LIFELINE"], "stdin");
+        assert_eq!(environment["POD_IP"], "127.16.0.1");
+    }
+}

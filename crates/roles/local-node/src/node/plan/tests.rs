@@ -1,0 +1,132 @@
+//! What the node makes of pods, and what it refuses, as tables.
+
+use super::*;
+use serde_json::{Value as Json, json};
+
+fn pod(container: &Json, annotations: &Json) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": "p", "namespace": "ns", "uid": "u-1", "labels": {"runtime": "bash"}, "annotations": annotations,
+        },
+        "spec": {"containers": [container]},
+    }))
+    .unwrap()
+}
+
+fn container(fields: &Json) -> Json {
+    let mut container = json!({"name": "runtime", "image": "bash-runtime"});
+    container.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    container
+}
+
+#[test]
+fn images_stand_for_roles() {
+    for (image, want) in [
+        ("kruntimes-bash-runtime:latest", Some("runtime-bash")),
+        ("registry.example:5000/x/bash-runtime@sha256:ab", Some("runtime-bash")),
+        ("kruntimes-runtimed", Some("runtimed")),
+        ("bash-runtime/python", None),
+        ("runtimed-not", None),
+        ("", None),
+    ] {
+        assert_eq!(role(image), want, "{image}");
+    }
+}
+
+#[test]
+fn an_unknown_image_says_what_to_do() {
+    let pod = pod(&container(&json!({"image": "python:3"})), &json!({}));
+    let refusal = plan(&pod).unwrap_err();
+    assert_eq!((refusal.reason, refusal.container.as_str()), ("ImageNotServedLocally", "runtime"));
+    assert!(
+        refusal.message.contains("python:3") && refusal.message.contains(labels::LOCAL_COMMAND)
+    );
+}
+
+#[test]
+fn local_commands_are_arrays_of_strings() {
+    for (command, want) in [
+        (r#"["python3", "-m", "x"]"#, Ok(("python3", 2))),
+        (r#"["/bin/true"]"#, Ok(("/bin/true", 0))),
+        ("[]", Err("InvalidLocalCommand")),
+        (r#"[""]"#, Err("InvalidLocalCommand")),
+        (r#"["a", 1]"#, Err("InvalidLocalCommand")),
+        (r#"["a\u0000"]"#, Err("InvalidLocalCommand")),
+        ("{", Err("InvalidLocalCommand")),
+        ("rm -rf /", Err("InvalidLocalCommand")),
+    ] {
+        let pod = pod(
+            &container(&json!({"image": "python:3"})),
+            &json!({labels::LOCAL_COMMAND: command}),
+        );
+        let got = plan(&pod).map(|plan| plan.containers[0].run.clone());
+        match (got, want) {
+            (Ok(Program::Command { program, args }), Ok(want)) => {
+                assert_eq!((program.as_str(), args.len()), want);
+            }
+            (Err(refusal), Err(reason)) => assert_eq!(refusal.reason, reason, "{command}"),
+            (got, want) => panic!("{command}: {got:?}, not {want:?}"),
+        }
+    }
+}
+
+#[test]
+fn variables_come_from_values_and_fields() {
+    let field = |path: &str| json!({"valueFrom": {"fieldRef": {"fieldPath": path}}});
+    let text = |text: &str| Some(Value::Text(text.to_owned()));
+    for (source, want) in [
+        (json!({"value": "a b"}), text("a b")),
+        (json!({}), text("")),
+        (field("metadata.name"), text("p")),
+        (field("metadata.namespace"), text("ns")),
+        (field("metadata.uid"), text("u-1")),
+        (field("metadata.labels['runtime']"), text("bash")),
+        (field("metadata.labels['none']"), text("")),
+        (field("status.podIP"), Some(Value::PodAddress)),
+        (field("spec.hostname"), None),
+        (json!({"value": "a\0b"}), None),
+        (json!({"valueFrom": {"secretKeyRef": {"key": "k", "name": "s"}}}), None),
+    ] {
+        let mut variable = json!({"name": "V"});
+        variable.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+        let plan = plan(&pod(&container(&json!({"env": [variable]})), &json!({})));
+        let got = plan.ok().map(|plan| plan.containers[0].environment[0].1.clone());
+        assert_eq!(got, want, "{source}");
+    }
+}
+
+#[test]
+fn probes_are_read_or_refused() {
+    let http = |port: Json| json!({"httpGet": {"path": "/healthz", "port": port}});
+    let want = |port| Some(Check::Http { port, path: "/healthz".to_owned() });
+    for (probe, want) in [
+        (http(json!(9094)), want(9094)),
+        (http(json!("health")), want(9094)),
+        (http(json!("none")), None),
+        (http(json!(70000)), None),
+        (json!({"tcpSocket": {"port": 9091}}), Some(Check::Tcp { port: 9091 })),
+        (json!({"exec": {"command": ["true"]}}), None),
+        (json!({"httpGet": {"port": 1, "scheme": "HTTPS"}}), None),
+    ] {
+        let ports = json!([{"name": "health", "containerPort": 9094}]);
+        let container = container(&json!({"ports": ports, "readinessProbe": probe}));
+        let plan = plan(&pod(&container, &json!({})));
+        let got = plan.ok().and_then(|plan| plan.containers[0].readiness.clone());
+        assert_eq!(got.map(|probe| probe.check), want, "{probe}");
+    }
+}
+
+#[test]
+fn what_is_not_served_is_refused() {
+    for fields in [
+        json!({"startupProbe": {"tcpSocket": {"port": 1}}}),
+        json!({"envFrom": [{"secretRef": {"name": "s"}}]}),
+    ] {
+        let refusal = plan(&pod(&container(&fields), &json!({}))).unwrap_err();
+        assert_eq!(refusal.reason, "NotServedLocally", "{fields}");
+    }
+    let mut with_init = pod(&container(&json!({})), &json!({}));
+    let spec = with_init.spec.as_mut().unwrap();
+    spec.init_containers = Some(spec.containers.clone());
+    assert!(plan(&with_init).is_err());
+}
