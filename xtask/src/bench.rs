@@ -110,7 +110,7 @@ impl Load {
                 args: vec!["true".to_owned()],
                 ..kruntimes_api::RunSpec::default()
             },
-            status: None,
+            ..Run::default()
         };
         let started = Instant::now();
         let created = self.runs.create(&PostParams::default(), &run).await?;

@@ -48,6 +48,35 @@ macro_rules! namespaced_kind {
                 &mut self.metadata
             }
         }
+
+        /// The object's `apiVersion` and `kind`: constants that only exist on the wire.
+        pub(crate) mod type_tags {
+            crate::wire_constant!(ApiVersion, crate::API_VERSION);
+            crate::wire_constant!(Kind, $name);
+        }
     };
 }
 pub(crate) use namespaced_kind;
+
+/// A type without content that is written as a constant string; what is read is not looked at, for the API server
+/// has checked it.
+macro_rules! wire_constant {
+    ($name:ident, $text:expr) => {
+        #[doc = "Written as a constant."]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct $name;
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str($text)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+            }
+        }
+    };
+}
+pub(crate) use wire_constant;

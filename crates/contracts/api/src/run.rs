@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
+    /// `kruntimes.io/v1alpha1`.
+    #[serde(default)]
+    pub api_version: type_tags::ApiVersion,
+    /// `Run`.
+    #[serde(default)]
+    pub kind: type_tags::Kind,
     /// Standard object metadata.
     #[serde(default)]
     pub metadata: ObjectMeta,

@@ -13,6 +13,12 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Runtime {
+    /// `kruntimes.io/v1alpha1`.
+    #[serde(default)]
+    pub api_version: type_tags::ApiVersion,
+    /// `Runtime`.
+    #[serde(default)]
+    pub kind: type_tags::Kind,
     /// Standard object metadata.
     #[serde(default)]
     pub metadata: ObjectMeta,

@@ -1,0 +1,92 @@
+//! The scheduler on the in-process API server: what it writes for the world it sees.
+
+mod world;
+
+use kruntimes_api::{Phase, Run};
+use serde_json::json;
+use world::World;
+
+fn scheduled_reason(run: &Run) -> Option<&str> {
+    let conditions = &run.status.as_ref()?.conditions;
+    let scheduled = conditions.iter().find(|condition| condition.type_ == "Scheduled")?;
+    Some(&scheduled.reason)
+}
+
+#[tokio::test]
+async fn a_run_is_bound_to_a_ready_pod_in_one_write() {
+    let world = World::start().await;
+    world.namespace("default").await;
+    world.runtime("default").await;
+    let uid = world.ready_pod("default", "p1", "2").await;
+    let created = world.run("default", "a", json!({})).await;
+    let run = world.until("default", "a", |run| run.phase() == Phase::Scheduled).await;
+    let status = run.status.unwrap();
+    assert_eq!(status.assigned_pod.as_deref(), Some("p1"));
+    assert_eq!(status.assigned_pod_uid.as_deref(), Some(uid.as_str()));
+    assert_eq!(status.attempt, Some(1));
+    let timeline = status.timeline.unwrap();
+    assert!(timeline.seen.unwrap() <= timeline.scheduled.unwrap());
+    assert_eq!(created.metadata.uid, run.metadata.uid);
+}
+
+#[tokio::test]
+async fn a_run_without_a_runtime_says_so_and_starts_when_the_runtime_appears() {
+    let world = World::start().await;
+    world.run("default", "a", json!({})).await;
+    let run =
+        world.until("default", "a", |run| scheduled_reason(run) == Some("RuntimeNotFound")).await;
+    assert_eq!(run.phase(), Phase::Pending);
+    world.runtime("default").await;
+    world.ready_pod("default", "p1", "1").await;
+    world.until("default", "a", |run| run.phase() == Phase::Scheduled).await;
+}
+
+#[tokio::test]
+async fn pods_are_filled_to_their_capacity_and_no_further() {
+    let world = World::start().await;
+    world.runtime("default").await;
+    world.ready_pod("default", "p1", "2").await;
+    world.ready_pod("default", "p2", "1").await;
+    for name in ["a", "b", "c", "d"] {
+        world.run("default", name, json!({})).await;
+    }
+    let waiting =
+        world.until_any("default", |run| scheduled_reason(run) == Some("NoCapacity")).await;
+    let counts = world.pods_of("default").await;
+    assert_eq!(counts.get("p1"), Some(&2));
+    assert_eq!(counts.get("p2"), Some(&1));
+    assert_eq!(waiting.phase(), Phase::Pending);
+}
+
+#[tokio::test]
+async fn each_namespace_uses_its_own_pods() {
+    let world = World::start().await;
+    for namespace in ["one", "two"] {
+        world.namespace(namespace).await;
+        world.runtime(namespace).await;
+        world.ready_pod(namespace, &format!("pod-{namespace}"), "200").await;
+    }
+    for number in 0..200 {
+        for namespace in ["one", "two"] {
+            world.run(namespace, &format!("r{number}"), json!({})).await;
+        }
+    }
+    for namespace in ["one", "two"] {
+        for number in 0..200 {
+            let name = format!("r{number}");
+            world.until(namespace, &name, |run| run.phase() == Phase::Scheduled).await;
+        }
+        assert_eq!(world.pods_of(namespace).await.get(&format!("pod-{namespace}")), Some(&200));
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_run_that_is_cancelled_ends() {
+    let world = World::start().await;
+    world.run("default", "a", json!({})).await;
+    world.patch("default", "a", json!({"spec": {"cancelRequested": true}})).await;
+    let run = world.until("default", "a", |run| run.phase() == Phase::Cancelled).await;
+    let status = run.status.unwrap();
+    assert_eq!(status.message.as_deref(), Some("cancelled by user"));
+    assert!(status.completion_time.is_some());
+}
