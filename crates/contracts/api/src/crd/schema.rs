@@ -63,7 +63,7 @@ fn resolve_object(mut object: Map<String, Value>, definitions: &Value) -> Value 
         object.remove("allOf");
         object.extend(only);
     }
-    object.remove("nullable");
+    drop_null(&mut object);
     object.remove("title");
     drop_unsigned_format(&mut object);
     if let Some(Value::String(reference)) = object.remove("$ref") {
@@ -88,6 +88,31 @@ fn resolve_object(mut object: Map<String, Value>, definitions: &Value) -> Value 
     Value::Object(
         object.into_iter().map(|(key, value)| (key, resolve(value, definitions))).collect(),
     )
+}
+
+/// An optional field is absent, never null: a null that is kept could walk around a rule on the field.
+fn drop_null(object: &mut Map<String, Value>) {
+    object.remove("nullable");
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let Some(only) = types.pop().filter(|_| types.is_empty()) {
+            object.insert("type".to_owned(), only);
+        }
+    }
+    let Some(Value::Array(mut variants)) = object.remove("anyOf") else { return };
+    let all = variants.len();
+    variants.retain(|variant| variant["type"] != "null");
+    match (variants.len() < all, variants.len()) {
+        (true, 1) => {
+            if let Some(Value::Object(only)) = variants.pop() {
+                let outer = std::mem::replace(object, only);
+                object.extend(outer);
+            }
+        }
+        _ => {
+            object.insert("anyOf".to_owned(), Value::Array(variants));
+        }
+    }
 }
 
 /// A type that has a schema of its own in Kubernetes, or the definition as it stands.

@@ -1,0 +1,105 @@
+//! The controller on the in-process API server.
+
+mod world;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kruntimes_api::{Phase, Run, Runtime};
+use kube::ResourceExt;
+use serde_json::json;
+use world::World;
+
+fn runtime(image: &str) -> serde_json::Value {
+    json!({
+        "metadata": {"name": "bash"},
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "runtime", "image": image}]}}},
+    })
+}
+
+fn image(deployment: &Deployment) -> Option<&str> {
+    deployment.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.as_deref()
+}
+
+#[tokio::test]
+async fn a_runtime_gets_its_deployment_and_shows_its_ready_pods() {
+    let world = World::start().await;
+    let created: Runtime = world.create(runtime("one")).await;
+    let deployment = world.until::<Deployment>("runtime-bash", |_| true).await;
+    assert_eq!(deployment.owner_references()[0].uid, created.uid().unwrap());
+    assert_eq!(deployment.spec.as_ref().unwrap().replicas, Some(2));
+    world.patch_status::<Deployment>("runtime-bash", json!({"readyReplicas": 2})).await;
+    let ready =
+        |runtime: &Runtime| runtime.status.as_ref().and_then(|status| status.ready_replicas);
+    world.until::<Runtime>("bash", |runtime| ready(runtime) == Some(2)).await;
+}
+
+#[tokio::test]
+async fn a_changed_runtime_changes_its_deployment_and_a_deleted_deployment_comes_back() {
+    let world = World::start().await;
+    world.create::<Runtime>(runtime("one")).await;
+    world.until::<Deployment>("runtime-bash", |found| image(found) == Some("one")).await;
+    let change = json!({"spec": runtime("two")["spec"]});
+    world.patch::<Runtime>("bash", change).await;
+    let live = world.until::<Deployment>("runtime-bash", |found| image(found) == Some("two")).await;
+    world.delete::<Deployment>("runtime-bash").await;
+    world.until::<Deployment>("runtime-bash", |found| found.uid() != live.uid()).await;
+}
+
+#[tokio::test]
+async fn a_run_whose_pod_is_gone_fails_or_is_tried_again() {
+    let world = World::start().await;
+    let pod: Pod = world
+        .create(json!({
+            "metadata": {"name": "p1", "labels": {"runtime": "bash"}},
+            "spec": {"containers": [{"name": "runtime", "image": "x"}]},
+        }))
+        .await;
+    for (name, attempts) in [("once", 1), ("twice", 2)] {
+        let retry = json!({"maxAttempts": attempts});
+        world
+            .create::<Run>(json!({"metadata": {"name": name}, "spec": {"runtime": "bash", "retryPolicy": retry}}))
+            .await;
+        let status = json!({
+            "phase": "Scheduled", "assignedPod": "p1", "assignedPodUID": pod.uid(), "attempt": 1,
+        });
+        world.patch_status::<Run>(name, status).await;
+    }
+    world.delete::<Pod>("p1").await;
+    let failed = world.until::<Run>("once", |run| run.phase() == Phase::Failed).await;
+    let status = failed.status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("PodGone"));
+    assert_eq!(status.message.as_deref(), Some("pod p1 is gone"));
+    let again = world.until::<Run>("twice", |run| run.phase() == Phase::Pending).await;
+    let status = again.status.unwrap();
+    assert_eq!((status.attempt, status.assigned_pod), (Some(1), None));
+    assert!(status.next_attempt_time.is_some());
+}
+
+#[tokio::test]
+async fn a_run_that_ended_is_deleted_after_its_ttl_and_the_others_stay() {
+    let world = World::start().await;
+    for (name, ttl) in [("kept", 0), ("collected", 1)] {
+        world
+            .create::<Run>(json!({
+                "metadata": {"name": name},
+                "spec": {"runtime": "bash", "ttlSecondsAfterFinished": ttl},
+            }))
+            .await;
+        let ended = json!({"phase": "Cancelled", "completionTime": Timestamp::now()});
+        world.patch_status::<Run>(name, ended).await;
+    }
+    world.until_gone::<Run>("collected").await;
+    world.until::<Run>("kept", |run| run.phase() == Phase::Cancelled).await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_can_not_be_built_does_not_hold_up_another() {
+    let world = World::start().await;
+    let mut bad = runtime("one");
+    bad["metadata"]["name"] = json!("bad");
+    bad["spec"]["capacity"] = json!({"resources": {"runs": "1.5"}});
+    world.create::<Runtime>(bad).await;
+    world.create::<Runtime>(runtime("one")).await;
+    world.until::<Deployment>("runtime-bash", |_| true).await;
+}

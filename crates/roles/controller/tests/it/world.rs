@@ -1,0 +1,132 @@
+//! A world of the controller: API server, controller, and what the test puts in.
+
+use futures::{StreamExt, pin_mut};
+use kruntimes_apiserver::{ApiServer, Options, User};
+use kruntimes_daemon::{Shutdown, Trigger};
+use kruntimes_rules::pool::Settings;
+use kruntimes_rules::retention::Policy;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::runtime::watcher;
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// Long enough for the slowest machine; nothing waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A namespaced kind.
+pub(crate) trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+}
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + 'static
+{
+}
+
+pub(crate) struct World {
+    client: Client,
+    _trigger: Trigger,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let crds = kruntimes_api::crd::all();
+        let server =
+            ApiServer::open(Options { data_dir: None, crds, history_limit: 10_000 }).unwrap();
+        let client = Client::new(server.service(User::admin("test")), "default");
+        let (trigger, shutdown) = Shutdown::new();
+        let config = kruntimes_controller::Config {
+            pools: Settings { daemon_image: "kruntimes-runtimed:latest".to_owned() },
+            retention: Policy { default_ttl: None, max_runs: None },
+        };
+        tokio::spawn(kruntimes_controller::serve(config, client.clone(), shutdown));
+        Self { client, _trigger: trigger }
+    }
+
+    pub(crate) async fn create<K: Object>(&self, object: Value) -> K {
+        let object = serde_json::from_value(object).unwrap();
+        self.api::<K>().create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    pub(crate) async fn patch<K: Object>(&self, name: &str, patch: Value) {
+        let patch = Patch::Merge(patch);
+        self.api::<K>().patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    pub(crate) async fn patch_status<K: Object>(&self, name: &str, status: Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.api::<K>().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    pub(crate) async fn delete<K: Object>(&self, name: &str) {
+        self.api::<K>().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// The object as soon as it is as wanted.
+    pub(crate) async fn until<K: Object>(&self, name: &str, wanted: impl Fn(&K) -> bool) -> K {
+        self.until_event(name, |event| match event {
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                wanted(&object).then_some(object)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Resolves when the object does not exist.
+    pub(crate) async fn until_gone<K: Object>(&self, name: &str) {
+        let mut listed = false;
+        self.until_event::<K, ()>(name, |event| match event {
+            watcher::Event::Init => {
+                listed = false;
+                None
+            }
+            watcher::Event::InitApply(_) | watcher::Event::Apply(_) => {
+                listed = true;
+                None
+            }
+            watcher::Event::InitDone => (!listed).then_some(()),
+            watcher::Event::Delete(_) => Some(()),
+        })
+        .await;
+    }
+
+    async fn until_event<K: Object, T>(
+        &self,
+        name: &str,
+        mut wanted: impl FnMut(watcher::Event<K>) -> Option<T>,
+    ) -> T {
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let events = watcher(self.api::<K>(), config);
+        pin_mut!(events);
+        let found = async {
+            loop {
+                if let Some(found) = wanted(events.next().await.unwrap().unwrap()) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.unwrap()
+    }
+
+    fn api<K: Object>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+}
