@@ -101,7 +101,7 @@ fn drop_null(object: &mut Map<String, Value>) {
     }
     let Some(Value::Array(mut variants)) = object.remove("anyOf") else { return };
     let all = variants.len();
-    variants.retain(|variant| variant["type"] != "null");
+    variants.retain(|variant| variant["type"] != "null" && variant["enum"] != json!([null]));
     match (variants.len() < all, variants.len()) {
         (true, 1) => {
             if let Some(Value::Object(only)) = variants.pop() {
