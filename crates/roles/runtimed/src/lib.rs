@@ -1,1 +1,181 @@
-//! kruntimes-runtimed: see ARCHITECTURE.md.
+//! The sidecar of a Runtime pod: it executes the Runs that the scheduler gives to its pod.
+//!
+//! `supervisor` watches this pod's Runs and gives each a task (`attempt`), which drives the machine of
+//! `rules::run::machine`; `runtime` calls the Runtime Server, `events` and `poll` bring what it reports to the task by
+//! way of `registry`; `spool` keeps the output, `serving` shows it; `journal` keeps a restart from executing twice.
+//! Nothing here decides what happens to a Run, and nothing here trusts the Runtime Server.
+
+mod attempt;
+mod clock;
+mod config;
+mod events;
+mod journal;
+mod lines;
+mod pod;
+mod poll;
+mod ready;
+mod registry;
+mod runtime;
+mod serving;
+mod spool;
+mod supervisor;
+#[cfg(test)]
+mod testing;
+mod token;
+mod workspace;
+mod write;
+
+pub use config::{AddressError, Config};
+
+use crate::pod::Pod;
+use k8s_openapi::api::core::v1::Pod as KubePod;
+use kruntimes_daemon::{Shutdown, health, lifeline};
+use kube::{Api, Client, ResourceExt};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why runtimed could not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A flag makes no sense.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// An address is taken or not there.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The control directory can't be used.
+    #[error("can't use the control directory: {what}")]
+    Control {
+        /// What was to be opened or made.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The client of the Runtime Server could not be made.
+    #[error("can't make a client of the Runtime Server")]
+    Runtime(#[from] tonic::transport::Error),
+}
+
+/// Serves until the shutdown, or the end of stdin where that is the lifeline.
+///
+/// # Errors
+/// When it can't start: a wrong flag, an address that is taken, a control directory that can't be used.
+pub async fn serve(config: Config, client: Client, shutdown: Shutdown) -> Result<(), Error> {
+    serve_with(config, client, shutdown, std::io::stdout()).await
+}
+
+/// As [`serve`], with the JSON lines of the Runs' output going to `lines`.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    config: Config,
+    client: Client,
+    mut shutdown: Shutdown,
+    lines: impl Write + Send + 'static,
+) -> Result<(), Error> {
+    let (end, ends) = Shutdown::new();
+    let outer = end.clone();
+    let relay = tokio::spawn(async move {
+        shutdown.wait().await;
+        outer.fire();
+    });
+    if config.lifeline.as_deref() == Some("stdin") {
+        tokio::spawn(lifeline::watch_stdin(end.clone()));
+    }
+    let served = serve_all(config, client, ends, lines).await;
+    end.fire();
+    relay.abort();
+    served
+}
+
+async fn serve_all(
+    config: Config,
+    client: Client,
+    mut ends: Shutdown,
+    lines: impl Write + Send + 'static,
+) -> Result<(), Error> {
+    let control = |what| move |source| Error::Control { what, source };
+    let health_listener = listen(config.health_address()?).await?;
+    let status_listener = listen(config.status_address()?).await?;
+    std::fs::create_dir_all(&config.control).map_err(control("directory"))?;
+    let token = token::Token::create(&config.control).map_err(control("token"))?;
+    let namespace = config.pod_namespace.as_str();
+    let pod = Arc::new(Pod {
+        runs: Api::namespaced(client.clone(), namespace),
+        server: runtime::RuntimeServer::new(config.runtime_address()?, token.clone())?,
+        registry: registry::Registry::new(),
+        spool: spool::Spool::open(&config.control).map_err(control("logs"))?,
+        sink: lines::LineSink::start(namespace, &config.runtime_name, &config.pod_name, lines)
+            .map_err(control("log thread"))?,
+        journal: journal::Journal::open(&config.control).map_err(control("journal"))?,
+        workspaces: workspace::Workspaces::new(config.workspace.clone()),
+        slots: Arc::new(Semaphore::new(config.workers as usize)),
+        cancels: pod::Cancels::default(),
+        synced: watch::Sender::new(false),
+    });
+    let (live, is_live) = watch::channel(false);
+    let pods: Api<KubePod> = Api::namespaced(client.clone(), namespace);
+    let readiness = ready::Readiness { pod: Arc::clone(&pod), live: is_live };
+    tokio::spawn(health::serve(health_listener, Arc::new(readiness.clone()), ends.clone()));
+    tokio::spawn(events::follow(pod.server.clone(), pod.registry.clone(), ends.clone()));
+    tokio::spawn(serving::serve(status_listener, pod.spool.clone(), token.clone(), ends.clone()));
+
+    let uid = tokio::select! {
+        uid = own_uid(&config, &pods) => uid,
+        () = ends.wait() => return Ok(()),
+    };
+    let publisher = ready::Publisher {
+        readiness,
+        live: live.clone(),
+        pods,
+        name: config.pod_name.clone(),
+        token: token.text().to_owned(),
+    };
+    let identity = supervisor::Identity { name: config.pod_name.clone(), uid };
+    let watched = Api::namespaced(client, namespace);
+    let watching = supervisor::run(pod, watched, identity, live, ends.clone());
+    let publishing = async {
+        tokio::select! {
+            () = publisher.follow() => {}
+            () = ends.wait() => publisher.retract().await,
+        }
+    };
+    tokio::join!(watching, publishing);
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+/// The UID of this pod, from the environment or the API server.
+async fn own_uid(config: &Config, pods: &Api<KubePod>) -> String {
+    if let Some(uid) = &config.pod_uid {
+        return uid.clone();
+    }
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match pods.get(&config.pod_name).await.map(|pod| pod.uid()) {
+            Ok(Some(uid)) => return uid,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the own pod can't be read"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,351 @@
+//! The task of one attempt: it feeds the machine with events and has its effects done.
+
+use crate::clock::Clock;
+use crate::journal::Entry;
+use crate::pod::Pod;
+use crate::poll;
+use crate::spool::Log;
+use crate::workspace::{DEFAULT_ENTRYPOINT, environment};
+use crate::write::{self, Final};
+use kruntimes_api::{Run, RunSpec};
+use kruntimes_proto::executor::v1::ExecuteRequest;
+use kruntimes_rules::run::event::{Effect, Event};
+use kruntimes_rules::run::machine::Machine;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+/// What the supervisor tells an attempt.
+#[derive(Debug)]
+pub(crate) enum Update {
+    /// The Run looks like this now.
+    Run(Arc<Run>),
+    /// The Run is deleted, or not this pod's any more.
+    Gone,
+    /// The pod ends.
+    Shutdown,
+}
+
+type Slot = Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>;
+
+struct Attempt {
+    pod: Arc<Pod>,
+    uid: String,
+    run: Arc<Run>,
+    machine: Machine,
+    number: i32,
+    clock: Clock,
+    log: Arc<Log>,
+    /// Every effect sends a bounded number of events, so the channel is bounded too.
+    events: mpsc::UnboundedSender<Event>,
+    tasks: JoinSet<()>,
+    permit: Option<OwnedSemaphorePermit>,
+    waits: Option<Slot>,
+    cancel_told: bool,
+    handed_back: bool,
+    ending: Arc<AtomicBool>,
+}
+
+/// Brings one attempt to its end. When this returns nothing of it is left, and another attempt of the same Run may
+/// begin.
+pub(crate) async fn execute(
+    pod: Arc<Pod>,
+    uid: String,
+    run: Arc<Run>,
+    mut updates: mpsc::UnboundedReceiver<Update>,
+) {
+    let (events, mut received) = mpsc::unbounded_channel();
+    let (mut attempt, first) = Attempt::begin(pod, uid, run, events);
+    attempt.perform_all(first);
+    attempt.tell_cancel();
+    while !attempt.machine.is_done() {
+        let deadline = attempt.machine.deadline().map(|time| attempt.clock.instant(time));
+        let event = tokio::select! {
+            Some(event) = received.recv() => Some(event),
+            Some(update) = updates.recv() => attempt.on_update(update),
+            permit = slot(&mut attempt.waits) => {
+                attempt.waits = None;
+                attempt.permit = Some(permit);
+                Some(Event::SlotGranted)
+            }
+            () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => {
+                Some(Event::Deadline)
+            }
+        };
+        if let Some(event) = event {
+            attempt.handle(event);
+        }
+    }
+    attempt.close();
+}
+
+/// Only reached through a branch that is switched off.
+fn far() -> tokio::time::Instant {
+    tokio::time::Instant::now() + std::time::Duration::from_secs(3600)
+}
+
+async fn slot(waits: &mut Option<Slot>) -> OwnedSemaphorePermit {
+    match waits {
+        Some(waits) => waits.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Attempt {
+    fn begin(
+        pod: Arc<Pod>,
+        uid: String,
+        run: Arc<Run>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> (Self, Vec<Effect>) {
+        let clock = Clock::start();
+        let number = run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0);
+        // The machine needs no source: it may be large.
+        let spec = RunSpec {
+            timeout_seconds: run.spec.timeout_seconds,
+            retry_policy: run.spec.retry_policy.clone(),
+            ..RunSpec::default()
+        };
+        let journalled = pod.journal.find(&uid).filter(|entry| entry.attempt == number);
+        let ((machine, first), log) = match journalled {
+            Some(entry) => {
+                tracing::info!(
+                    uid,
+                    number,
+                    "the attempt is in the journal: it is not executed again"
+                );
+                (Machine::reattach(spec, number, entry.received), pod.spool.resume(&uid))
+            }
+            None => (Machine::start(spec, number, clock.now()), pod.spool.fresh(&uid)),
+        };
+        let attempt = Self {
+            pod,
+            uid,
+            run,
+            machine,
+            number,
+            clock,
+            log,
+            events,
+            tasks: JoinSet::new(),
+            permit: None,
+            waits: None,
+            cancel_told: false,
+            handed_back: false,
+            ending: Arc::default(),
+        };
+        (attempt, first)
+    }
+
+    fn handle(&mut self, event: Event) {
+        let executed = event == Event::Executed;
+        let effects = self.machine.handle(event, self.clock.now());
+        self.perform_all(effects);
+        if executed && self.log.exit().is_none() {
+            self.poll();
+        }
+    }
+
+    fn on_update(&mut self, update: Update) -> Option<Event> {
+        match update {
+            Update::Gone => Some(Event::Deleted),
+            Update::Shutdown => Some(Event::Shutdown),
+            Update::Run(run) => {
+                self.run = run;
+                self.tell_cancel();
+                None
+            }
+        }
+    }
+
+    fn tell_cancel(&mut self) {
+        if self.run.spec.cancel_requested == Some(true) && !self.cancel_told {
+            self.cancel_told = true;
+            self.handle(Event::CancelRequested);
+        }
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::AcquireSlot => self.acquire_slot(),
+            Effect::ReleaseSlot => {
+                self.waits = None;
+                self.permit = None;
+            }
+            Effect::PrepareWorkspace => self.prepare(),
+            Effect::Execute => self.execute(),
+            Effect::Inspect => {
+                self.register();
+                self.pod.registry.adopt(&self.uid);
+                self.poll();
+            }
+            Effect::Cancel => {
+                let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
+                let open = pod.cancels.begin(&uid);
+                self.spawn(async move {
+                    pod.server.cancel(&uid).await;
+                    drop(open);
+                    Some(Event::CancelAcknowledged)
+                });
+            }
+            Effect::Forget => {
+                let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
+                self.spawn(async move {
+                    pod.server.forget(&uid).await;
+                    Some(Event::Forgotten)
+                });
+            }
+            Effect::RemoveWorkspace => self.remove_workspace(),
+            Effect::WriteRunning(timeline) => {
+                let (runs, run) = (self.pod.runs.clone(), Arc::clone(&self.run));
+                let (clock, ending) = (self.clock, Arc::clone(&self.ending));
+                self.spawn(async move {
+                    let owned = write::running(&runs, &run, &timeline, clock, &ending).await;
+                    (!owned).then_some(Event::Deleted)
+                });
+            }
+            Effect::WriteTerminal(outcome, timeline) => {
+                self.write(Final::Terminal(outcome, timeline));
+            }
+            Effect::WriteRetry(outcome, timeline) => self.write(Final::Retry(outcome, timeline)),
+            Effect::HandBack(message) => {
+                self.handed_back = true;
+                self.write(Final::HandBack(message));
+            }
+        }
+    }
+
+    fn acquire_slot(&mut self) {
+        let slots = Arc::clone(&self.pod.slots);
+        if let Ok(permit) = Arc::clone(&slots).try_acquire_owned() {
+            self.permit = Some(permit);
+            self.send(Event::SlotGranted);
+            return;
+        }
+        self.waits = Some(Box::pin(async move {
+            match slots.acquire_owned().await {
+                Ok(permit) => permit,
+                // Slots are never closed; without one an attempt waits until it is handed back.
+                Err(_) => std::future::pending().await,
+            }
+        }));
+    }
+
+    fn prepare(&mut self) {
+        let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
+        self.spawn(async move {
+            let prepare = move || pod.workspaces.prepare(&uid, &run);
+            let failure = match tokio::task::spawn_blocking(prepare).await {
+                Ok(Ok(())) => return Some(Event::Prepared),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            Some(Event::PrepareFailed(failure))
+        });
+    }
+
+    fn execute(&mut self) {
+        self.register();
+        let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
+        let entry = Entry { attempt: self.number, received: self.clock.now() };
+        self.spawn(async move {
+            if let Err(error) = pod.journal.record(&uid, entry).await {
+                return Some(Event::ExecuteFailed(format!(
+                    "the journal can't be written: {error}"
+                )));
+            }
+            Some(match pod.server.execute(request(&pod, &uid, &run)).await {
+                Ok(()) => Event::Executed,
+                Err(failure) => Event::ExecuteFailed(failure),
+            })
+        });
+    }
+
+    fn register(&self) {
+        let name = self.run.metadata.name.as_deref().unwrap_or_default();
+        let lines = self.pod.sink.lines(&self.uid, name);
+        let log = Arc::clone(&self.log);
+        self.pod.registry.register(&self.uid, log, lines, self.events.clone());
+    }
+
+    fn poll(&mut self) {
+        let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
+        self.spawn(async move { poll::until_it_ends(&pod.server, &pod.registry, &uid).await });
+    }
+
+    fn remove_workspace(&mut self) {
+        let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
+        self.spawn(async move {
+            let removed = {
+                let uid = uid.clone();
+                tokio::task::spawn_blocking(move || pod.workspaces.remove(&uid)).await
+            };
+            if let Ok(Err(error)) = removed {
+                // The next attempt removes it again before it begins.
+                tracing::warn!(uid, %error, "a workspace could not be removed");
+            }
+            Some(Event::WorkspaceRemoved)
+        });
+    }
+
+    fn write(&mut self, last: Final) {
+        self.ending.store(true, Ordering::Relaxed);
+        let (runs, run, clock) = (self.pod.runs.clone(), Arc::clone(&self.run), self.clock);
+        self.spawn(async move {
+            write::last(&runs, &run, &last, clock).await;
+            Some(Event::Written)
+        });
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = Option<Event>> + Send + 'static) {
+        let events = self.events.clone();
+        self.tasks.spawn(async move {
+            if let Some(event) = work.await {
+                // The receiver is gone when the attempt is: nobody waits for the event then.
+                drop(events.send(event));
+            }
+        });
+    }
+
+    fn send(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+
+    fn close(mut self) {
+        self.tasks.abort_all();
+        self.pod.registry.unregister(&self.uid);
+        if self.handed_back {
+            self.pod.spool.drop_unstarted(&self.log);
+        } else {
+            self.pod.spool.retire(&self.log);
+        }
+        if self.machine.may_have_started() {
+            self.pod.journal.ended(&self.uid);
+        }
+    }
+}
+
+fn request(pod: &Pod, uid: &str, run: &Run) -> ExecuteRequest {
+    let spec = &run.spec;
+    let inline = spec.source.as_ref().is_some_and(|source| source.inline.is_some());
+    let default = if inline { DEFAULT_ENTRYPOINT } else { "" };
+    ExecuteRequest {
+        id: uid.to_owned(),
+        args: spec.args.clone(),
+        env: environment(run, &pod.workspaces.outputs(uid)),
+        timeout_seconds: spec.timeout_seconds.unwrap_or(0),
+        working_dir: pod.workspaces.working_directory(uid).display().to_string(),
+        entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),
+        handler: spec.handler.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,135 @@
+//! Flags and environment of `krt serve runtimed`, and what they mean here.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Flags of the sidecar. The environment variables come from the pod.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// Address of the Runtime Server in this pod.
+    #[arg(long, default_value = "localhost:9091")]
+    pub runtime_endpoint: String,
+    /// Where the gRPC server for logs and status listens; without a host on the pod's loopback address.
+    #[arg(long, default_value = ":9093")]
+    pub status_addr: String,
+    /// Where /healthz, /readyz and /livez/runtime are served.
+    #[arg(long, default_value = ":9094")]
+    pub health_probe_bind_address: String,
+    /// Name of the Runtime that this pod belongs to.
+    #[arg(long, default_value = "")]
+    pub runtime_name: String,
+    /// How many Runs execute at once.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub workers: u32,
+    /// What stands for 127.0.0.1 in this pod.
+    #[arg(long, env = "KRUNTIMES_LOOPBACK", hide = true)]
+    pub loopback: Option<IpAddr>,
+    /// Directory with the workspaces of Runs.
+    #[arg(long, env = "KRUNTIMES_WORKSPACE", default_value = "/workspace", hide = true)]
+    pub workspace: PathBuf,
+    /// Directory that no Run can read: journal, control token, logs.
+    #[arg(long, env = "KRUNTIMES_CONTROL", default_value = "/var/run/kruntimes", hide = true)]
+    pub control: PathBuf,
+    /// Name of this pod.
+    #[arg(long, env = "HOSTNAME", hide = true)]
+    pub pod_name: String,
+    /// Namespace of this pod.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default", hide = true)]
+    pub pod_namespace: String,
+    /// UID of this pod; asked from the API server when it is not given.
+    #[arg(long, env = "POD_UID", hide = true)]
+    pub pod_uid: Option<String>,
+    /// `stdin`: end when stdin ends.
+    #[arg(long, env = kruntimes_daemon::lifeline::VARIABLE, hide = true)]
+    pub lifeline: Option<String>,
+}
+
+/// A flag that makes no sense.
+#[derive(Debug, Error)]
+#[error("{flag}: `{value}` is no address; write it as `:9093` or `127.0.0.1:9093`")]
+pub struct AddressError {
+    flag: &'static str,
+    value: String,
+}
+
+impl Config {
+    fn loopback(&self) -> IpAddr {
+        self.loopback.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// Where the Runtime Server is.
+    pub(crate) fn runtime_address(&self) -> Result<SocketAddr, AddressError> {
+        self.address("--runtime-endpoint", &self.runtime_endpoint, self.loopback())
+    }
+
+    /// Where logs and status are served: only on the loopback address unless a host is given.
+    pub(crate) fn status_address(&self) -> Result<SocketAddr, AddressError> {
+        self.address("--status-addr", &self.status_addr, self.loopback())
+    }
+
+    /// Where health is served: the kubelet asks from outside the pod.
+    pub(crate) fn health_address(&self) -> Result<SocketAddr, AddressError> {
+        let every_interface = self.loopback.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.address(
+            "--health-probe-bind-address",
+            &self.health_probe_bind_address,
+            every_interface,
+        )
+    }
+
+    fn address(
+        &self,
+        flag: &'static str,
+        value: &str,
+        unspecified: IpAddr,
+    ) -> Result<SocketAddr, AddressError> {
+        let error = || AddressError { flag, value: value.to_owned() };
+        let (host, port) = value.rsplit_once(':').ok_or_else(error)?;
+        let port: u16 = port.parse().map_err(|_| error())?;
+        let host = match host {
+            "" => unspecified,
+            "localhost" | "127.0.0.1" => self.loopback(),
+            other => other.trim_matches(['[', ']']).parse().map_err(|_| error())?,
+        };
+        Ok(SocketAddr::new(host, port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn parse(arguments: &[&str]) -> Config {
+        let all = [&["runtimed", "--pod-name=p"], arguments].concat();
+        Command::try_parse_from(all).unwrap().config
+    }
+
+    #[test]
+    fn addresses_without_a_host_stand_for_the_pod() {
+        let config = parse(&["--loopback=127.1.2.3", "--runtime-endpoint=127.0.0.1:9091"]);
+        assert_eq!(config.runtime_address().unwrap().to_string(), "127.1.2.3:9091");
+        assert_eq!(config.status_address().unwrap().to_string(), "127.1.2.3:9093");
+        assert_eq!(config.health_address().unwrap().to_string(), "127.1.2.3:9094");
+        let given = parse(&["--loopback=127.1.2.3", "--status-addr=127.9.9.9:1"]);
+        assert_eq!(given.status_address().unwrap().to_string(), "127.9.9.9:1");
+        for wrong in ["9093", "host:9093", ":x", ":99999"] {
+            let config = parse(&["--loopback=127.1.2.3", &format!("--status-addr={wrong}")]);
+            let message = config.status_address().unwrap_err().to_string();
+            assert!(message.starts_with(&format!("--status-addr: `{wrong}`")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_pod_executes_at_least_one_run_at_once() {
+        assert!(Command::try_parse_from(["x", "--pod-name=p", "--workers=0"]).is_err());
+        assert_eq!(parse(&["--workers=1"]).workers, 1);
+    }
+}

@@ -1,0 +1,215 @@
+//! Which attempts may have started: written with fdatasync before Execute, read after a restart.
+//!
+//! One file of fixed size, lines `<uid> <attempt> <received µs> <open|ended>`, filled up with zeros: a record overwrites
+//! blocks that are there already. A torn last line was never acknowledged. Runs that ended are remembered for a while:
+//! an assignment that is seen again is not executed again.
+
+use jiff::Timestamp;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Size of the file: more than 2,000 entries.
+const FILE_BYTES: usize = 256 * 1024;
+/// How many ended Runs are remembered.
+const ENDED_RUNS: usize = 500;
+
+/// An attempt that may have started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) attempt: i32,
+    pub(crate) received: Timestamp,
+}
+
+type Entries = BTreeMap<String, (Entry, bool)>;
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    file: File,
+    length: usize,
+    /// With whether it is open.
+    entries: Entries,
+    ended: VecDeque<String>,
+}
+
+/// The journal of this pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Journal(Arc<Mutex<Inner>>);
+
+impl Journal {
+    /// Opens `<control>/journal`, or makes it.
+    pub(crate) fn open(control: &Path) -> io::Result<Self> {
+        let path = control.join("journal");
+        let entries = match fs::read(&path) {
+            Ok(content) => parse(&content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
+        let (file, length) = rewrite(&path, &entries)?;
+        let ended = entries.iter().filter(|(_, (_, open))| !open);
+        let ended = ended.map(|(uid, _)| uid.clone()).collect();
+        Ok(Self(Arc::new(Mutex::new(Inner { path, file, length, entries, ended }))))
+    }
+
+    /// The entry of a Run.
+    pub(crate) fn find(&self, uid: &str) -> Option<Entry> {
+        self.lock().entries.get(uid).map(|(entry, _)| *entry)
+    }
+
+    /// All Runs that have not ended.
+    pub(crate) fn open_uids(&self) -> Vec<String> {
+        let inner = self.lock();
+        let open = inner.entries.iter().filter(|(_, (_, open))| *open);
+        open.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Writes an entry; when this returns it is on the disk.
+    pub(crate) async fn record(&self, uid: &str, entry: Entry) -> io::Result<()> {
+        let (journal, uid) = (self.clone(), uid.to_owned());
+        let written = tokio::task::spawn_blocking(move || journal.lock().record(&uid, entry));
+        written.await.map_err(io::Error::other)?
+    }
+
+    /// The attempt is over. This is not waited for: after a crash it is found unknown to the server.
+    pub(crate) fn ended(&self, uid: &str) {
+        self.lock().end(uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn record(&mut self, uid: &str, entry: Entry) -> io::Result<()> {
+        self.ended.retain(|ended| ended != uid);
+        self.entries.insert(uid.to_owned(), (entry, true));
+        self.append(&line(uid, &entry, true))?;
+        self.file.sync_data()
+    }
+
+    fn end(&mut self, uid: &str) {
+        let Some((entry, open)) = self.entries.get_mut(uid) else { return };
+        if !std::mem::replace(open, false) {
+            return;
+        }
+        let line = line(uid, entry, false);
+        self.ended.push_back(uid.to_owned());
+        if self.ended.len() > ENDED_RUNS
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
+        if let Err(error) = self.append(&line) {
+            tracing::warn!(uid, %error, "the journal could not be written");
+        }
+    }
+
+    fn append(&mut self, line: &str) -> io::Result<()> {
+        if self.length + line.len() > FILE_BYTES {
+            // The map holds the line already.
+            (self.file, self.length) = rewrite(&self.path, &self.entries)?;
+            return Ok(());
+        }
+        self.file.write_all_at(line.as_bytes(), self.length as u64)?;
+        self.length += line.len();
+        Ok(())
+    }
+}
+
+fn line(uid: &str, entry: &Entry, open: bool) -> String {
+    let state = if open { "open" } else { "ended" };
+    format!("{uid} {} {} {state}\n", entry.attempt, entry.received.as_microsecond())
+}
+
+fn parse(content: &[u8]) -> Entries {
+    let end = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let text = String::from_utf8_lossy(&content[..end]);
+    let entry = |line: &str| {
+        let mut words = line.split(' ');
+        let uid = words.next()?.to_owned();
+        let attempt = words.next()?.parse().ok()?;
+        let received = Timestamp::from_microsecond(words.next()?.parse().ok()?).ok()?;
+        Some((uid, (Entry { attempt, received }, words.next()? == "open")))
+    };
+    text.lines().filter_map(entry).collect()
+}
+
+/// Writes a new file beside the old one and puts it in its place.
+fn rewrite(path: &Path, entries: &Entries) -> io::Result<(File, usize)> {
+    let mut content: String =
+        entries.iter().map(|(uid, (entry, open))| line(uid, entry, *open)).collect();
+    let length = content.len();
+    if length > FILE_BYTES / 2 {
+        return Err(io::Error::other("the journal is full of Runs that have not ended"));
+    }
+    content.push_str(&"\0".repeat(FILE_BYTES - length));
+    let made = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&made)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&made, path)?;
+    if let Some(parent) = path.parent() {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok((file, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(attempt: i32) -> Entry {
+        Entry { attempt, received: Timestamp::from_microsecond(1_700_000_000_123_456).unwrap() }
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_there_after_a_restart() {
+        let directory = crate::testing::directory("journal-restart");
+        let journal = Journal::open(&directory).unwrap();
+        journal.record("a", entry(1)).await.unwrap();
+        journal.record("b", entry(3)).await.unwrap();
+        journal.record("a", entry(2)).await.unwrap();
+        let again = Journal::open(&directory).unwrap();
+        assert_eq!(again.find("a"), Some(entry(2)));
+        assert_eq!(again.find("b"), Some(entry(3)));
+        assert_eq!(again.find("c"), None);
+    }
+
+    #[tokio::test]
+    async fn a_torn_line_counts_for_nothing() {
+        let directory = crate::testing::directory("journal-torn");
+        let journal = Journal::open(&directory).unwrap();
+        journal.record("a", entry(1)).await.unwrap();
+        let length = journal.lock().length as u64;
+        journal.lock().file.write_all_at(b"b 1 17000", length).unwrap();
+        let again = Journal::open(&directory).unwrap();
+        assert_eq!(again.open_uids(), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_full_file_drops_what_has_ended_and_nothing_else() {
+        let directory = crate::testing::directory("journal-full");
+        let journal = Journal::open(&directory).unwrap();
+        journal.record("kept", entry(7)).await.unwrap();
+        let long = "u".repeat(120);
+        for index in 0..1600 {
+            let uid = format!("{long}{index}");
+            journal.lock().record(&uid, entry(1)).unwrap();
+            journal.ended(&uid);
+        }
+        journal.record("last", entry(9)).await.unwrap();
+        let again = Journal::open(&directory).unwrap();
+        assert_eq!(again.find("kept"), Some(entry(7)));
+        assert_eq!(again.find("last"), Some(entry(9)));
+        assert_eq!(again.find(&format!("{long}1599")), Some(entry(1)), "ended just before");
+        assert_eq!(again.find(&format!("{long}0")), None);
+        assert_eq!(again.open_uids(), ["kept", "last"]);
+        assert_eq!(fs::metadata(directory.join("journal")).unwrap().len(), FILE_BYTES as u64);
+    }
+}

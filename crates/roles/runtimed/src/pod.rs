@@ -1,0 +1,92 @@
+//! What all attempts of this pod share.
+
+use crate::journal::Journal;
+use crate::lines::LineSink;
+use crate::registry::Registry;
+use crate::runtime::RuntimeServer;
+use crate::spool::Spool;
+use crate::workspace::Workspaces;
+use kruntimes_api::Run;
+use kube::Api;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+/// A Cancel that stays unanswered for so long makes the Runtime Server count as dead.
+const CANCEL_WITHIN: Duration = Duration::from_secs(10);
+
+/// What all attempts of this pod share.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    pub(crate) runs: Api<Run>,
+    pub(crate) server: RuntimeServer,
+    pub(crate) registry: Registry,
+    pub(crate) spool: Spool,
+    pub(crate) sink: LineSink,
+    pub(crate) journal: Journal,
+    pub(crate) workspaces: Workspaces,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) cancels: Cancels,
+    /// Whether the Runs of this pod have been listed once.
+    pub(crate) synced: watch::Sender<bool>,
+}
+
+impl Pod {
+    pub(crate) fn synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+}
+
+/// Cancels that are not answered yet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cancels(Arc<Mutex<BTreeMap<String, Instant>>>);
+
+impl Cancels {
+    pub(crate) fn begin(&self, uid: &str) -> OpenCancel {
+        self.lock().entry(uid.to_owned()).or_insert_with(Instant::now);
+        OpenCancel { cancels: self.clone(), uid: uid.to_owned() }
+    }
+
+    /// A Run whose Cancel has been open for too long.
+    pub(crate) fn overdue(&self) -> Option<String> {
+        let open = self.lock();
+        let late = open.iter().find(|(_, since)| since.elapsed() >= CANCEL_WITHIN);
+        late.map(|(uid, _)| uid.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts as answered when it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenCancel {
+    cancels: Cancels,
+    uid: String,
+}
+
+impl Drop for OpenCancel {
+    fn drop(&mut self) {
+        self.cancels.lock().remove(&self.uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancel_is_overdue_after_ten_seconds_until_it_is_answered() {
+        let cancels = Cancels::default();
+        let open = cancels.begin("u");
+        tokio::time::advance(Duration::from_millis(9_999)).await;
+        assert_eq!(cancels.overdue(), None);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(cancels.overdue().as_deref(), Some("u"));
+        drop(open);
+        assert_eq!(cancels.overdue(), None);
+    }
+}

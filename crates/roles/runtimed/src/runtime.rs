@@ -1,0 +1,167 @@
+//! The Runtime Server of this pod, as runtimed calls it. Everything that it answers is untrusted.
+
+use crate::token::Token;
+use kruntimes_proto::executor::v1::runtime_client::RuntimeClient;
+use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
+use kruntimes_proto::executor::v1::{
+    CancelRequest, ExecuteRequest, ExecutionEvent, ForgetRequest, HealthRequest, StatusRequest,
+    StatusResponse, WatchRequest,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Response, Status, Streaming};
+
+/// The largest answer that is read.
+const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+const EXECUTE_WITHIN: Duration = Duration::from_secs(10);
+const CALL_WITHIN: Duration = Duration::from_secs(5);
+const HEALTH_WITHIN: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Metadata in which a server may name its instance: another one means that it restarted, and its sequences with it.
+pub(crate) const INSTANCE_METADATA: &str = "kruntimes-instance";
+
+/// The client of the Runtime Server.
+#[derive(Debug, Clone)]
+pub(crate) struct RuntimeServer {
+    runtime: RuntimeClient<Channel>,
+    events: RuntimeEventsClient<Channel>,
+    token: Token,
+}
+
+impl RuntimeServer {
+    /// A client that connects when it is first used.
+    pub(crate) fn new(address: SocketAddr, token: Token) -> Result<Self, tonic::transport::Error> {
+        let endpoint = || {
+            Endpoint::from_shared(format!("http://{address}"))
+                .map(|endpoint| endpoint.connect_timeout(CONNECT_WITHIN).tcp_nodelay(true))
+        };
+        // The stream of events has a connection of its own.
+        let (calls, stream) = (endpoint()?.connect_lazy(), endpoint()?.connect_lazy());
+        Ok(Self {
+            runtime: RuntimeClient::new(calls).max_decoding_message_size(MESSAGE_BYTES),
+            events: RuntimeEventsClient::new(stream).max_decoding_message_size(MESSAGE_BYTES),
+            token,
+        })
+    }
+
+    /// Whether the server can take work; an error says why not.
+    pub(crate) async fn healthy(&self) -> Result<(), String> {
+        let request = self.token.sign(HealthRequest {});
+        let mut client = self.runtime.clone();
+        match timeout(HEALTH_WITHIN, client.health(request)).await {
+            Err(_) => Err(format!("Health did not answer within {HEALTH_WITHIN:?}")),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Ok(Ok(answer)) if !answer.get_ref().healthy => Err(answer.into_inner().message),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+
+    /// Executes once. Waits for the server to be there, but never sends the request a second time.
+    pub(crate) async fn execute(&self, request: ExecuteRequest) -> Result<(), String> {
+        let deadline = Instant::now() + EXECUTE_WITHIN;
+        let late = || format!("Execute was not answered within {EXECUTE_WITHIN:?}");
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // A request that can't have reached the server fails as unconnected; only then it is sent again.
+            let mut client = self.runtime.clone();
+            let call = client.execute(self.token.sign(request.clone()));
+            match timeout_at(deadline, call).await {
+                Err(_) => return Err(late()),
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(status)) if never_sent(&status) || waits_for_token(&status) => {}
+                Ok(Err(status)) => return Err(describe(&status)),
+            }
+            if timeout_at(deadline, sleep(pause)).await.is_err() {
+                return Err("the Runtime Server can't be reached".to_owned());
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// How one execution stands; none when the server does not know it.
+    pub(crate) async fn status(&self, id: &str) -> Result<Option<StatusResponse>, Status> {
+        let request = self.token.sign(StatusRequest { id: id.to_owned() });
+        let mut client = self.runtime.clone();
+        match timeout(CALL_WITHIN, client.status(request)).await {
+            Err(_) => Err(Status::deadline_exceeded("Status was not answered")),
+            Ok(Ok(answer)) => Ok(Some(answer.into_inner())),
+            Ok(Err(status)) if status.code() == Code::NotFound => Ok(None),
+            Ok(Err(status)) => Err(status),
+        }
+    }
+
+    /// Kills until the server says that nothing is left.
+    pub(crate) async fn cancel(&self, id: &str) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let request = self.token.sign(CancelRequest { id: id.to_owned() });
+            let mut client = self.runtime.clone();
+            match timeout(CALL_WITHIN, client.cancel(request)).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(status)) if status.code() == Code::NotFound => return,
+                Ok(Err(status)) => tracing::warn!(id, error = %describe(&status), "Cancel failed"),
+                Err(_) => tracing::warn!(id, "Cancel was not answered"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Drops an ended execution; one that turns out to run is killed.
+    pub(crate) async fn forget(&self, id: &str) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let request = self.token.sign(ForgetRequest { id: id.to_owned() });
+            let mut client = self.runtime.clone();
+            if let Ok(answer) = timeout(CALL_WITHIN, client.forget(request)).await {
+                match answer.as_ref().map_err(Status::code) {
+                    Ok(_) | Err(Code::NotFound | Code::Unimplemented) => return,
+                    Err(Code::FailedPrecondition) => return self.cancel(id).await,
+                    Err(code) => tracing::warn!(id, ?code, "Forget failed"),
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Opens the stream of events of all executions.
+    pub(crate) async fn watch(
+        &self,
+        resume_after: i64,
+    ) -> Result<Response<Streaming<ExecutionEvent>>, Status> {
+        let request = self.token.sign(WatchRequest { resume_after });
+        let mut client = self.events.clone();
+        match timeout(CALL_WITHIN, client.watch(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Status::deadline_exceeded("Watch was not answered")),
+        }
+    }
+}
+
+/// Whether the request certainly did not reach the server: there was no connection to send it on.
+fn never_sent(status: &Status) -> bool {
+    use std::error::Error;
+    let mut cause: Option<&(dyn Error + 'static)> = status.source();
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return io.kind() == std::io::ErrorKind::ConnectionRefused;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// A server that has not read the token yet has executed nothing.
+fn waits_for_token(status: &Status) -> bool {
+    status.code() == Code::Unauthenticated
+}
+
+fn describe(status: &Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
+}

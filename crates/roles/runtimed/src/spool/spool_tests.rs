@@ -1,0 +1,118 @@
+use super::*;
+use kruntimes_rules::run::outcome::Exit;
+
+fn output(reader: &mut Reader) -> (Vec<u8>, Vec<u8>, Option<u64>) {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    loop {
+        match reader.try_next().unwrap() {
+            Next::Frame(Frame::Output { stream: Stream::Stdout, data, .. }) => stdout.extend(data),
+            Next::Frame(Frame::Output { stream: Stream::Stderr, data, .. }) => stderr.extend(data),
+            Next::Frame(Frame::Exited { dropped, .. }) => return (stdout, stderr, Some(dropped)),
+            Next::Later | Next::End => return (stdout, stderr, None),
+        }
+    }
+}
+
+fn exit(code: i32) -> Exit {
+    Exit { exit_code: code, ..Exit::default() }
+}
+
+#[test]
+fn any_bytes_come_back_as_they_were_and_repeated_pieces_once() {
+    let spool = Spool::open(&crate::testing::directory("spool-bytes")).unwrap();
+    let log = spool.fresh("u");
+    let mut reader = log.reader();
+    assert_eq!(reader.try_next().unwrap(), Next::Later);
+    assert_eq!(log.append(Stream::Stdout, 0, b"\xff\0a"), b"\xff\0a");
+    assert_eq!(log.append(Stream::Stdout, 0, b"\xff\0ab"), b"b");
+    assert_eq!(log.append(Stream::Stdout, 1, b"\0a"), b"");
+    assert_eq!(log.append(Stream::Stderr, 0, b"oh"), b"oh");
+    assert_eq!(output(&mut reader), (b"\xff\0ab".to_vec(), b"oh".to_vec(), None));
+    log.exited(&exit(3), 0);
+    assert_eq!(log.append(Stream::Stdout, 4, b"late"), b"");
+    assert_eq!(output(&mut reader), (vec![], vec![], Some(0)));
+    assert_eq!(reader.try_next().unwrap(), Next::End);
+    assert_eq!(log.stderr_tail(), "oh");
+}
+
+#[test]
+fn a_stream_keeps_its_first_mebibyte_and_counts_the_rest() {
+    let spool = Spool::open(&crate::testing::directory("spool-limit")).unwrap();
+    let log = spool.fresh("u");
+    let piece = vec![b'x'; 100_000];
+    for index in 0..20 {
+        assert_eq!(log.append(Stream::Stdout, index * 100_000, &piece).len(), 100_000);
+    }
+    log.append(Stream::Stderr, 0, b"still");
+    log.exited(&exit(0), 5);
+    let (stdout, stderr, dropped) = output(&mut log.reader());
+    assert_eq!(stdout.len() as u64, STREAM_BYTES);
+    assert_eq!(stderr, b"still");
+    assert_eq!(dropped, Some(2_000_000 - STREAM_BYTES + 5));
+}
+
+#[test]
+fn single_bytes_do_not_grow_the_file_beyond_its_limit() {
+    let spool = Spool::open(&crate::testing::directory("spool-small")).unwrap();
+    let log = spool.fresh("u");
+    for index in 0..400_000 {
+        log.append(Stream::Stdout, index, b"x");
+    }
+    assert!(log.bytes() <= 4 * 1024 * 1024, "{}", log.bytes());
+}
+
+#[test]
+fn offsets_of_a_hostile_server_are_survived() {
+    let spool = Spool::open(&crate::testing::directory("spool-hostile")).unwrap();
+    let log = spool.fresh("u");
+    assert_eq!(log.append(Stream::Stdout, u64::MAX, b"far"), b"far");
+    assert_eq!(log.append(Stream::Stdout, u64::MAX - 1, b"near"), b"ear");
+    assert_eq!(log.append(Stream::Stdout, 0, b""), b"");
+    assert_eq!(Stream::from_wire(0), None);
+    assert_eq!(Stream::from_wire(3), None);
+}
+
+#[test]
+fn a_log_is_there_after_a_restart_and_a_torn_frame_is_not() {
+    let control = crate::testing::directory("spool-restart");
+    let spool = Spool::open(&control).unwrap();
+    let ended = spool.fresh("ended");
+    ended.append(Stream::Stdout, 0, b"all");
+    ended.exited(&exit(3), 0);
+    let cut = spool.fresh("cut");
+    cut.append(Stream::Stdout, 0, b"first");
+    let path = control.join("logs/cut");
+    let mut content = fs::read(&path).unwrap();
+    content.extend([1, 5, 0, 0]);
+    fs::write(&path, content).unwrap();
+    let again = Spool::open(&control).unwrap();
+    let log = again.find("ended").unwrap();
+    assert_eq!(output(&mut log.reader()), (b"all".to_vec(), vec![], Some(0)));
+    assert_eq!(log.exit().unwrap().exit_code, 3);
+    let resumed = again.resume("cut");
+    assert_eq!(resumed.stage(), Stage::Started);
+    assert_eq!(resumed.append(Stream::Stdout, 0, b"first and more"), b" and more");
+    assert_eq!(output(&mut resumed.reader()).0, b"first and more");
+}
+
+#[test]
+fn the_newest_attempt_replaces_the_former_and_the_oldest_run_makes_room() {
+    let spool = Spool::open(&crate::testing::directory("spool-room")).unwrap();
+    let first = spool.fresh("u");
+    first.append(Stream::Stdout, 0, b"one");
+    let second = spool.fresh("u");
+    second.append(Stream::Stdout, 0, b"two");
+    spool.retire(&first);
+    assert_eq!(output(&mut spool.find("u").unwrap().reader()).0, b"two");
+    assert_eq!(output(&mut first.reader()).0, b"one");
+    spool.retire(&second);
+    let running = spool.fresh("running");
+    for index in 0..=ENDED_RUNS {
+        let log = spool.fresh(&format!("r{index}"));
+        spool.retire(&log);
+    }
+    assert!(spool.find("u").is_none());
+    assert!(spool.find("running").is_some());
+    assert!(spool.find(&format!("r{ENDED_RUNS}")).is_some());
+    assert_eq!(running.stage(), Stage::Waiting);
+}

@@ -1,0 +1,148 @@
+//! Workspaces: `<workspace>/<uid>/work`, made anew for each attempt and removed after it.
+//!
+//! Every step is relative to an open directory and follows no symbolic link.
+
+use kruntimes_api::Run;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The file that `entrypoint` names when it is not given.
+pub(crate) const DEFAULT_ENTRYPOINT: &str = "script";
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Why a workspace could not be made.
+#[derive(Debug, Error)]
+pub(crate) enum PrepareError {
+    #[error("entrypoint `{0}` must be a relative path without `..`")]
+    Entrypoint(String),
+    #[error("{0} is not served yet")]
+    NotServed(&'static str),
+    #[error("{what}: {source}")]
+    Io { what: &'static str, source: io::Error },
+}
+
+fn io_error(what: &'static str) -> impl Fn(rustix::io::Errno) -> PrepareError {
+    move |errno| PrepareError::Io { what, source: errno.into() }
+}
+
+/// The workspaces of this pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Workspaces {
+    root: PathBuf,
+}
+
+impl Workspaces {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The working directory of a Run.
+    pub(crate) fn working_directory(&self, uid: &str) -> PathBuf {
+        self.root.join(uid).join("work")
+    }
+
+    /// What the Run may write its outputs to, beside the working directory.
+    pub(crate) fn outputs(&self, uid: &str) -> PathBuf {
+        self.root.join(uid).join("outputs")
+    }
+
+    /// Makes the workspace of `run` anew, with its source.
+    pub(crate) fn prepare(&self, uid: &str, run: &Run) -> Result<(), PrepareError> {
+        let source = run.spec.source.as_ref();
+        if source.is_some_and(|source| source.repo_url.is_some()) {
+            return Err(PrepareError::NotServed("spec.source.repoURL"));
+        }
+        if run.spec.env.iter().any(|variable| variable.value_from.is_some()) {
+            return Err(PrepareError::NotServed("spec.env.valueFrom"));
+        }
+        self.remove(uid).map_err(|source| PrepareError::Io { what: "mkdir", source })?;
+        let root =
+            openat(rustix::fs::CWD, &self.root, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty())
+                .map_err(io_error("mkdir"))?;
+        let own = make_directory(&root, uid)?;
+        let work = make_directory(&own, "work")?;
+        if let Some(script) = source.and_then(|source| source.inline.as_deref()) {
+            let entrypoint = run.spec.entrypoint.as_deref().unwrap_or(DEFAULT_ENTRYPOINT);
+            write_script(work, entrypoint, script)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the workspace, whatever the Run left in it.
+    pub(crate) fn remove(&self, uid: &str) -> io::Result<()> {
+        let path = self.root.join(uid);
+        match fs::remove_dir_all(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(_) => {
+                // A Run may leave directories that even their owner can't open.
+                open_up(&path);
+                fs::remove_dir_all(&path)
+            }
+        }
+    }
+}
+
+/// Environment of an execution: the Run's own, the last of a name wins, then ours.
+pub(crate) fn environment(run: &Run, outputs: &Path) -> HashMap<String, String> {
+    let own = run.spec.env.iter();
+    let own =
+        own.map(|variable| (variable.name.clone(), variable.value.clone().unwrap_or_default()));
+    let ours = ("KRUNTIME_OUTPUTS".to_owned(), outputs.display().to_string());
+    own.chain([ours]).collect()
+}
+
+fn make_directory(parent: &OwnedFd, name: &str) -> Result<OwnedFd, PrepareError> {
+    match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(errno) => return Err(io_error("mkdir")(errno)),
+    }
+    openat(parent, name, DIRECTORY, Mode::empty()).map_err(io_error("mkdir"))
+}
+
+fn write_script(work: OwnedFd, entrypoint: &str, script: &str) -> Result<(), PrepareError> {
+    let wrong = || PrepareError::Entrypoint(entrypoint.to_owned());
+    if entrypoint.starts_with('/') || entrypoint.contains('\0') {
+        return Err(wrong());
+    }
+    let mut segments: Vec<&str> =
+        entrypoint.split('/').filter(|segment| !matches!(*segment, "" | ".")).collect();
+    let name = segments.pop().ok_or_else(wrong)?;
+    if name == ".." || segments.contains(&"..") {
+        return Err(wrong());
+    }
+    let mut directory = work;
+    for segment in segments {
+        directory = make_directory(&directory, segment)?;
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&directory, name, flags, Mode::from_raw_mode(0o644))
+        .map_err(io_error("write inline"))?;
+    File::from(file)
+        .write_all(script.as_bytes())
+        .map_err(|source| PrepareError::Io { what: "write inline", source })
+}
+
+/// Gives every directory below `path` back to its owner.
+fn open_up(path: &Path) {
+    let is_directory = statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
+    if !is_directory {
+        return;
+    }
+    drop(fs::set_permissions(path, fs::Permissions::from_mode(0o700)));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        open_up(&entry.path());
+    }
+}
+
+#[cfg(test)]
+#[path = "workspace_tests.rs"]
+mod tests;

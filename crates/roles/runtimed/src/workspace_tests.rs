@@ -1,0 +1,86 @@
+use super::*;
+use k8s_openapi::api::core::v1::EnvVar;
+use kruntimes_api::Source;
+use std::os::unix::fs::symlink;
+
+fn run(entrypoint: Option<&str>, inline: Option<&str>) -> Run {
+    let mut run = Run::default();
+    run.spec.entrypoint = entrypoint.map(ToOwned::to_owned);
+    run.spec.source =
+        inline.map(|text| Source { inline: Some(text.to_owned()), ..Source::default() });
+    run
+}
+
+#[test]
+fn the_source_stands_where_the_entrypoint_says() {
+    let root = crate::testing::directory("workspace-source");
+    let workspaces = Workspaces::new(root.clone());
+    for (entrypoint, path) in
+        [(None, "script"), (Some("a..b/c/d.sh"), "a..b/c/d.sh"), (Some("./x//y"), "x/y")]
+    {
+        workspaces.prepare("u", &run(entrypoint, Some("echo\n"))).unwrap();
+        let file = root.join("u/work").join(path);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "echo\n");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+    for wrong in ["/etc/x", "../x", "a/../x", "a/..", ".", ""] {
+        let error = workspaces.prepare("u", &run(Some(wrong), Some(""))).unwrap_err();
+        assert!(matches!(error, PrepareError::Entrypoint(_)), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn each_attempt_begins_with_an_empty_directory_and_leaves_nothing() {
+    let root = crate::testing::directory("workspace-fresh");
+    let outside = crate::testing::directory("workspace-outside");
+    fs::write(outside.join("file"), "stays").unwrap();
+    let workspaces = Workspaces::new(root.clone());
+    workspaces.prepare("u", &run(None, None)).unwrap();
+    let work = workspaces.working_directory("u");
+    fs::create_dir_all(work.join("closed/inner")).unwrap();
+    fs::write(work.join("closed/inner/file"), "").unwrap();
+    symlink(&outside, work.join("link")).unwrap();
+    fs::set_permissions(work.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    workspaces.prepare("u", &run(None, None)).unwrap();
+    assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
+    // A link in place of the workspace itself is removed, not followed.
+    workspaces.remove("u").unwrap();
+    symlink(&outside, root.join("u")).unwrap();
+    drop(workspaces.prepare("u", &run(None, Some("echo"))));
+    assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "stays");
+    assert!(!outside.join("work").exists());
+    workspaces.remove("u").unwrap();
+    workspaces.remove("u").unwrap();
+    assert!(fs::symlink_metadata(root.join("u")).is_err());
+}
+
+#[test]
+fn what_is_not_served_is_refused_by_name() {
+    let workspaces = Workspaces::new(crate::testing::directory("workspace-unserved"));
+    let mut from_git = run(None, None);
+    from_git.spec.source =
+        Some(Source { repo_url: Some("https://x".to_owned()), ..Source::default() });
+    let error = workspaces.prepare("u", &from_git).unwrap_err().to_string();
+    assert_eq!(error, "spec.source.repoURL is not served yet");
+    let mut from_secret = run(None, None);
+    from_secret.spec.env =
+        vec![EnvVar { value_from: Some(Default::default()), ..EnvVar::default() }];
+    let error = workspaces.prepare("u", &from_secret).unwrap_err().to_string();
+    assert_eq!(error, "spec.env.valueFrom is not served yet");
+}
+
+#[test]
+fn the_last_variable_of_a_name_wins_and_ours_stays() {
+    let variable = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        ..EnvVar::default()
+    };
+    let mut run = run(None, None);
+    run.spec.env =
+        vec![variable("A", "1"), variable("A", "2"), variable("KRUNTIME_OUTPUTS", "/etc/passwd")];
+    let environment = environment(&run, Path::new("/w/u/outputs"));
+    assert_eq!(environment["A"], "2");
+    assert_eq!(environment["KRUNTIME_OUTPUTS"], "/w/u/outputs");
+    assert_eq!(environment.len(), 2);
+}
