@@ -73,14 +73,18 @@ pub(super) fn add_run(root: &mut Value) {
 }
 
 fn add_run_spec(root: &mut Value) {
-    for (name, instead) in [
-        ("timeout", "spec.timeout is not a field: use spec.timeoutSeconds, an integer of seconds"),
-        ("mode", "spec.mode is not a field: use spec.entrypoint and spec.args"),
+    let any_text = json!({"x-kubernetes-int-or-string": true});
+    let any_object = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    for (name, mut shape, instead) in [
+        (
+            "timeout",
+            any_text,
+            "spec.timeout is not a field: use spec.timeoutSeconds, an integer of seconds",
+        ),
+        ("mode", any_object, "spec.mode is not a field: use spec.entrypoint and spec.args"),
     ] {
-        at(root, "spec")["properties"][name] = json!({
-            "description": "Refused: see its replacement in the error.",
-            "x-kubernetes-preserve-unknown-fields": true,
-        });
+        shape["description"] = json!("Refused: see its replacement in the error.");
+        at(root, "spec")["properties"][name] = shape;
         add(root, "spec", Rule::new(&format!("!has(self.{name})"), instead).field(name));
     }
     for field in IMMUTABLE {

@@ -46,12 +46,23 @@ fn add_all(root: &mut Value, fields: &[(&str, &str)]) {
         let schema = super::rules::at(root, parent);
         if schema.pointer(&format!("/properties/{name}")).is_none() {
             // The shape comes with the part that serves the field.
-            schema["properties"][name] = json!({
-                "description": "Not served yet.",
-                "x-kubernetes-preserve-unknown-fields": true,
-            });
+            schema["properties"][name] = shape(name);
         }
         let shown = field.replace("[]", "");
         add(root, parent, Rule::new(rule, &format!("{shown} is not served yet")).field(name));
     }
+}
+
+/// Just enough of a shape for CEL to see the field: a rule can't name one without a type.
+fn shape(name: &str) -> Value {
+    let mut shape = match name {
+        "network" | "isolation" => json!({"type": "string"}),
+        "drainTimeoutSeconds" => json!({"type": "integer"}),
+        "allowedSecrets" | "allowedConfigMaps" => {
+            json!({"type": "array", "items": {"type": "string"}})
+        }
+        _ => json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
+    };
+    shape["description"] = json!("Not served yet.");
+    shape
 }
