@@ -12,13 +12,21 @@ pub(super) struct Rule {
     rule: String,
     message: String,
     field_path: Option<String>,
+    message_expression: Option<String>,
 }
 
 impl Rule {
     pub(super) fn new(rule: &str, message: &str) -> Self {
         // One line: a rule is shown to people in errors and in the CRD.
         let rule = rule.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { rule, message: message.to_owned(), field_path: None }
+        Self { rule, message: message.to_owned(), field_path: None, message_expression: None }
+    }
+
+    /// Ends the message with the value: of a failed rule the API server itself only names the type.
+    pub(super) fn with_value(mut self) -> Self {
+        let quoted = self.message.replace('\'', "\\'");
+        self.message_expression = Some(format!("'{quoted}: ' + self"));
+        self
     }
 
     /// Points the error at a field below the rule's place.
@@ -46,6 +54,9 @@ pub(super) fn add(root: &mut Value, path: &str, rule: Rule) {
     let mut entry = json!({"rule": rule.rule, "message": rule.message});
     if let Some(field_path) = rule.field_path {
         entry["fieldPath"] = json!(field_path);
+    }
+    if let Some(expression) = rule.message_expression {
+        entry["messageExpression"] = json!(expression);
     }
     let schema = at(root, path);
     match schema.get_mut("x-kubernetes-validations").and_then(Value::as_array_mut) {
@@ -113,7 +124,8 @@ fn add_run_spec(root: &mut Value) {
         Rule::new(
             "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
             "must be a relative path inside the workspace: no leading '/', no '..'",
-        ),
+        )
+        .with_value(),
     );
     add(
         root,
@@ -161,9 +173,11 @@ fn add_run_spec(root: &mut Value) {
         root,
         "spec.retryPolicy.backoff",
         Rule::new(
-            "duration(self) > duration('0s') && duration(self) <= duration('24h')",
+            "self.matches('^([0-9]*[.]?[0-9]+(ns|us|ms|s|m|h))+$')
+                && duration(self) > duration('0s') && duration(self) <= duration('24h')",
             "must be a duration above 0s and up to 24h, like 500ms or 1m30s",
-        ),
+        )
+        .with_value(),
     );
 }
 
