@@ -17,7 +17,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why there is no zygote.
@@ -222,4 +222,16 @@ fn memory_file(content: &[u8]) -> Result<OwnedFd, SpawnError> {
     let mut file = File::from(fd);
     file.write_all(content).map_err(SpawnError::Resources)?;
     Ok(file.into())
+}
+
+impl AsRawFd for Zygote {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl AsRawFd for Control {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
 }

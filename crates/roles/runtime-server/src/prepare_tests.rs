@@ -1,0 +1,102 @@
+use super::*;
+use tonic::Code;
+
+fn places(workspace: Option<&str>) -> Places {
+    let workspace = workspace.map(PathBuf::from);
+    Places::new(Path::new("/workspace"), workspace, OsStr::new("")).unwrap()
+}
+
+fn request() -> ExecuteRequest {
+    ExecuteRequest { id: "run-1".to_owned(), ..ExecuteRequest::default() }
+}
+
+fn accepted(request: ExecuteRequest) -> bool {
+    match places(None).check(request) {
+        Ok(_) => true,
+        Err(status) => {
+            assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+            false
+        }
+    }
+}
+
+#[test]
+fn an_entrypoint_stays_below_the_working_directory() {
+    let cases = [
+        ("", true),
+        ("a..b/c", true),
+        ("a/b.sh", true),
+        ("/bin/sh", false),
+        ("..", false),
+        ("a/../../b", false),
+    ];
+    for (entrypoint, expected) in cases {
+        let request = ExecuteRequest { entrypoint: entrypoint.to_owned(), ..request() };
+        assert_eq!(accepted(request), expected, "{entrypoint:?}");
+    }
+}
+
+#[test]
+fn an_id_names_a_directory() {
+    let long = "x".repeat(ID_BYTES);
+    let too_long = "x".repeat(ID_BYTES + 1);
+    let cases = [
+        ("run-1", true),
+        (&long, true),
+        (&too_long, false),
+        ("", false),
+        ("a/b", false),
+        ("..", false),
+        (".tmp", false),
+    ];
+    for (id, expected) in cases {
+        assert_eq!(accepted(ExecuteRequest { id: id.to_owned(), ..request() }), expected, "{id:?}");
+    }
+}
+
+#[test]
+fn nul_characters_and_bad_names_are_refused() {
+    let args = |arg: &str| ExecuteRequest { args: vec![arg.to_owned()], ..request() };
+    let env = |name: &str, value: &str| ExecuteRequest {
+        env: [(name.to_owned(), value.to_owned())].into(),
+        ..request()
+    };
+    assert!(accepted(args("a\nb")));
+    assert!(!accepted(args("a\0b")));
+    assert!(accepted(env("A", "b=c\nd")));
+    for (name, value) in [("", "x"), ("A=B", "x"), ("A", "\0"), ("A\0", "x")] {
+        assert!(!accepted(env(name, value)), "{name:?}={value:?}");
+    }
+}
+
+#[test]
+fn working_directories_are_absolute_and_the_workspace_is_where_it_is() {
+    let dir = |workspace: Option<&str>, given: &str| {
+        let request = ExecuteRequest { working_dir: given.to_owned(), ..request() };
+        places(workspace)
+            .check(request)
+            .map(|valid| valid.working_dir)
+            .map_err(|status| status.code())
+    };
+    let ok = |path: &str| Ok(PathBuf::from(path));
+    assert_eq!(dir(None, ""), ok("/workspace/run-1"));
+    assert_eq!(dir(None, "/workspace/uid/repo"), ok("/workspace/uid/repo"));
+    assert_eq!(dir(Some("/home/x"), ""), ok("/home/x/run-1"));
+    assert_eq!(dir(Some("/home/x"), "/workspace/uid"), ok("/home/x/uid"));
+    assert_eq!(dir(Some("/home/x"), "/home/x/uid"), ok("/home/x/uid"));
+    assert_eq!(
+        dir(Some("/workspace/pods/x"), "/workspace/pods/x/uid"),
+        ok("/workspace/pods/x/uid")
+    );
+    assert_eq!(dir(None, "uid"), Err(Code::InvalidArgument));
+    assert_eq!(dir(None, "/workspace/../etc"), Err(Code::InvalidArgument));
+}
+
+#[test]
+fn the_runs_own_environment_stands_above_the_given() {
+    let own =
+        BTreeMap::from([("PATH".to_owned(), "/p".to_owned()), ("X".to_owned(), "1".to_owned())]);
+    let env = environment(Path::new("/w"), Path::new("/t"), own);
+    let pairs: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(pairs, ["HOME=/w", "LANG=C.UTF-8", "PATH=/p", "TMPDIR=/t", "X=1"]);
+}

@@ -1,0 +1,186 @@
+//! The services `executor.v1.Runtime` and `executor.v1.RuntimeEvents` over the table of executions.
+
+use crate::events::{Events, Watcher};
+use crate::execution::Execution;
+use crate::lease::Lease;
+use crate::outcome::Why;
+use crate::output::STREAM_LIMIT;
+use crate::prepare::Places;
+use crate::process;
+use crate::table::{RUNNING_LIMIT, Refusal, Table};
+use futures::Stream;
+use futures::future::join_all;
+use kruntimes_confine::Zygote;
+use kruntimes_proto::executor::v1::runtime_events_server::RuntimeEvents;
+use kruntimes_proto::executor::v1::runtime_server::Runtime;
+use kruntimes_proto::executor::v1::{
+    CancelRequest, CancelResponse, ExecuteRequest, ExecuteResponse, ExecutionEvent, ForgetRequest,
+    ForgetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse, RenewRequest,
+    RenewResponse, StatusRequest, StatusResponse, WatchRequest,
+};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tonic::{Request, Response, Status};
+
+/// Size of a List reply: clients take 4 MiB unless they are told otherwise.
+const LIST_BYTES: usize = 2 * 1024 * 1024;
+/// What an entry of a List reply may take beside its output.
+const ENTRY_BYTES: usize = 512;
+/// Streams of events at once.
+const WATCHERS_LIMIT: usize = 16;
+
+/// What all calls and executions share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) zygote: AsyncFd<Zygote>,
+    pub(crate) places: Places,
+    pub(crate) table: Table,
+    pub(crate) events: Arc<Events>,
+    pub(crate) lease: Lease,
+}
+
+/// The services, on a shared server.
+#[derive(Debug, Clone)]
+pub(crate) struct Service(pub(crate) Arc<Server>);
+
+impl Server {
+    /// Ends all executions, and returns when the last process is gone.
+    pub(crate) async fn end_all(&self, why: Why) {
+        let all = self.table.all();
+        all.iter().for_each(|execution| execution.end(why));
+        join_all(all.iter().map(|execution| execution.wait_until_ended())).await;
+    }
+
+    /// Ends all executions whenever a renewal stays away. Never returns.
+    pub(crate) async fn watch_lease(&self) {
+        loop {
+            self.lease.expired().await;
+            tracing::warn!("no renewal in time: all executions end");
+            self.table.all().iter().for_each(|execution| execution.end(Why::NotRenewed));
+        }
+    }
+
+    fn get(&self, id: &str) -> Result<Arc<Execution>, Status> {
+        self.table.get(id).ok_or_else(|| Status::not_found(format!("execution {id:?} is unknown")))
+    }
+
+    /// Ends an execution, waits until it is dead, and drops it.
+    async fn discard(&self, execution: &Arc<Execution>) {
+        execution.end(Why::Cancelled);
+        execution.wait_until_ended().await;
+        self.table.remove(execution);
+    }
+
+    /// A reply of bounded size: every entry gets an equal share for its output.
+    fn list(&self) -> ListResponse {
+        let all = self.table.all();
+        let share = LIST_BYTES / all.len().max(1);
+        // A text takes at most its limit and the marker; there are two.
+        let limit = share.saturating_sub(ENTRY_BYTES) / 2;
+        ListResponse { entries: all.iter().map(|execution| execution.status(limit)).collect() }
+    }
+}
+
+#[tonic::async_trait]
+impl Runtime for Service {
+    async fn execute(
+        &self,
+        request: Request<ExecuteRequest>,
+    ) -> Result<Response<ExecuteResponse>, Status> {
+        let valid = self.0.places.check(request.into_inner())?;
+        let execution = Execution::new(&valid.id);
+        let id = valid.id.clone();
+        loop {
+            match self.0.table.insert(&execution) {
+                Ok(()) => break,
+                Err(Refusal::Exists(existing)) => self.0.discard(&existing).await,
+                Err(Refusal::TooMany) => {
+                    return Err(Status::resource_exhausted(format!(
+                        "{RUNNING_LIMIT} executions run already"
+                    )));
+                }
+            }
+        }
+        tokio::spawn(process::run(Arc::clone(&self.0), execution, valid));
+        Ok(Response::new(ExecuteResponse { id }))
+    }
+
+    async fn status(
+        &self,
+        request: Request<StatusRequest>,
+    ) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(self.0.get(&request.into_inner().id)?.status(STREAM_LIMIT)))
+    }
+
+    async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        Ok(Response::new(self.0.list()))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<CancelRequest>,
+    ) -> Result<Response<CancelResponse>, Status> {
+        let execution = self.0.get(&request.into_inner().id)?;
+        self.0.discard(&execution).await;
+        Ok(Response::new(CancelResponse {}))
+    }
+
+    async fn forget(
+        &self,
+        request: Request<ForgetRequest>,
+    ) -> Result<Response<ForgetResponse>, Status> {
+        let execution = self.0.get(&request.into_inner().id)?;
+        if !execution.has_ended() {
+            // The end is announced a moment after its event: who was told of it may forget at once.
+            if execution.has_outcome() {
+                execution.wait_until_ended().await;
+            } else {
+                let message = format!("execution {:?} is running", execution.id());
+                return Err(Status::failed_precondition(message));
+            }
+        }
+        self.0.table.remove(&execution);
+        Ok(Response::new(ForgetResponse {}))
+    }
+
+    async fn health(&self, _: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
+        let healthy = self.0.zygote.get_ref().is_alive();
+        let message = if healthy { "" } else { "the process that starts executions is dead" };
+        Ok(Response::new(HealthResponse { healthy, message: message.to_owned() }))
+    }
+}
+
+#[tonic::async_trait]
+impl RuntimeEvents for Service {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<ExecutionEvent, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        if self.0.events.watchers() >= WATCHERS_LIMIT {
+            return Err(Status::resource_exhausted(format!(
+                "{WATCHERS_LIMIT} watchers read already"
+            )));
+        }
+        let watcher = self.0.events.watch(request.into_inner().resume_after);
+        let stream = futures::stream::unfold(watcher, |mut watcher: Watcher| async {
+            Some((Ok(watcher.next().await?), watcher))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<RenewResponse>, Status> {
+        let ttl = u64::try_from(request.into_inner().ttl_millis).ok().filter(|millis| *millis > 0);
+        let Some(ttl) = ttl.map(Duration::from_millis) else {
+            return Err(Status::invalid_argument("ttl_millis must be positive"));
+        };
+        self.0.lease.renew(ttl).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(RenewResponse {}))
+    }
+}
