@@ -90,7 +90,7 @@ pub async fn serve(
     let node = node::run(node::Node::new(config, client.clone(), tokens, logs), shutdown.clone());
     let others = async {
         tokio::select! {
-            () = workloads::run(client) => {}
+            () = Box::pin(workloads::run(client)) => {}
             () = process::reap_on_signal() => {}
             () = shutdown.wait() => {}
         }

@@ -317,9 +317,11 @@ impl Actor {
         if let Some(place) = self.place.take() {
             self.node.addresses.release(place.address);
         }
-        if !keep_logs {
-            for container in &self.containers {
-                self.node.logs.remove(container.log());
+        for log in self.containers.iter().map(Container::log) {
+            if keep_logs {
+                log.close();
+            } else {
+                self.node.logs.remove(log);
             }
         }
         let Some(directories) = self.directories() else { return };

@@ -183,7 +183,7 @@ impl Container {
         policy: RestartPolicy,
         message: Option<String>,
     ) {
-        self.probes.abort_all();
+        self.probes = JoinSet::new();
         self.ready = false;
         let ended = Ended {
             code: exit.code(),

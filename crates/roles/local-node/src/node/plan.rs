@@ -4,7 +4,7 @@
 
 use super::probe::{Check, Probe};
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe as ProbeSpec,
+    Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe as ProbeSpec, Volume,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kruntimes_api::{labels, names};
@@ -72,6 +72,10 @@ pub(super) fn plan(pod: &Pod) -> Result<PodPlan, Refusal> {
     if let Some(first) = spec.init_containers.as_deref().and_then(<[Container]>::first) {
         return Err(not_served(&first.name, "init containers"));
     }
+    if let Some(kind) = spec.volumes.iter().flatten().find_map(unserved_volume) {
+        let first = spec.containers.first().map(|container| container.name.as_str());
+        return Err(not_served(first.unwrap_or_default(), kind));
+    }
     let containers = spec.containers.iter().map(|container| self::container(pod, container));
     let restart = match spec.restart_policy.as_deref() {
         Some("Never") => RestartPolicy::Never,
@@ -86,10 +90,23 @@ pub(super) fn plan(pod: &Pod) -> Result<PodPlan, Refusal> {
     })
 }
 
+/// What the home can't mount. An `emptyDir` is a directory of the pod, or whatever the machine has at its path; what is
+/// optional may be missing.
+fn unserved_volume(volume: &Volume) -> Option<&'static str> {
+    let optional = |optional: Option<bool>| optional == Some(true);
+    let secret = volume.secret.as_ref().is_some_and(|source| optional(source.optional));
+    let config = volume.config_map.as_ref().is_some_and(|source| optional(source.optional));
+    let served = volume.empty_dir.is_some() || secret || config;
+    (!served).then_some("volumes other than emptyDir")
+}
+
 fn container(pod: &Pod, container: &Container) -> Result<ContainerPlan, Refusal> {
     let name = &container.name;
     if container.startup_probe.is_some() {
         return Err(not_served(name, "startup probes"));
+    }
+    if container.lifecycle.is_some() {
+        return Err(not_served(name, "lifecycle hooks"));
     }
     if container.env_from.as_ref().is_some_and(|from| !from.is_empty()) {
         return Err(not_served(name, "envFrom"));

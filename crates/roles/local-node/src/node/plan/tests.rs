@@ -120,10 +120,22 @@ fn probes_are_read_or_refused() {
 fn what_is_not_served_is_refused() {
     for fields in [
         json!({"startupProbe": {"tcpSocket": {"port": 1}}}),
+        json!({"lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}),
         json!({"envFrom": [{"secretRef": {"name": "s"}}]}),
     ] {
         let refusal = plan(&pod(&container(&fields), &json!({}))).unwrap_err();
         assert_eq!(refusal.reason, "NotServedLocally", "{fields}");
+    }
+    for (volume, want) in [
+        (json!({"name": "v", "emptyDir": {}}), true),
+        (json!({"name": "v", "secret": {"secretName": "s", "optional": true}}), true),
+        (json!({"name": "v", "secret": {"secretName": "s"}}), false),
+        (json!({"name": "v", "hostPath": {"path": "/"}}), false),
+    ] {
+        let mut with_volume = pod(&container(&json!({})), &json!({}));
+        let volumes = serde_json::from_value(json!([volume])).unwrap();
+        with_volume.spec.as_mut().unwrap().volumes = Some(volumes);
+        assert_eq!(plan(&with_volume).is_ok(), want, "{volume}");
     }
     let mut with_init = pod(&container(&json!({})), &json!({}));
     let spec = with_init.spec.as_mut().unwrap();
