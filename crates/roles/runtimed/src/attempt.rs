@@ -48,6 +48,7 @@ struct Attempt {
     cancel_told: bool,
     handed_back: bool,
     ending: Arc<AtomicBool>,
+    gone: Arc<AtomicBool>,
 }
 
 /// Brings one attempt to its end. When this returns nothing of it is left, and another attempt of the same Run may
@@ -137,6 +138,7 @@ impl Attempt {
             cancel_told: false,
             handed_back: false,
             ending: Arc::default(),
+            gone: Arc::default(),
         };
         (attempt, first)
     }
@@ -152,7 +154,10 @@ impl Attempt {
 
     fn on_update(&mut self, update: Update) -> Option<Event> {
         match update {
-            Update::Gone => Some(Event::Deleted),
+            Update::Gone => {
+                self.gone.store(true, Ordering::Relaxed);
+                Some(Event::Deleted)
+            }
             Update::Shutdown => Some(Event::Shutdown),
             Update::Run(run) => {
                 self.run = run;
@@ -301,8 +306,9 @@ impl Attempt {
     fn write(&mut self, last: Final) {
         self.ending.store(true, Ordering::Relaxed);
         let (runs, run, clock) = (self.pod.runs.clone(), Arc::clone(&self.run), self.clock);
+        let gone = Arc::clone(&self.gone);
         self.spawn(async move {
-            write::last(&runs, &run, &last, clock).await;
+            write::last(&runs, &run, &last, clock, &gone).await;
             Some(Event::Written)
         });
     }

@@ -1,47 +1,28 @@
 //! The stream of events of the Runtime Server: opened, resumed, and polled for where there is none.
 
 use crate::registry::{Mode, Registry};
-use crate::runtime::{INSTANCE_METADATA, RuntimeServer};
-use kruntimes_daemon::Shutdown;
+use crate::runtime::RuntimeServer;
+use kruntimes_proto::executor::v1::ExecutionEvent;
 use std::time::Duration;
 use tokio::time::sleep;
-use tonic::{Code, Response};
+use tonic::{Code, Streaming};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A server without events may be replaced by one that has them.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Keeps the stream open until the shutdown.
-pub(crate) async fn follow(server: RuntimeServer, registry: Registry, mut shutdown: Shutdown) {
-    tokio::select! {
-        () = follow_for_ever(&server, &registry) => {}
-        () = shutdown.wait() => {}
-    }
-}
-
-async fn follow_for_ever(server: &RuntimeServer, registry: &Registry) {
-    let mut instance = None;
+/// Keeps the stream open for ever.
+pub(crate) async fn follow(server: RuntimeServer, registry: Registry) {
     let mut streams = 0_u64;
     let mut pause = FIRST_PAUSE;
     loop {
-        let answer = open(server, registry, &mut instance).await;
-        match answer {
+        match server.watch(registry.last_sequence()).await {
             Ok(response) => {
                 streams += 1;
                 pause = FIRST_PAUSE;
                 registry.set_mode(Mode::Events(streams));
-                let mut stream = response.into_inner();
-                loop {
-                    match stream.message().await {
-                        Ok(Some(event)) => registry.deliver(event),
-                        Ok(None) => break,
-                        Err(status) => {
-                            tracing::info!(error = %status, "the stream of events broke");
-                            break;
-                        }
-                    }
-                }
+                read(response.into_inner(), &registry).await;
                 registry.set_mode(Mode::Disconnected);
             }
             Err(status) if status.code() == Code::Unimplemented => {
@@ -56,26 +37,22 @@ async fn follow_for_ever(server: &RuntimeServer, registry: &Registry) {
     }
 }
 
-type Opened<T> = Result<Response<tonic::Streaming<T>>, tonic::Status>;
-
-/// Resumes after the last event. A server that says it is another one is read from its first event; one that does not
-/// say which it is, too: what it repeats is known already and changes nothing.
-async fn open(
-    server: &RuntimeServer,
-    registry: &Registry,
-    instance: &mut Option<String>,
-) -> Opened<kruntimes_proto::executor::v1::ExecutionEvent> {
-    let last = registry.last_sequence();
-    let response = server.watch(if instance.is_some() { last } else { 0 }).await?;
-    let named = response.metadata().get(INSTANCE_METADATA);
-    let named = named.and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
-    let same = named == *instance;
-    let first = instance.is_none();
-    *instance = named;
-    if same || first {
-        return Ok(response);
+async fn read(mut stream: Streaming<ExecutionEvent>, registry: &Registry) {
+    let mut first = true;
+    loop {
+        match stream.message().await {
+            Ok(Some(event)) => {
+                // A server that begins again below what was resumed after is another one.
+                if std::mem::take(&mut first) && event.sequence <= registry.last_sequence() {
+                    registry.server_restarted();
+                }
+                registry.deliver(event);
+            }
+            Ok(None) => return,
+            Err(status) => {
+                tracing::info!(error = %status, "the stream of events broke");
+                return;
+            }
+        }
     }
-    registry.server_restarted();
-    drop(response);
-    server.watch(0).await
 }

@@ -38,6 +38,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -131,9 +132,10 @@ async fn serve_all(
     let (live, is_live) = watch::channel(false);
     let pods: Api<KubePod> = Api::namespaced(client.clone(), namespace);
     let readiness = ready::Readiness { pod: Arc::clone(&pod), live: is_live };
-    tokio::spawn(health::serve(health_listener, Arc::new(readiness.clone()), ends.clone()));
-    tokio::spawn(events::follow(pod.server.clone(), pod.registry.clone(), ends.clone()));
-    tokio::spawn(serving::serve(status_listener, pod.spool.clone(), token.clone(), ends.clone()));
+    let mut beside = JoinSet::new();
+    beside.spawn(health::serve(health_listener, Arc::new(readiness.clone()), ends.clone()));
+    beside.spawn(events::follow(pod.server.clone(), pod.registry.clone()));
+    beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone()));
 
     let uid = tokio::select! {
         uid = own_uid(&config, &pods) => uid,

@@ -22,9 +22,6 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Metadata in which a server may name its instance: another one means that it restarted, and its sequences with it.
-pub(crate) const INSTANCE_METADATA: &str = "kruntimes-instance";
-
 /// The client of the Runtime Server.
 #[derive(Debug, Clone)]
 pub(crate) struct RuntimeServer {

@@ -6,7 +6,6 @@ use crate::spool::{Frame, Log, Next, Reader, Spool, Stage, Stream};
 use crate::token::Token;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use kruntimes_daemon::Shutdown;
 use kruntimes_proto::executor::v1::execution_event::Event as Wire;
 use kruntimes_proto::executor::v1::runtime_events_server::{RuntimeEvents, RuntimeEventsServer};
 use kruntimes_proto::executor::v1::runtime_server::{Runtime, RuntimeServer};
@@ -34,28 +33,17 @@ struct Logs {
     token: Token,
 }
 
-/// Serves until the shutdown.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    spool: Spool,
-    token: Token,
-    mut shutdown: Shutdown,
-) {
+/// Serves for ever. Readers that follow a Run are cut when this is dropped: their pod is gone.
+pub(crate) async fn serve(listener: TcpListener, spool: Spool, token: Token) {
     let logs = Logs { spool, token };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = tonic::transport::Server::builder()
+    let served = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS)
         .add_service(RuntimeServer::new(logs.clone()))
         .add_service(RuntimeEventsServer::new(logs))
         .serve_with_incoming(incoming);
-    // Readers that follow a Run are cut at the end: its pod is gone.
-    tokio::select! {
-        served = server => {
-            if let Err(error) = served {
-                tracing::error!(%error, "the server of logs failed");
-            }
-        }
-        () = shutdown.wait() => {}
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the server of logs failed");
     }
 }
 

@@ -47,8 +47,15 @@ pub(crate) async fn running(
     true
 }
 
-/// Writes the end of an attempt, until it is accepted or somebody else owns the Run.
-pub(crate) async fn last(runs: &Api<Run>, run: &Run, last: &Final, clock: Clock) {
+/// Writes the end of an attempt, until it is accepted or somebody else owns the Run. `gone` says that the watch has shown
+/// so: then an answer of any kind is enough.
+pub(crate) async fn last(
+    runs: &Api<Run>,
+    run: &Run,
+    last: &Final,
+    clock: Clock,
+    gone: &AtomicBool,
+) {
     let mut pause = FIRST_PAUSE;
     loop {
         let now = clock.now();
@@ -72,6 +79,9 @@ pub(crate) async fn last(runs: &Api<Run>, run: &Run, last: &Final, clock: Clock)
                 tracing::info!(error = %Chain(&error), "the Run is not this pod's any more");
                 return;
             }
+        }
+        if gone.load(Ordering::Relaxed) {
+            return;
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -1,0 +1,72 @@
+//! A runtimed or a stream that breaks: no attempt is executed twice, none is lost.
+
+use crate::world::World;
+use kruntimes_api::Phase;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_restarted_runtimed_goes_on_with_what_the_server_knows() {
+    let mut world = World::start(1).await;
+    let uid = world.assigned("a", json!({})).await;
+    world.fake.executed(0).await;
+    world.until("a", |run| run.phase() == Phase::Running).await;
+    world.kill_runtimed().await;
+    world.start_runtimed();
+    world.fake.exit(&uid, 0, "");
+    let run = world.until_over("a").await;
+    assert_eq!(run.phase(), Phase::Succeeded);
+    world.fake.called(&format!("Forget {uid}")).await;
+    let executes = world.fake.calls().iter().filter(|call| call.starts_with("Execute")).count();
+    assert_eq!(executes, 1);
+}
+
+#[tokio::test]
+async fn what_a_restarted_runtimed_finds_unknown_is_lost_and_not_executed_again() {
+    let mut world = World::start(1).await;
+    let uid = world.assigned("a", json!({})).await;
+    world.fake.executed(0).await;
+    world.kill_runtimed().await;
+    world.fake.lose_all();
+    world.start_runtimed();
+    let run = world.until_over("a").await;
+    let status = run.status.unwrap();
+    assert_eq!((status.phase, status.reason.as_deref()), (Phase::Failed, Some("ExecutionLost")));
+    assert_eq!(world.fake.calls()[0], format!("Execute {uid}"));
+    let executes = world.fake.calls().iter().filter(|call| call.starts_with("Execute")).count();
+    assert_eq!(executes, 1);
+}
+
+#[tokio::test]
+async fn a_run_that_left_during_a_restart_is_killed() {
+    let mut world = World::start(1).await;
+    let uid = world.assigned("a", json!({})).await;
+    world.fake.executed(0).await;
+    world.kill_runtimed().await;
+    world.delete("a").await;
+    world.start_runtimed();
+    world.fake.called(&format!("Cancel {uid}")).await;
+    world.until_removed(&uid).await;
+}
+
+#[tokio::test]
+async fn an_end_during_a_broken_stream_is_seen() {
+    let world = World::start(1).await;
+    let uid = world.assigned("a", json!({})).await;
+    world.fake.executed(0).await;
+    world.until("a", |run| run.phase() == Phase::Running).await;
+    world.fake.break_streams();
+    world.fake.exit(&uid, 0, "");
+    assert_eq!(world.until_over("a").await.phase(), Phase::Succeeded);
+}
+
+#[tokio::test]
+async fn an_execution_that_the_server_loses_is_lost() {
+    let world = World::start(1).await;
+    world.assigned("a", json!({})).await;
+    world.fake.executed(0).await;
+    world.until("a", |run| run.phase() == Phase::Running).await;
+    world.fake.lose_all();
+    world.fake.break_streams();
+    let run = world.until_over("a").await;
+    assert_eq!(run.status.unwrap().reason.as_deref(), Some("ExecutionLost"));
+}

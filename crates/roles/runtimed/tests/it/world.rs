@@ -1,0 +1,219 @@
+//! A world of one pod: API server, its runtimed with the pod's own rights, a Runtime Server in the test's hand.
+
+use crate::server::Fake;
+use futures::{StreamExt, pin_mut};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kruntimes_api::{Run, Timeline};
+use kruntimes_apiserver::{ApiServer, Options, User};
+use kruntimes_cluster::status;
+use kruntimes_daemon::{Shutdown, Trigger};
+use kruntimes_rules::run::{patch::Assignment, retry};
+use kruntimes_runtimed::Config;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Long enough for the slowest machine; nothing waits for it to pass.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const POD: &str = "p1";
+
+static PODS: AtomicU8 = AtomicU8::new(1);
+
+pub(crate) struct World {
+    pub(crate) fake: Fake,
+    pub(crate) address: IpAddr,
+    pub(crate) directory: PathBuf,
+    server: Arc<ApiServer>,
+    client: Client,
+    pod_uid: String,
+    workers: u32,
+    runtimed: Option<(JoinHandle<()>, Trigger)>,
+    _serving: JoinHandle<()>,
+}
+
+impl World {
+    /// A pod with a server that pushes events.
+    pub(crate) async fn start(workers: u32) -> Self {
+        Self::start_with(workers, true).await
+    }
+
+    pub(crate) async fn start_with(workers: u32, with_events: bool) -> Self {
+        let number = PODS.fetch_add(1, Ordering::Relaxed);
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let address = IpAddr::V4(Ipv4Addr::new(127, high.max(1), low, number));
+        let directory = std::env::temp_dir()
+            .join(format!("kruntimes-runtimed-{}-{number}", std::process::id()));
+        drop(std::fs::remove_dir_all(&directory));
+        std::fs::create_dir_all(directory.join("workspace")).unwrap();
+        let server = ApiServer::open(Options {
+            data_dir: None,
+            crds: kruntimes_api::crd::all(),
+            history_limit: 10_000,
+        })
+        .unwrap();
+        let client = Client::new(server.service(User::admin("test")), "default");
+        let pod = json!({
+            "metadata": {"name": POD, "labels": {"runtime": "bash"}},
+            "spec": {"containers": [{"name": "runtime", "image": "x"}]},
+        });
+        let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+        let pod = serde_json::from_value(pod).unwrap();
+        let pod = pods.create(&PostParams::default(), &pod).await.unwrap();
+        let token = directory.join("control/token");
+        let (fake, serving) = Fake::start(address, token, with_events).await;
+        let mut world = Self {
+            fake,
+            address,
+            directory,
+            server,
+            client,
+            pod_uid: pod.uid().unwrap(),
+            workers,
+            runtimed: None,
+            _serving: serving,
+        };
+        world.start_runtimed();
+        world
+    }
+
+    pub(crate) fn start_runtimed(&mut self) {
+        let user = User::runtimed("default", "runtime-bash", POD, &self.pod_uid);
+        let client = Client::new(self.server.service(user), "default");
+        let config = Config {
+            runtime_endpoint: "127.0.0.1:9091".to_owned(),
+            status_addr: ":9093".to_owned(),
+            health_probe_bind_address: ":9094".to_owned(),
+            runtime_name: "bash".to_owned(),
+            workers: self.workers,
+            loopback: Some(self.address),
+            workspace: self.directory.join("workspace"),
+            control: self.directory.join("control"),
+            pod_name: POD.to_owned(),
+            pod_namespace: "default".to_owned(),
+            pod_uid: Some(self.pod_uid.clone()),
+            lifeline: None,
+        };
+        let (trigger, shutdown) = Shutdown::new();
+        let serving = async move {
+            let lines = std::io::sink();
+            kruntimes_runtimed::serve_with(config, client, shutdown, lines).await.unwrap();
+        };
+        self.runtimed = Some((tokio::spawn(serving), trigger));
+    }
+
+    /// As SIGKILL: nothing is said to anybody.
+    pub(crate) async fn kill_runtimed(&mut self) {
+        let (task, _) = self.runtimed.take().unwrap();
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+
+    /// As SIGTERM.
+    pub(crate) async fn stop_runtimed(&mut self) {
+        let (task, trigger) = self.runtimed.take().unwrap();
+        trigger.fire();
+        tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
+    }
+
+    /// Creates a Run and gives it to the pod. The answer is its UID.
+    pub(crate) async fn assigned(&self, name: &str, spec: Value) -> String {
+        let mut object = json!({"metadata": {"name": name}, "spec": {"runtime": "bash"}});
+        object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let run = serde_json::from_value(object).unwrap();
+        let run = self.runs().create(&PostParams::default(), &run).await.unwrap();
+        self.assign(&run).await;
+        run.uid().unwrap()
+    }
+
+    pub(crate) async fn assign(&self, run: &Run) {
+        let now = Timestamp::now();
+        let timeline = Timeline {
+            seen: Some(MicroTime(now)),
+            scheduled: Some(MicroTime(now)),
+            ..Timeline::default()
+        };
+        let assignment = Assignment {
+            pod: POD,
+            pod_uid: &self.pod_uid,
+            attempt: retry::next_attempt(run.status.as_ref()),
+            timeline: &timeline,
+        };
+        status::assign(&self.runs(), run, &assignment, now).await.unwrap();
+    }
+
+    pub(crate) async fn patch(&self, name: &str, patch: Value) {
+        self.runs().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub(crate) async fn patch_status(&self, name: &str, status: Value) {
+        let patch = Patch::Merge(json!({ "status": status }));
+        self.runs().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    pub(crate) async fn delete(&self, name: &str) {
+        self.runs().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// The Run as soon as it is as wanted.
+    pub(crate) async fn until(&self, name: &str, wanted: impl Fn(&Run) -> bool) -> Run {
+        first(self.runs(), name, wanted).await
+    }
+
+    pub(crate) async fn until_over(&self, name: &str) -> Run {
+        self.until(name, |run| run.phase().is_terminal()).await
+    }
+
+    /// The pod as soon as it is as wanted.
+    pub(crate) async fn until_pod(&self, wanted: impl Fn(&Pod) -> bool) -> Pod {
+        first(Api::namespaced(self.client.clone(), "default"), POD, wanted).await
+    }
+
+    /// Waits until the workspace of a Run is gone.
+    pub(crate) async fn until_removed(&self, uid: &str) {
+        let path = self.directory.join("workspace").join(uid);
+        let wait = async {
+            while path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    }
+
+    fn runs(&self) -> Api<Run> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+async fn first<K>(api: Api<K>, name: &str, wanted: impl Fn(&K) -> bool) -> K
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    K::DynamicType: Default,
+{
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let events = watcher(api, config).applied_objects();
+    pin_mut!(events);
+    let found = async {
+        loop {
+            let object = events.next().await.unwrap().unwrap();
+            if wanted(&object) {
+                return object;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap()
+}
