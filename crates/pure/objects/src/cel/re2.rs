@@ -214,11 +214,12 @@ impl Translator<'_> {
     }
 
     fn hex(&mut self) -> Option<char> {
-        let text: String = if self.chars.next_if_eq(&'{').is_some() {
-            let text = self.chars.by_ref().take_while(|c| *c != '}').collect();
-            text
+        let braced = self.chars.next_if_eq(&'{').is_some();
+        let chars = self.chars.by_ref();
+        let text: String = if braced {
+            chars.take_while(|c| *c != '}').collect()
         } else {
-            self.chars.by_ref().take(2).collect()
+            chars.take(2).collect()
         };
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;

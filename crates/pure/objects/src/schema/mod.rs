@@ -1,5 +1,6 @@
 //! The structural schema of one CRD version: pruning, defaulting and validation, with kube-apiserver's meaning and texts.
 mod compile;
+mod declare;
 mod defaults;
 mod embedded;
 mod error;

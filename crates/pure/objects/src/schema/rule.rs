@@ -145,7 +145,11 @@ impl Rule {
             CauseReason::Forbidden => format!("Forbidden: {detail}"),
             CauseReason::Required => format!("Required value: {detail}"),
             CauseReason::Duplicate => format!("Duplicate value: \"{kind}\""),
-            _ => format!("Invalid value: \"{kind}\": {detail}"),
+            CauseReason::Invalid
+            | CauseReason::TooLong
+            | CauseReason::TooMany
+            | CauseReason::NotSupported
+            | CauseReason::TypeInvalid => format!("Invalid value: \"{kind}\": {detail}"),
         };
         let place = super::path::joined(path, &self.field_path);
         FieldError::new(super::path::shown(&place), self.reason, message)

@@ -356,7 +356,7 @@ fn format_of(value: &Value) -> &'static str {
     match value {
         Value::Number(number) if number.as_i64().is_some() => "int64",
         Value::Number(_) => "float64",
-        _ => "",
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => "",
     }
 }
 
@@ -393,6 +393,8 @@ fn same(a: &Value, b: &Value) -> bool {
 fn choice_text(choice: &Value) -> String {
     match choice {
         Value::String(text) => text.clone(),
-        other => json(other),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            json(choice)
+        }
     }
 }

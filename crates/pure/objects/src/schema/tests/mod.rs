@@ -2,6 +2,7 @@
 mod defaulting;
 mod keywords;
 mod pruning;
+mod refused;
 mod rules;
 mod run;
 

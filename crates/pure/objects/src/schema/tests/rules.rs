@@ -1,6 +1,7 @@
 use super::{compiled, texts};
 use serde_json::{Value, json};
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read as tables")]
 fn errors(schema: &Value, new: Value, old: Option<Value>) -> Vec<String> {
     texts(&compiled(schema).validate(&new, old.as_ref()))
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 /// A schema of the size and with the rules of a Run.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn run_schema() -> Value {
     let frozen = |field: &str| {
         json!({
@@ -93,6 +94,7 @@ fn run_schema() -> Value {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read as tables")]
 fn run(spec: Value, status: Value) -> Value {
     json!({"apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": {"name": "r"}, "spec": spec, "status": status})
 }
@@ -186,6 +188,7 @@ fn texts_of_the_status_subresource_start_at_status() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn specs_that_are_refused_and_their_legal_neighbours() {
     let schema = compiled(&run_schema());
     let with = |key: &str, value: Value| {
