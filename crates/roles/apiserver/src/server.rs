@@ -138,9 +138,11 @@ impl ApiServer {
     /// Waits until the store fails, and says why. A home must then end: nothing is served any more.
     pub async fn failed(&self) -> String {
         let mut failures = self.shared.failures();
-        match failures.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        // The borrow of the value ends here, so that the future can move between threads.
+        let why = failures.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            None => std::future::pending().await,
         }
     }
 
