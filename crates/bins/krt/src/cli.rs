@@ -1,0 +1,263 @@
+//! The command line: every command and flag, and nothing of what they do.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs short work on warm pods.
+#[derive(Debug, Parser)]
+#[command(name = "krt", version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Which home to talk to.
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Say on stderr what happens.
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which home to talk to; the flags are kubectl's.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// The local home: the running one, or for `run` one that lives as long as the Run.
+    #[arg(long, global = true, conflicts_with_all = ["kubeconfig", "context", "cluster", "user", "server", "token"])]
+    pub(crate) local: bool,
+    /// Path of the kubeconfig file.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    #[arg(long, global = true)]
+    pub(crate) context: Option<String>,
+    /// Cluster of the kubeconfig.
+    #[arg(long, global = true)]
+    pub(crate) cluster: Option<String>,
+    /// User of the kubeconfig.
+    #[arg(long, global = true)]
+    pub(crate) user: Option<String>,
+    /// Namespace; by default that of the context, else `default`.
+    #[arg(short, long, global = true)]
+    pub(crate) namespace: Option<String>,
+    /// Address of the API server instead of the kubeconfig's.
+    #[arg(short, long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Bearer token instead of the kubeconfig's user.
+    #[arg(long, global = true)]
+    pub(crate) token: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Execute a command, a script or a Run manifest, and follow it to its end
+    Run(RunArgs),
+    /// Show a Run
+    Get(GetArgs),
+    /// List Runs
+    List(ListArgs),
+    /// Cancel a Run
+    Cancel(NameArgs),
+    /// Print what a Run wrote
+    Logs(LogsArgs),
+    /// Show Runtimes
+    #[command(subcommand)]
+    Runtime(RuntimeCommand),
+    /// A home on this machine: API server, scheduler and pods as local processes
+    #[command(subcommand)]
+    Local(LocalCommand),
+    /// Print the version
+    Version,
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Be one of the roles
+    #[command(subcommand, hide = true)]
+    Serve(Box<crate::serve::Role>),
+}
+
+/// Shells with completion.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU bash.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// `krt run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Runtime to execute on [default: bash]
+    #[arg(short, long)]
+    pub(crate) runtime: Option<String>,
+    /// A Run manifest, or a script; `-` is stdin
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// File of the workspace to execute
+    #[arg(long, value_name = "PATH")]
+    pub(crate) entrypoint: Option<String>,
+    /// Environment variable; repeat it for more
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// End the attempt after this long: seconds, or a duration like 1m30s; 0 is no limit
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<String>,
+    /// Attempts in all
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) retry_attempts: Option<i64>,
+    /// Wait before the second attempt, like 500ms; doubled for each further one
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) retry_backoff: Option<String>,
+    /// Delete the Run this long after its end
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) ttl: Option<String>,
+    /// Create the Run, print its name and leave
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) no_wait: bool,
+    /// Accepted for old scripts: waiting is the default
+    #[arg(long, hide = true)]
+    pub(crate) wait: bool,
+    /// Output of --no-wait
+    #[arg(short, long, value_enum, requires = "no_wait")]
+    pub(crate) output: Option<Output>,
+    /// Command with its arguments, or with -f the script's arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// Output formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Columns for people.
+    Table,
+    /// JSON, as the API server holds it.
+    Json,
+    /// YAML, as the API server holds it.
+    Yaml,
+    /// Only the names.
+    Name,
+}
+
+/// `krt get`, `krt runtime get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// `krt cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct NameArgs {
+    /// Its name
+    pub(crate) name: String,
+}
+
+/// `krt list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    /// Only Runs of this Runtime
+    #[arg(long)]
+    pub(crate) runtime: Option<String>,
+    /// Only Runs in this phase
+    #[arg(long, value_parser = ["Pending", "Scheduled", "Running", "Succeeded", "Failed", "Timeout", "Cancelled"], ignore_case = true)]
+    pub(crate) phase: Option<String>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// `krt logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Name of the Run
+    pub(crate) name: String,
+    /// Follow the output to its end
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last lines of each stream; 0 is all
+    #[arg(long, default_value_t = 0, value_name = "LINES")]
+    pub(crate) tail: usize,
+}
+
+/// `krt runtime`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuntimeCommand {
+    /// List Runtimes
+    List {
+        /// In all namespaces
+        #[arg(short = 'A', long)]
+        all_namespaces: bool,
+        /// Output format
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Output,
+    },
+    /// Show a Runtime
+    Get(GetArgs),
+}
+
+/// `krt local`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LocalCommand {
+    /// Start the local home and keep it in the foreground
+    Up {
+        /// Where the home is and what it serves.
+        #[command(flatten)]
+        dir: DataDir,
+        /// Port of the API server; 0 picks a free one
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+        /// What to log: a level, or targets with levels
+        #[arg(long, env = "KRUNTIMES_LOG", default_value = "warn", hide_short_help = true)]
+        log: String,
+    },
+    /// Stop the running local home
+    Down(DataDir),
+    /// Print the path of the local home's kubeconfig
+    Kubeconfig(DataDir),
+}
+
+/// Where a local home keeps its state.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DataDir {
+    /// Data directory [default: $XDG_DATA_HOME/kruntimes or ~/.local/share/kruntimes]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_after_the_dashes_belong_to_the_command() {
+        let cli =
+            Cli::try_parse_from(["krt", "run", "--local", "--", "ls", "-f", "--local"]).unwrap();
+        assert!(cli.connection.local);
+        let super::Command::Run(run) = cli.command else { panic!("not a run") };
+        assert_eq!(run.command, ["ls", "-f", "--local"]);
+        assert_eq!(run.file, None);
+    }
+
+    #[test]
+    fn local_and_a_kubeconfig_exclude_each_other() {
+        assert!(Cli::try_parse_from(["krt", "--local", "--context", "x", "list"]).is_err());
+    }
+}

@@ -1,0 +1,209 @@
+//! A local home in this process: the API server on TLS, scheduler, controller and node on its in-process service.
+//!
+//! Invariant: after [`LocalHome::stop`] no process of a pod lives; the API server ends last.
+
+use super::{bash, pods};
+use crate::failure::{Failure, chain};
+use crate::names;
+use kruntimes_api::{Runtime, crd};
+use kruntimes_apiserver::{ApiServer, Identity, TlsConfig, User, kubeconfig};
+use kruntimes_daemon::{Shutdown, Trigger};
+use kruntimes_rules::{pool, retention};
+use kube::Client;
+use kube::runtime::wait::await_condition;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Namespace of the ready-made Runtime and of commands that name none.
+const NAMESPACE: &str = "default";
+/// Runs that ended are kept this long where they don't say otherwise.
+const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
+/// And so many of them.
+const MAX_RUNS: usize = 10_000;
+/// How long the ready-made pods may take until the home says that it is ready without them.
+const PODS_READY: Duration = Duration::from_secs(20);
+/// How long the pods may take to end.
+const PODS_END: Duration = Duration::from_secs(20);
+/// `PATH` of pods when this process has none.
+const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// How a home is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Options<'a> {
+    /// Its directory.
+    pub(super) dir: &'a Path,
+    /// Whether its objects are kept.
+    pub(super) durable: bool,
+    /// Port of the API server; 0 picks a free one.
+    pub(super) port: u16,
+    /// Pods of the ready-made Runtime.
+    pub(super) replicas: i32,
+    /// What its roles log.
+    pub(super) log: &'a str,
+}
+
+/// A running home.
+pub(super) struct LocalHome {
+    server: Arc<ApiServer>,
+    kubeconfig: String,
+    replicas: i32,
+    tasks: JoinSet<Result<(), Failure>>,
+    node: JoinSet<Result<(), Failure>>,
+    end_node: Trigger,
+    end_rest: Trigger,
+}
+
+impl LocalHome {
+    /// Starts one.
+    pub(super) async fn start(options: Options<'_>) -> Result<Self, Failure> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(|error| {
+                Failure::new(format!("can't listen on port {} of 127.0.0.1: {error}", options.port))
+            })?;
+        let url = format!("https://{}", listener.local_addr()?);
+        let server = ApiServer::open(kruntimes_apiserver::Options {
+            data_dir: options.durable.then(|| options.dir.to_owned()),
+            crds: crd::all(),
+            ..kruntimes_apiserver::Options::default()
+        })
+        .map_err(|error| Failure::new(chain(&error)))?;
+        let kept = options.durable.then(|| options.dir.join("tls"));
+        let identity = Identity::create(kept.as_deref(), Ipv4Addr::LOCALHOST.into())
+            .map_err(|error| Failure::new(chain(&error)))?;
+        let token = names::token()?;
+        server.add_token(token.clone(), User::admin("local-admin"));
+        let (end_node, node_shutdown) = Shutdown::new();
+        let (end_rest, shutdown) = Shutdown::new();
+        let mut home = Self {
+            kubeconfig: kubeconfig(&url, &identity.ca_pem, &token),
+            replicas: options.replicas,
+            server,
+            tasks: JoinSet::new(),
+            node: JoinSet::new(),
+            end_node,
+            end_rest,
+        };
+        let client = home.client();
+        bash::ensure(&client, NAMESPACE, options.replicas).await?;
+        home.start_roles(&client, &shutdown);
+        home.start_node(
+            client,
+            pods_config(&options, url, identity.ca_pem.clone())?,
+            node_shutdown,
+        );
+        let server = Arc::clone(&home.server);
+        let tls = TlsConfig::from(&identity);
+        home.tasks.spawn(async move {
+            kruntimes_apiserver::serve_tls(server, tls, listener, shutdown)
+                .await
+                .map_err(|error| Failure::new(chain(&error)))
+        });
+        Ok(home)
+    }
+
+    fn start_roles(&mut self, client: &Client, shutdown: &Shutdown) {
+        let config = kruntimes_scheduler::Config::default();
+        let (of_scheduler, end) = (client.clone(), shutdown.clone());
+        self.tasks.spawn(async move {
+            kruntimes_scheduler::serve(config, of_scheduler, end).await;
+            Ok(())
+        });
+        let config = kruntimes_controller::Config {
+            pools: pool::Settings { daemon_image: kruntimes_api::names::RUNTIMED_IMAGE.to_owned() },
+            retention: retention::Policy {
+                default_ttl: Some(DEFAULT_TTL),
+                max_runs: Some(MAX_RUNS),
+            },
+        };
+        let (of_controller, end) = (client.clone(), shutdown.clone());
+        self.tasks.spawn(async move {
+            kruntimes_controller::serve(config, of_controller, end).await;
+            Ok(())
+        });
+    }
+
+    fn start_node(
+        &mut self,
+        client: Client,
+        config: kruntimes_local_node::Config,
+        shutdown: Shutdown,
+    ) {
+        let logs = kruntimes_local_node::PodLogs::new();
+        self.server.set_pod_logs(Arc::new(pods::Logs(logs.clone())));
+        let tokens = Arc::new(pods::Tokens(Arc::clone(&self.server)));
+        self.node.spawn(async move {
+            kruntimes_local_node::serve(config, client, tokens, logs, shutdown)
+                .await
+                .map_err(|error| Failure::new(chain(&error)))
+        });
+    }
+
+    /// Talks to it, in process.
+    pub(super) fn client(&self) -> Client {
+        Client::new(self.server.service(User::admin("local-home")), NAMESPACE)
+    }
+
+    /// The kubeconfig for others.
+    pub(super) fn kubeconfig(&self) -> &str {
+        &self.kubeconfig
+    }
+
+    /// Waits for the ready-made pods; false when they take too long.
+    pub(super) fn ready(&self) -> impl Future<Output = bool> + use<> {
+        let replicas = self.replicas;
+        let ready = move |runtime: Option<&Runtime>| {
+            let ready = runtime.and_then(|runtime| runtime.status.as_ref()?.ready_replicas);
+            ready.is_some_and(|ready| ready >= replicas)
+        };
+        let runtimes = kube::Api::namespaced(self.client(), NAMESPACE);
+        let pods = timeout(PODS_READY, await_condition(runtimes, bash::NAME, ready));
+        async move { matches!(pods.await, Ok(Ok(_))) }
+    }
+
+    /// Waits until a part of it fails.
+    pub(super) async fn failed(&mut self) -> Failure {
+        let ended = tokio::select! {
+            why = self.server.failed() => return Failure::new(format!("the store has failed: {why}")),
+            Some(ended) = self.tasks.join_next() => ended,
+            Some(ended) = self.node.join_next() => ended,
+        };
+        match ended {
+            Ok(Ok(())) => Failure::new("a part of the local home ended"),
+            Ok(Err(failure)) => failure,
+            Err(error) => Failure::new(format!("internal error: {error}")),
+        }
+    }
+
+    /// Ends the pods, then the rest.
+    pub(super) async fn stop(mut self) {
+        self.end_node.fire();
+        let pods = async { while self.node.join_next().await.is_some() {} };
+        if timeout(PODS_END, pods).await.is_err() {
+            tracing::warn!("the pods have not ended in time; they end with this process");
+        }
+        self.end_rest.fire();
+        self.tasks.shutdown().await;
+    }
+}
+
+fn pods_config(
+    options: &Options<'_>,
+    api_url: String,
+    ca_pem: String,
+) -> Result<kruntimes_local_node::Config, Failure> {
+    let path = std::env::var_os("PATH").map(|path| path.to_string_lossy().into_owned());
+    Ok(kruntimes_local_node::Config {
+        data_dir: PathBuf::from(options.dir),
+        program: std::env::current_exe()?,
+        api_url,
+        ca_pem,
+        log_filter: options.log.to_owned(),
+        search_path: path.unwrap_or_else(|| SEARCH_PATH.to_owned()),
+    })
+}

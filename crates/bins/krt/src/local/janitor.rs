@@ -1,0 +1,135 @@
+//! The janitor of an ephemeral home: a process that removes the home's directory once nobody lives in it.
+//!
+//! Its stdin is a pipe whose write end krt and all its pods hold, so that end of file means that they are gone, even by
+//! SIGKILL. It is no child of krt and in a process group of its own: what ends krt, its group or its orphans does not
+//! end the janitor. Invariant: it starts before the directory is made.
+
+use crate::failure::Failure;
+use rustix::io::{FdFlags, fcntl_setfd};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+/// How long a directory may resist its removal: a dying process may still write.
+const REMOVE: Duration = Duration::from_secs(5);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(10);
+/// How long krt waits for its janitor.
+const END: Duration = Duration::from_secs(8);
+
+/// A started janitor.
+#[derive(Debug)]
+pub(crate) struct Janitor {
+    /// Held by this process and, by inheritance, by the pods.
+    alive: OwnedFd,
+    /// Held by the janitor: ends with it.
+    ended: OwnedFd,
+}
+
+impl Janitor {
+    /// Starts the janitor of `dir`.
+    pub(crate) fn start(dir: &Path) -> Result<Self, Failure> {
+        Self::spawn(dir).map_err(|error| Failure::new(format!("can't start the janitor: {error}")))
+    }
+
+    fn spawn(dir: &Path) -> std::io::Result<Self> {
+        let (stdin, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (ended, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let parent = Command::new(std::env::current_exe()?)
+            .args(["serve", "janitor"])
+            .arg(dir)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(Stdio::null())
+            .env_clear()
+            .current_dir("/")
+            .status()?;
+        if !parent.success() {
+            return Err(std::io::Error::other(parent.to_string()));
+        }
+        // From here each child of this process inherits the write end: the pods.
+        fcntl_setfd(&alive, FdFlags::empty())?;
+        Ok(Self { alive, ended })
+    }
+
+    /// Lets the janitor do its work, and waits for it for a bounded time.
+    pub(crate) async fn finish(self) {
+        drop(self.alive);
+        if let Ok(mut ended) = pipe::Receiver::from_owned_fd(self.ended) {
+            // An error or a late end leaves the janitor to itself.
+            drop(tokio::time::timeout(END, ended.read_u8()).await);
+        }
+    }
+}
+
+/// Starts the janitor proper, which outlives this process, and leaves it to the system's init.
+pub(crate) fn detach(dir: &Path) -> Result<(), Failure> {
+    Command::new(std::env::current_exe()?)
+        .args(["serve", "janitor", "--detached"])
+        .arg(dir)
+        .process_group(0)
+        .spawn()?;
+    Ok(())
+}
+
+/// Is the janitor: waits for the end of stdin, then removes `dir`.
+pub(crate) fn serve(dir: &Path) -> Result<(), Failure> {
+    let mut buffer = [0_u8; 64];
+    let mut stdin = std::io::stdin().lock();
+    loop {
+        match stdin.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    let since = Instant::now();
+    loop {
+        open_up(dir);
+        match std::fs::remove_dir_all(dir) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if since.elapsed() >= REMOVE => {
+                return Err(Failure::new(format!("can't remove {}: {error}", dir.display())));
+            }
+            Err(_) => std::thread::sleep(RETRY),
+        }
+    }
+}
+
+/// Gives this user back what a Run took from its directories: without it they could not be removed.
+fn open_up(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mut stack = vec![dir.to_owned()];
+    while let Some(next) = stack.pop() {
+        if std::fs::symlink_metadata(&next).is_ok_and(|metadata| metadata.is_dir()) {
+            drop(std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o700)));
+            let Ok(entries) = std::fs::read_dir(&next) else { continue };
+            let directories =
+                entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            stack.extend(directories.map(|entry| entry.path()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::open_up;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_without_permissions_can_be_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a");
+        std::fs::create_dir_all(inner.join("b")).unwrap();
+        std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o000)).unwrap();
+        open_up(dir.path());
+        std::fs::remove_dir_all(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,113 @@
+//! The local home: API server, scheduler, controller and pods on this machine, without a cluster or a container engine.
+
+mod bash;
+pub(crate) mod data_dir;
+pub(crate) mod ephemeral;
+mod home;
+pub(crate) mod janitor;
+mod pods;
+
+use crate::cli::LocalCommand;
+use crate::client::on_threads;
+use crate::failure::Failure;
+use crate::serve::fire_at_the_end;
+use crate::signals::Signals;
+use crate::table;
+use home::{LocalHome, Options};
+use kruntimes_daemon::Shutdown;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::path::{Path, PathBuf};
+
+/// Pods of the ready-made Runtime.
+const REPLICAS: i32 = 2;
+/// How long a home may take to stop.
+const STOP_SECONDS: i64 = 30;
+
+/// `krt local`.
+pub(crate) fn start(command: LocalCommand, verbose: bool) -> Result<(), Failure> {
+    match command {
+        LocalCommand::Up { dir, port, log } => {
+            let dir = data_dir::chosen(&dir)?;
+            let log = if verbose { "info".to_owned() } else { log };
+            kruntimes_daemon::logs::install(&log);
+            on_threads(up(dir, port, log))
+        }
+        LocalCommand::Down(dir) => down(&data_dir::chosen(&dir)?),
+        LocalCommand::Kubeconfig(dir) => {
+            let dir = data_dir::chosen(&dir)?;
+            let path = data_dir::kubeconfig(&dir);
+            if !path.exists() {
+                return Err(Failure::new(format!(
+                    "there is no local home on {}: `krt local up` makes it",
+                    dir.display()
+                )));
+            }
+            table::print(&format!("{}\n", path.display()))
+        }
+    }
+}
+
+async fn up(dir: PathBuf, port: u16, log: String) -> Result<(), Failure> {
+    let (trigger, mut shutdown) = Shutdown::new();
+    tokio::spawn(fire_at_the_end(Signals::listen()?, trigger));
+    let lock = data_dir::lock(&dir)?;
+    let options = Options { dir: &dir, durable: true, port, replicas: REPLICAS, log: &log };
+    let mut home = LocalHome::start(options).await?;
+    data_dir::write_private(&data_dir::kubeconfig(&dir), home.kubeconfig())?;
+    let pods = home.ready();
+    let end = tokio::select! {
+        end = async {
+            let ready = pods.await;
+            lock.ready()?;
+            table::print(&welcome(&dir, ready))?;
+            std::future::pending::<Result<(), Failure>>().await
+        } => end,
+        failure = home.failed() => Err(failure),
+        () = shutdown.wait() => Ok(()),
+    };
+    home.stop().await;
+    end
+}
+
+fn welcome(dir: &Path, ready: bool) -> String {
+    let path = data_dir::kubeconfig(dir);
+    let state = if ready {
+        "The local home is ready."
+    } else {
+        "The local home is up; its pods are not ready yet."
+    };
+    format!(
+        "{state} To use it:\n\n  export KUBECONFIG={}\n\nThen try:\n\n  krt run -- echo hello\n  krt list\n  \
+         kubectl get runs,runtimes\n\nCtrl-C stops it.\n",
+        shell_quoted(&path.to_string_lossy())
+    )
+}
+
+fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+fn down(dir: &Path) -> Result<(), Failure> {
+    let not_running = || Failure::new(format!("no local home runs on {}", dir.display()));
+    let running = data_dir::running(dir)?.ok_or_else(not_running)?;
+    let pid = Pid::from_raw(running.pid).ok_or_else(not_running)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| not_running())?;
+    pidfd_send_signal(&process, Signal::TERM)
+        .map_err(|error| Failure::new(format!("can't stop process {}: {error}", running.pid)))?;
+    let limit = Timespec { tv_sec: STOP_SECONDS, tv_nsec: 0 };
+    let mut fds = [PollFd::new(&process, PollFlags::IN)];
+    match poll(&mut fds, Some(&limit)) {
+        Ok(1..) => Ok(()),
+        Ok(0) => Err(Failure::new(format!(
+            "process {} has not ended after {STOP_SECONDS} s",
+            running.pid
+        ))),
+        Err(error) => Err(Failure::new(format!("can't wait for process {}: {error}", running.pid))),
+    }
+}

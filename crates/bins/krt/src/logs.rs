@@ -1,0 +1,109 @@
+//! `krt logs`: what a Run wrote, from its pod, also after its end.
+
+use crate::cli::LogsArgs;
+use crate::failure::{Failure, chain};
+use crate::home::Home;
+use crate::output::{OutputError, Patience, Piece, Reader, Sink, Tail, Target};
+use kruntimes_api::Run;
+use kube::Api;
+use kube::runtime::wait::await_condition;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Without `--follow` a running Run's output ends where nothing comes for this long.
+const QUIET: Duration = Duration::from_millis(300);
+/// How long the pod may take to answer.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// Prints the output of the newest attempt.
+pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
+    let runs: Api<Run> = Api::namespaced(home.client.clone(), &home.namespace);
+    let mut run = runs.get(&args.name).await?;
+    if args.follow && assigned_pod(&run).is_none() && !run.phase().is_terminal() {
+        let started = |run: Option<&Run>| {
+            run.is_none_or(|run| assigned_pod(run).is_some() || run.phase().is_terminal())
+        };
+        let found = await_condition(runs, &args.name, started).await;
+        run = found
+            .map_err(|error| Failure::new(chain(&error)))?
+            .ok_or_else(|| Failure::new(format!("run {} was deleted", args.name)))?;
+    }
+    let Some(pod) = assigned_pod(&run) else {
+        let why = run.status.as_ref().and_then(|status| status.message.clone());
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        return Err(Failure::new(format!(
+            "run {} has no pod, it is {}{why}",
+            args.name,
+            run.phase()
+        )));
+    };
+    let target = Target {
+        pod,
+        pod_uid: run.status.as_ref().and_then(|status| status.assigned_pod_uid.clone()),
+        run_uid: run.metadata.uid.clone().unwrap_or_default(),
+    };
+    let ended = run.phase().is_terminal();
+    let patience = if ended { Patience::Once } else { Patience::Retry };
+    let reader =
+        Reader::new(Api::namespaced(home.client.clone(), &home.namespace), target, patience);
+    print(reader, args, ended)
+        .await
+        .map_err(|error| Failure::new(format!("run {}: {error}", args.name)))
+}
+
+fn assigned_pod(run: &Run) -> Option<String> {
+    run.status.as_ref()?.assigned_pod.clone().filter(|pod| !pod.is_empty())
+}
+
+async fn print(mut reader: Reader, args: &LogsArgs, ended: bool) -> Result<(), OutputError> {
+    let opened = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    let mut sink = Sink::new();
+    let mut tail = (args.tail > 0).then(|| Tail::new(args.tail));
+    let mut limit = FIRST;
+    loop {
+        let piece = match timeout(limit, reader.next()).await {
+            Ok(piece) => piece?,
+            Err(_) if limit == FIRST && !args.follow => {
+                return Err(OutputError::Other("its pod does not answer".to_owned()));
+            }
+            Err(_) => {
+                release(&mut tail, &mut sink).await;
+                if !args.follow {
+                    return Ok(());
+                }
+                limit = Duration::MAX;
+                continue;
+            }
+        };
+        match piece {
+            None => break,
+            Some(Piece::Exited(_)) => {}
+            Some(Piece::Connected) if ended => limit = FIRST,
+            Some(Piece::Connected) => limit = QUIET,
+            Some(Piece::Output(stream, data, time)) => {
+                let live = !ended && time > opened;
+                if live {
+                    release(&mut tail, &mut sink).await;
+                    if !args.follow {
+                        return Ok(());
+                    }
+                }
+                match &mut tail {
+                    Some(tail) => tail.push(stream, &data),
+                    None => sink.write(stream, &data).await,
+                }
+            }
+        }
+    }
+    release(&mut tail, &mut sink).await;
+    Ok(())
+}
+
+/// Prints what the tail holds, and lets the rest through.
+async fn release(tail: &mut Option<Tail>, sink: &mut Sink) {
+    if let Some(mut tail) = tail.take() {
+        let [stdout, stderr] = tail.take();
+        sink.write(1, &stdout).await;
+        sink.write(2, &stderr).await;
+    }
+}

@@ -1,0 +1,116 @@
+//! Requests for Runs and Runtimes as raw JSON: what the API server holds is what programs get, also fields that this
+//! version of krt does not know.
+
+use kube::Client;
+use kube::core::Request;
+use kube::core::params::{ListParams, PatchParams, PostParams};
+use serde_json::Value;
+
+/// Name of the resource in `-o name`.
+pub(crate) const RUN_RESOURCE: &str = "run.kruntimes.io";
+/// Name of the resource in `-o name`.
+pub(crate) const RUNTIME_RESOURCE: &str = "runtime.kruntimes.io";
+/// Who writes, in managedFields.
+const FIELD_MANAGER: &str = "krt";
+/// Objects of one page of a list.
+const PAGE: u32 = 500;
+
+fn path(namespace: Option<&str>, plural: &str) -> String {
+    match namespace {
+        Some(namespace) => {
+            format!("/apis/{}/namespaces/{namespace}/{plural}", kruntimes_api::API_VERSION)
+        }
+        None => format!("/apis/{}/{plural}", kruntimes_api::API_VERSION),
+    }
+}
+
+/// Creates an object; an unknown field is refused, as by kubectl.
+pub(crate) async fn create(
+    client: &Client,
+    namespace: &str,
+    plural: &str,
+    object: &Value,
+) -> Result<Value, kube::Error> {
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
+    let mut request = Request::new(path(Some(namespace), plural))
+        .create(&params, body)
+        .map_err(kube::Error::BuildRequest)?;
+    let strict = format!("{}&fieldValidation=Strict", request.uri());
+    *request.uri_mut() = strict
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| kube::Error::HttpError(error.into()))?;
+    client.request(request).await
+}
+
+/// One object.
+pub(crate) async fn get(
+    client: &Client,
+    namespace: &str,
+    plural: &str,
+    name: &str,
+) -> Result<Value, kube::Error> {
+    let request = Request::new(path(Some(namespace), plural))
+        .get(name, &kube::core::params::GetParams::default())
+        .map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}
+
+/// All objects, page by page, as one list.
+pub(crate) async fn list(
+    client: &Client,
+    namespace: Option<&str>,
+    plural: &str,
+    fields: Option<&str>,
+) -> Result<Value, kube::Error> {
+    let mut params = ListParams::default().limit(PAGE);
+    params.field_selector = fields.map(str::to_owned);
+    let mut whole: Option<Value> = None;
+    loop {
+        let request = Request::new(path(namespace, plural))
+            .list(&params)
+            .map_err(kube::Error::BuildRequest)?;
+        let mut page: Value = client.request(request).await?;
+        let next = crate::table::text(&page, "/metadata/continue");
+        match &mut whole {
+            None => whole = Some(page),
+            Some(list) => {
+                let more = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+                if let (Some(items), Some(more)) =
+                    (list.get_mut("items").and_then(Value::as_array_mut), more)
+                {
+                    items.extend(more);
+                }
+            }
+        }
+        if next.is_empty() {
+            let mut list = whole.unwrap_or_default();
+            if let Some(metadata) = list.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("continue");
+                metadata.remove("remainingItemCount");
+            }
+            return Ok(list);
+        }
+        params.continue_token = Some(next);
+    }
+}
+
+/// Asks for a Run to be cancelled.
+pub(crate) async fn cancel(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Value, kube::Error> {
+    let patch = kube::api::Patch::Merge(serde_json::json!({"spec": {"cancelRequested": true}}));
+    let request = Request::new(path(Some(namespace), "runs"))
+        .patch(
+            name,
+            &PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            },
+            &patch,
+        )
+        .map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}

@@ -1,0 +1,314 @@
+//! A Run's output, live from runtimed in its pod: bytes as they were written, from the start, each once.
+//!
+//! The stream ends with the execution, also after the Run's end, as long as the pod keeps the output. A broken
+//! connection is made anew and goes on at the offset that was reached.
+
+use crate::failure::chain;
+use k8s_openapi::api::core::v1::Pod;
+use kruntimes_api::{labels, names};
+use kruntimes_proto::TOKEN_METADATA;
+use kruntimes_proto::executor::v1::execution_event::Event;
+use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
+use kruntimes_proto::executor::v1::{ExecutionExited, ExecutionOutput, WatchRequest};
+use kube::Api;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Code, Request, Status, Streaming};
+
+/// gRPC metadata key: only the events of the Run with this UID.
+const RUN_METADATA: &str = "kruntimes-run";
+/// Time to connect to a pod on this machine.
+const CONNECT: Duration = Duration::from_secs(2);
+/// First wait before another try, doubled up to the last.
+const FIRST_WAIT: Duration = Duration::from_millis(5);
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// Why there is no output.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutputError {
+    /// The pod does not exist, or another one has its name.
+    #[error("pod {0} is gone and its output with it")]
+    PodGone(String),
+    /// The pod runs on a cluster.
+    #[error(
+        "pod {pod} runs on a cluster ({address}): output from a cluster comes with a later version, until then see `kubectl logs {pod} -c runtimed`"
+    )]
+    NotLocal {
+        /// The pod.
+        pod: String,
+        /// Its address.
+        address: String,
+    },
+    /// runtimed does not stream.
+    #[error("the runtimed of pod {0} does not stream output")]
+    Unsupported(String),
+    /// runtimed no longer holds it.
+    #[error("pod {0} no longer holds the output of this Run")]
+    Forgotten(String),
+    /// The API server or runtimed can't be asked.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What a stream is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Name of the pod.
+    pub(crate) pod: String,
+    /// UID of the pod, when the Run names one.
+    pub(crate) pod_uid: Option<String>,
+    /// UID of the Run.
+    pub(crate) run_uid: String,
+}
+
+/// One event for whoever prints.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// The pod answers.
+    Connected,
+    /// Bytes of stdout (1) or stderr (2), and when they were written, in nanoseconds since 1970.
+    Output(i32, Vec<u8>, i64),
+    /// The execution ended.
+    Exited(ExecutionExited),
+}
+
+/// Reads the output of one attempt.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pods: Api<Pod>,
+    target: Target,
+    stream: Option<Streaming<kruntimes_proto::executor::v1::ExecutionEvent>>,
+    /// Offsets of the next bytes of stdout and stderr.
+    offsets: [i64; 2],
+    wait: Duration,
+    patience: Patience,
+}
+
+/// What to do while runtimed does not know the Run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Ask again: the assignment may still be on its way.
+    Retry,
+    /// Say so.
+    Once,
+}
+
+impl Reader {
+    /// A reader that connects when it is asked.
+    pub(crate) fn new(pods: Api<Pod>, target: Target, patience: Patience) -> Self {
+        Self { pods, target, stream: None, offsets: [0; 2], wait: FIRST_WAIT, patience }
+    }
+
+    /// The next piece; `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Result<Option<Piece>, OutputError> {
+        loop {
+            let answer = match &mut self.stream {
+                None => match self.connect().await {
+                    Ok(()) => return Ok(Some(Piece::Connected)),
+                    Err(error) => Err(error),
+                },
+                Some(stream) => match stream.message().await {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(event)) if event.id != self.target.run_uid => Ok(()),
+                    Ok(Some(event)) => {
+                        self.wait = FIRST_WAIT;
+                        match event.event {
+                            Some(Event::Output(output)) => match self.fresh(&output) {
+                                Some((stream, data)) => {
+                                    return Ok(Some(Piece::Output(
+                                        stream,
+                                        data,
+                                        event.time_unix_nano,
+                                    )));
+                                }
+                                None => Ok(()),
+                            },
+                            Some(Event::Exited(exited)) => return Ok(Some(Piece::Exited(exited))),
+                            Some(Event::Started(_)) | None => Ok(()),
+                        }
+                    }
+                    Err(status) => Err(self.judge(&status)),
+                },
+            };
+            match answer {
+                Ok(()) => {}
+                Err(Some(error)) => return Err(error),
+                Err(None) => {
+                    self.stream = None;
+                    tokio::time::sleep(self.wait).await;
+                    self.wait = (self.wait * 2).min(LAST_WAIT);
+                }
+            }
+        }
+    }
+
+    /// The part of `output` that was not seen yet.
+    fn fresh(&mut self, output: &ExecutionOutput) -> Option<(i32, Vec<u8>)> {
+        let next = match output.stream {
+            1 => &mut self.offsets[0],
+            2 => &mut self.offsets[1],
+            _ => return None,
+        };
+        let seen = usize::try_from((*next - output.offset).max(0)).unwrap_or(usize::MAX);
+        if seen >= output.data.len() {
+            return None;
+        }
+        *next = output.offset + i64::try_from(output.data.len()).unwrap_or(i64::MAX);
+        Some((output.stream, output.data[seen..].to_vec()))
+    }
+
+    /// `None` asks for another try.
+    fn judge(&self, status: &Status) -> Option<OutputError> {
+        let pod = || self.target.pod.clone();
+        if status.code() == Code::Unimplemented {
+            Some(OutputError::Unsupported(pod()))
+        } else if status.code() == Code::NotFound && self.patience == Patience::Once {
+            Some(OutputError::Forgotten(pod()))
+        } else {
+            None
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), Option<OutputError>> {
+        let (address, token) = self.locate().await?;
+        let endpoint = tonic::transport::Endpoint::from_shared(format!(
+            "http://{address}:{}",
+            names::STATUS_PORT
+        ))
+        .map_err(|error| Some(OutputError::Other(chain(&error))))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true);
+        // A refused connection may be a runtimed that restarts; the look at the pod before the next try says if it is gone.
+        let channel = endpoint.connect().await.map_err(|_| None)?;
+        let mut request = Request::new(WatchRequest { resume_after: 0 });
+        let run: MetadataValue<Ascii> = self
+            .target
+            .run_uid
+            .parse()
+            .map_err(|_| Some(OutputError::Other("the Run's UID is not text".to_owned())))?;
+        request.metadata_mut().insert(TOKEN_METADATA, token);
+        request.metadata_mut().insert(RUN_METADATA, run);
+        let response = RuntimeEventsClient::new(channel)
+            .watch(request)
+            .await
+            .map_err(|status| self.judge(&status))?;
+        self.stream = Some(response.into_inner());
+        Ok(())
+    }
+
+    /// Address and control token of the pod.
+    async fn locate(&self) -> Result<(IpAddr, MetadataValue<Ascii>), Option<OutputError>> {
+        let name = &self.target.pod;
+        let pod = self.pods.get_opt(name).await.map_err(|error| {
+            let kube::Error::Api(status) = error else { return None };
+            matches!(status.code, 401 | 403)
+                .then(|| OutputError::Other(format!("can't read pod {name}: {}", status.message)))
+        })?;
+        let same =
+            |pod: &Pod| self.target.pod_uid.is_none() || pod.metadata.uid == self.target.pod_uid;
+        let pod = pod.filter(same).ok_or_else(|| Some(OutputError::PodGone(name.clone())))?;
+        let address = pod.status.and_then(|status| status.pod_ip).ok_or(None)?;
+        match address.parse::<IpAddr>() {
+            Ok(ip) if ip.is_loopback() => {
+                let annotations = pod.metadata.annotations.unwrap_or_default();
+                let token = annotations
+                    .get(labels::CONTROL_TOKEN)
+                    .ok_or(None)?
+                    .parse()
+                    .map_err(|_| None)?;
+                Ok((ip, token))
+            }
+            Ok(_) | Err(_) => Err(Some(OutputError::NotLocal { pod: name.clone(), address })),
+        }
+    }
+}
+
+/// stdout and stderr; a stream that was closed takes no more and is no error.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    stdout: Option<tokio::io::Stdout>,
+    stderr: Option<tokio::io::Stderr>,
+}
+
+impl Sink {
+    /// This process's own.
+    pub(crate) fn new() -> Self {
+        Self { stdout: Some(tokio::io::stdout()), stderr: Some(tokio::io::stderr()) }
+    }
+
+    /// Writes to stdout (1) or stderr (2) and flushes.
+    pub(crate) async fn write(&mut self, stream: i32, data: &[u8]) {
+        if stream == 1 {
+            put(&mut self.stdout, data).await;
+        } else {
+            put(&mut self.stderr, data).await;
+        }
+    }
+}
+
+async fn put<W: AsyncWrite + Unpin>(sink: &mut Option<W>, data: &[u8]) {
+    if let Some(writer) = sink
+        && (writer.write_all(data).await.is_err() || writer.flush().await.is_err())
+    {
+        *sink = None;
+    }
+}
+
+/// The last lines of both streams, or all of them, until they are let through.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    lines: usize,
+    held: [Vec<u8>; 2],
+}
+
+/// Bytes of one stream that `--tail` may hold back.
+const TAIL_BYTES: usize = 16 << 20;
+
+impl Tail {
+    /// Holds the last `lines` lines of each stream.
+    pub(crate) fn new(lines: usize) -> Self {
+        Self { lines, held: [Vec::new(), Vec::new()] }
+    }
+
+    /// Takes what was written.
+    pub(crate) fn push(&mut self, stream: i32, data: &[u8]) {
+        let held = &mut self.held[usize::from(stream != 1)];
+        held.extend_from_slice(data);
+        if held.len() > TAIL_BYTES {
+            held.drain(..held.len() - TAIL_BYTES / 2);
+        }
+    }
+
+    /// The last lines of stdout and stderr.
+    pub(crate) fn take(&mut self) -> [Vec<u8>; 2] {
+        let lines = self.lines;
+        std::mem::take(&mut self.held).map(|held| last_lines(&held, lines).to_vec())
+    }
+}
+
+fn last_lines(text: &[u8], lines: usize) -> &[u8] {
+    let body = text.strip_suffix(b"\n").unwrap_or(text);
+    let start = body
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b'\n')
+        .nth(lines.saturating_sub(1));
+    start.map_or(text, |(at, _)| &text[at + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_lines;
+
+    #[test]
+    fn the_last_lines_keep_an_unfinished_one() {
+        assert_eq!(last_lines(b"a\nb\nc\n", 2), b"b\nc\n");
+        assert_eq!(last_lines(b"a\nb\nc", 1), b"c");
+        assert_eq!(last_lines(b"a\nb\n", 5), b"a\nb\n");
+        assert_eq!(last_lines(b"", 1), b"");
+        assert_eq!(last_lines(b"\n\n", 1), b"\n");
+    }
+}

@@ -1,0 +1,264 @@
+//! Makes the Run object from the command line, a script or a manifest.
+//!
+//! A manifest is sent as it stands, so that the API server's strict validation sees every field; krt itself checks only
+//! what is its own syntax.
+
+use crate::cli::RunArgs;
+use crate::failure::Failure;
+use crate::{duration, names};
+use kruntimes_api::labels;
+use serde_json::{Map, Value, json};
+use std::io::Read;
+use std::path::Path;
+
+/// The largest file that is read: above what any API server takes.
+const FILE_BYTES: u64 = 16 << 20;
+
+/// The Run that the arguments describe, with its time of submission.
+pub(crate) fn run(args: &RunArgs, now: jiff::Timestamp) -> Result<Value, Failure> {
+    let mut object = match &args.file {
+        Some(path) => {
+            let text = read(path)?;
+            match manifest(&text)
+                .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?
+            {
+                Some(object) => {
+                    refuse_flags_beside_a_manifest(args)?;
+                    object
+                }
+                None => from_flags(args, Some(text))?,
+            }
+        }
+        None if args.command.is_empty() => {
+            return Err(Failure::usage(
+                "nothing to run: give a command after `--`, or a script or a manifest with -f",
+            ));
+        }
+        None => from_flags(args, None)?,
+    };
+    stamp(&mut object, now);
+    Ok(object)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let named =
+        |error: std::io::Error| Failure::new(format!("can't read {}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(named)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(named)?;
+        file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(named)?;
+    }
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(Failure::new(format!("{} has more than {FILE_BYTES} bytes", path.display())));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::new(format!("{} is not UTF-8 text", path.display())))
+}
+
+/// The manifest in `text`: a YAML or JSON mapping with `kind: Run`. A script gives `None`.
+fn manifest(text: &str) -> Result<Option<Value>, String> {
+    if text.starts_with("#!") {
+        return Ok(None);
+    }
+    let looks_like_one = text.lines().any(|line| line.trim_end() == "kind: Run");
+    match serde_saphyr::from_multiple::<Value>(text) {
+        Ok(documents) => {
+            let kinds: Vec<&str> = documents
+                .iter()
+                .filter(|document| document.get("apiVersion").is_some_and(Value::is_string))
+                .filter_map(|document| document.get("kind")?.as_str())
+                .collect();
+            match kinds.as_slice() {
+                [] if !looks_like_one => Ok(None),
+                ["Run"] | []
+                    if documents.iter().filter(|document| !document.is_null()).count() == 1 =>
+                {
+                    Ok(documents.into_iter().find(|document| !document.is_null()))
+                }
+                [other] if *other != "Run" => Err(format!(
+                    "krt run takes a manifest of kind Run, this is a {other}: use kubectl apply -f"
+                )),
+                _ => {
+                    Err("krt run takes one Run at a time: use kubectl apply -f for more".to_owned())
+                }
+            }
+        }
+        Err(error) if looks_like_one => Err(format!("is not valid YAML: {error}")),
+        Err(_) => Ok(None),
+    }
+}
+
+fn refuse_flags_beside_a_manifest(args: &RunArgs) -> Result<(), Failure> {
+    let given = [
+        ("--runtime", args.runtime.is_some()),
+        ("--entrypoint", args.entrypoint.is_some()),
+        ("--env", !args.env.is_empty()),
+        ("--timeout", args.timeout.is_some()),
+        ("--retry-attempts", args.retry_attempts.is_some()),
+        ("--retry-backoff", args.retry_backoff.is_some()),
+        ("--ttl", args.ttl.is_some()),
+        ("a command", !args.command.is_empty()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Failure::usage(format!(
+            "{flag} can't be used with a manifest: write it into the file"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn from_flags(args: &RunArgs, script: Option<String>) -> Result<Value, Failure> {
+    let mut spec = Map::new();
+    spec.insert("runtime".to_owned(), args.runtime.as_deref().unwrap_or("bash").into());
+    if let Some(script) = script {
+        spec.insert("source".to_owned(), json!({"inline": script}));
+        spec.insert("entrypoint".to_owned(), args.entrypoint.as_deref().unwrap_or("script").into());
+    } else if let Some(entrypoint) = &args.entrypoint {
+        spec.insert("entrypoint".to_owned(), entrypoint.as_str().into());
+    }
+    if !args.command.is_empty() {
+        spec.insert("args".to_owned(), args.command.clone().into());
+    }
+    if !args.env.is_empty() {
+        let env: Result<Vec<Value>, Failure> = args.env.iter().map(|pair| env_var(pair)).collect();
+        spec.insert("env".to_owned(), env?.into());
+    }
+    if let Some(seconds) =
+        seconds(args.timeout.as_deref(), "--timeout")?.filter(|seconds| *seconds > 0)
+    {
+        spec.insert("timeoutSeconds".to_owned(), seconds.into());
+    }
+    if let Some(seconds) = seconds(args.ttl.as_deref(), "--ttl")? {
+        spec.insert("ttlSecondsAfterFinished".to_owned(), seconds.into());
+    }
+    let mut retry = Map::new();
+    if let Some(attempts) = args.retry_attempts {
+        retry.insert("maxAttempts".to_owned(), attempts.into());
+    }
+    if let Some(backoff) = &args.retry_backoff {
+        retry.insert("backoff".to_owned(), backoff.as_str().into());
+    }
+    if !retry.is_empty() {
+        spec.insert("retryPolicy".to_owned(), retry.into());
+    }
+    Ok(json!({
+        "apiVersion": kruntimes_api::API_VERSION,
+        "kind": "Run",
+        "metadata": {"name": format!("run-{}", names::random()?)},
+        "spec": spec,
+    }))
+}
+
+fn env_var(pair: &str) -> Result<Value, Failure> {
+    match pair.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok(json!({"name": name, "value": value})),
+        Some(_) | None => Err(Failure::usage(format!("--env {pair:?} is not NAME=VALUE"))),
+    }
+}
+
+fn seconds(text: Option<&str>, flag: &str) -> Result<Option<u64>, Failure> {
+    text.map(|text| duration::parse(text).map(duration::seconds))
+        .transpose()
+        .map_err(|error| Failure::usage(format!("{flag}: {error}")))
+}
+
+/// Notes the time of submission, unless the manifest holds something there that the API server will refuse.
+fn stamp(object: &mut Value, now: jiff::Timestamp) {
+    let Some(metadata) =
+        object.as_object_mut().map(|object| object.entry("metadata").or_insert_with(|| json!({})))
+    else {
+        return;
+    };
+    let Some(metadata) = metadata.as_object_mut() else { return };
+    let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+    if annotations.is_null() {
+        *annotations = json!({});
+    }
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.insert(labels::SUBMITTED_AT.to_owned(), format!("{now:.6}").into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn args(line: &[&str]) -> RunArgs {
+        let cli = Cli::try_parse_from(["krt", "run"].iter().chain(line)).unwrap();
+        let Command::Run(args) = cli.command else { panic!("not a run") };
+        args
+    }
+
+    #[test]
+    fn flags_become_the_spec() {
+        let args = args(&[
+            "--timeout",
+            "1m30s",
+            "--env",
+            "A=b=c",
+            "--retry-attempts",
+            "3",
+            "--retry-backoff",
+            "500ms",
+            "--",
+            "echo",
+            "a  b",
+        ]);
+        let object = run(&args, "2026-01-02T03:04:05.678901Z".parse().unwrap()).unwrap();
+        assert_eq!(
+            object["spec"],
+            json!({
+                "runtime": "bash", "args": ["echo", "a  b"], "timeoutSeconds": 90,
+                "env": [{"name": "A", "value": "b=c"}],
+                "retryPolicy": {"maxAttempts": 3, "backoff": "500ms"},
+            })
+        );
+        assert_eq!(
+            object["metadata"]["annotations"]["kruntimes.io/submitted-at"],
+            "2026-01-02T03:04:05.678901Z"
+        );
+        assert!(object["metadata"]["name"].as_str().unwrap().starts_with("run-"));
+    }
+
+    #[test]
+    fn a_timeout_of_zero_is_no_timeout_and_a_part_of_a_second_is_one() {
+        let spec = |timeout| {
+            from_flags(&args(&["--timeout", timeout, "--", "true"]), None).unwrap()["spec"].clone()
+        };
+        assert!(spec("0").get("timeoutSeconds").is_none());
+        assert_eq!(spec("500ms")["timeoutSeconds"], 1);
+    }
+
+    #[test]
+    fn wrong_flags_are_usage_errors() {
+        for line in [&["--timeout", "soon", "--", "true"][..], &["--env", "=x", "--", "true"], &[]]
+        {
+            assert_eq!(run(&args(line), jiff::Timestamp::UNIX_EPOCH).unwrap_err().code, Some(2));
+        }
+    }
+
+    #[test]
+    fn only_a_mapping_of_kind_run_is_a_manifest() {
+        let run = "apiVersion: kruntimes.io/v1alpha1\nkind: Run\nspec: {runtime: bash}\n";
+        assert_eq!(manifest(run).unwrap().unwrap()["spec"]["runtime"], "bash");
+        let json_run = r#"{"apiVersion": "kruntimes.io/v1alpha1", "kind": "Run"}"#;
+        assert!(manifest(json_run).unwrap().is_some());
+        for script in [
+            "echo hello\n",
+            "#!/bin/sh\nkind: Run\n",
+            "a: b\n",
+            "if x; then { y; }; fi\n",
+            "",
+            "- x\n",
+        ] {
+            assert_eq!(manifest(script).unwrap(), None, "{script}");
+        }
+        assert!(manifest(&format!("{run}---\n{run}")).unwrap_err().contains("one Run"));
+        assert!(manifest("kind: Run\nspec: {\n").unwrap_err().contains("YAML"));
+        assert!(manifest("apiVersion: v1\nkind: Pod\n").unwrap_err().contains("Pod"));
+    }
+}

@@ -1,0 +1,60 @@
+//! `krt run`: creates a Run and follows it to its end.
+
+mod build;
+mod ending;
+mod follow;
+mod why;
+
+use crate::cli::{Output, RunArgs};
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::progress::Progress;
+use crate::signals::Signals;
+use crate::{objects, table};
+use serde_json::Value;
+
+/// Creates the Run that the arguments describe; the answer is krt's exit code.
+pub(crate) async fn run(
+    home: &Home,
+    args: &RunArgs,
+    signals: &mut Signals,
+    progress: &Progress,
+) -> Result<u8, Failure> {
+    let object = build::run(args, jiff::Timestamp::now())?;
+    let namespace = namespace(home, &object)?;
+    let created = objects::create(&home.client, &namespace, "runs", &object)
+        .await
+        .map_err(|error| named(error, &object, &namespace))?;
+    let name = table::text(&created, "/metadata/name");
+    if args.no_wait {
+        let output = args.output.unwrap_or(Output::Name);
+        let text = table::structured(created, output, objects::RUN_RESOURCE)?;
+        table::print(
+            &text.unwrap_or_else(|| format!("{}/{name} created\n", objects::RUN_RESOURCE)),
+        )?;
+        return Ok(0);
+    }
+    follow::follow(home, &namespace, &created, signals, progress).await
+}
+
+/// The namespace of the Run, by kubectl's rule: a manifest's own, which `-n` may only repeat.
+fn namespace(home: &Home, object: &Value) -> Result<String, Failure> {
+    match object.pointer("/metadata/namespace").and_then(Value::as_str) {
+        Some(own) if home.namespace_given && own != home.namespace => Err(Failure::usage(format!(
+            "the namespace of the manifest, {own:?}, is not that of --namespace, {:?}",
+            home.namespace
+        ))),
+        Some(own) => Ok(own.to_owned()),
+        None => Ok(home.namespace.clone()),
+    }
+}
+
+fn named(error: kube::Error, object: &Value, namespace: &str) -> Failure {
+    if !matches!(&error, kube::Error::Api(status) if status.reason == "AlreadyExists") {
+        return error.into();
+    }
+    let name = table::text(object, "/metadata/name");
+    Failure::new(format!(
+        "Run {name:?} already exists in namespace {namespace:?}: delete it, or use metadata.generateName"
+    ))
+}

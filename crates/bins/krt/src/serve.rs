@@ -1,0 +1,158 @@
+//! `krt serve …`: each role as a process of its own, until SIGTERM, SIGINT or the end of its lifeline.
+
+use crate::client::on_one_thread;
+use crate::duration;
+use crate::failure::{Failure, chain};
+use crate::local::janitor;
+use crate::signals::Signals;
+use clap::{Args, Subcommand};
+use kruntimes_api::names;
+use kruntimes_confine::Zygote;
+use kruntimes_daemon::{Shutdown, Trigger, lifeline, logs};
+use kruntimes_rules::{pool, retention};
+use kube::Client;
+use std::future::Future;
+use std::path::PathBuf;
+
+/// What roles log when nothing else is said.
+const LOG_FILTER: &str = "info";
+
+/// The roles.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Bind Runs to pods
+    Scheduler(LogArgs),
+    /// Keep the pods of Runtimes, free Runs of lost pods, delete Runs that ended
+    Controller(ControllerArgs),
+    /// Execute the Runs of a pod, beside its Runtime Server
+    Runtimed {
+        #[command(flatten)]
+        log: LogArgs,
+        #[command(flatten)]
+        config: kruntimes_runtimed::Config,
+    },
+    /// Be the Runtime Server for bash
+    RuntimeBash {
+        #[command(flatten)]
+        log: LogArgs,
+        #[command(flatten)]
+        config: kruntimes_runtime_server::Config,
+    },
+    /// Remove the directory of an ephemeral home after its end
+    #[command(hide = true)]
+    Janitor {
+        /// Be the janitor, not the one who starts it.
+        #[arg(long)]
+        detached: bool,
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+/// What every role takes.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// What to log: a level, or targets with levels
+    #[arg(long, env = "KRUNTIMES_LOG", default_value = LOG_FILTER)]
+    log: String,
+}
+
+/// `krt serve controller`.
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    /// Image of the sidecar where a Runtime names none
+    #[arg(long, default_value = names::RUNTIMED_IMAGE)]
+    default_daemon_image: String,
+    /// How long Runs without a TTL are kept after their end; 0 keeps them for ever
+    #[arg(long, default_value = "7d", value_parser = duration::parse)]
+    default_ttl: std::time::Duration,
+}
+
+/// Serves the role.
+pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
+    match chosen {
+        Role::Scheduler(LogArgs { log }) => role_with_client(&log, async |client, shutdown| {
+            Box::pin(kruntimes_scheduler::serve(
+                kruntimes_scheduler::Config::default(),
+                client,
+                shutdown,
+            ))
+            .await;
+            Ok(())
+        }),
+        Role::Controller(args) => {
+            let config = kruntimes_controller::Config {
+                pools: pool::Settings { daemon_image: args.default_daemon_image },
+                retention: retention::Policy {
+                    default_ttl: Some(args.default_ttl).filter(|ttl| !ttl.is_zero()),
+                    max_runs: None,
+                },
+            };
+            role_with_client(&args.log.log, async |client, shutdown| {
+                Box::pin(kruntimes_controller::serve(config, client, shutdown)).await;
+                Ok(())
+            })
+        }
+        Role::Runtimed { log, mut config } => {
+            // The lifeline is watched here, for every role alike.
+            config.lifeline = None;
+            role_with_client(&log.log, async |client, shutdown| {
+                Box::pin(kruntimes_runtimed::serve(config, client, shutdown))
+                    .await
+                    .map_err(|error| Failure::new(chain(&error)))
+            })
+        }
+        Role::RuntimeBash { log, config } => {
+            // The zygote is forked while this process has one thread.
+            let zygote = Zygote::start().map_err(|error| Failure::new(chain(&error)))?;
+            role(&log.log, async |shutdown| {
+                kruntimes_runtime_server::serve(config, zygote, shutdown)
+                    .await
+                    .map_err(|error| Failure::new(chain(&error)))
+            })
+        }
+        Role::Janitor { detached: false, dir } => janitor::detach(&dir),
+        Role::Janitor { detached: true, dir } => janitor::serve(&dir),
+    }
+}
+
+/// Runs a role that talks to the API server of the kubeconfig or of the cluster that it runs in.
+fn role_with_client<F>(log: &str, work: impl FnOnce(Client, Shutdown) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    role(log, async |shutdown| work(Client::try_default().await?, shutdown).await)
+}
+
+fn role<F>(log: &str, work: impl FnOnce(Shutdown) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    logs::install(log);
+    on_one_thread(async {
+        let (trigger, shutdown) = Shutdown::new();
+        let signals = Signals::listen()?;
+        tokio::spawn(fire_at_the_end(signals, trigger));
+        work(shutdown).await
+    })
+}
+
+/// Fires at a signal, or at the end of the lifeline where there is one.
+pub(crate) async fn fire_at_the_end(mut signals: Signals, trigger: Trigger) {
+    if lifeline_is_on() {
+        tokio::select! {
+            () = signals.next() => {}
+            () = lifeline::watch_stdin(trigger.clone()) => {}
+        }
+    } else {
+        signals.next().await;
+    }
+    trigger.fire();
+}
+
+/// Whether the end of stdin ends this process.
+pub(crate) fn lifeline_is_on() -> bool {
+    std::env::var_os(lifeline::VARIABLE).is_some_and(|value| value == "stdin")
+}

@@ -1,0 +1,9 @@
+//! The real `krt` binary on local homes: what a user sees.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod bad_input;
+mod ephemeral;
+mod local_home;
+mod runs;
+mod show;
+mod support;
