@@ -352,6 +352,6 @@ fn request(pod: &Pod, uid: &str, run: &Run) -> ExecuteRequest {
         timeout_seconds: spec.timeout_seconds.unwrap_or(0),
         working_dir: pod.workspaces.working_directory(uid).display().to_string(),
         entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),
-        handler: spec.handler.clone().unwrap_or_default(),
+        handler: String::new(),
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn until_it_ends(
         let ended = answer.as_ref().is_none_or(has_ended);
         match answer {
             None if believed => return Some(Event::Lost),
-            Some(status) if now == Mode::Polling => report(registry, uid, status),
+            Some(status) if now == Mode::Polling => report(registry, uid, &status),
             Some(status) if ended && believed => {
                 registry.ended(uid, exit(&status));
             }
@@ -74,7 +74,7 @@ async fn wait(mode: &mut watch::Receiver<Mode>, pause: &mut Duration, suspicious
     *mode.borrow()
 }
 
-fn report(registry: &Registry, uid: &str, status: StatusResponse) {
+fn report(registry: &Registry, uid: &str, status: &StatusResponse) {
     let runs = match status.state() {
         ExecutionState::Running | ExecutionState::Succeeded | ExecutionState::Failed => true,
         ExecutionState::Unspecified | ExecutionState::Pending => false,
@@ -82,8 +82,8 @@ fn report(registry: &Registry, uid: &str, status: StatusResponse) {
     if runs {
         registry.running(uid, &status.stdout, &status.stderr);
     }
-    if has_ended(&status) {
-        registry.ended(uid, exit(&status));
+    if has_ended(status) {
+        registry.ended(uid, exit(status));
     }
 }
 

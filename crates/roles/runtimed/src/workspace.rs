@@ -56,9 +56,6 @@ impl Workspaces {
     /// Makes the workspace of `run` anew, with its source.
     pub(crate) fn prepare(&self, uid: &str, run: &Run) -> Result<(), PrepareError> {
         let source = run.spec.source.as_ref();
-        if source.is_some_and(|source| source.repo_url.is_some()) {
-            return Err(PrepareError::NotServed("spec.source.repoURL"));
-        }
         if run.spec.env.iter().any(|variable| variable.value_from.is_some()) {
             return Err(PrepareError::NotServed("spec.env.valueFrom"));
         }

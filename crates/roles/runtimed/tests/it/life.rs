@@ -137,7 +137,8 @@ async fn no_more_execute_at_once_than_slots_and_the_rest_is_handed_back() {
     world.fake.executed(0).await;
     world.assigned("b", json!({})).await;
     // "b" waits 5 s for a slot, then goes back; its attempt does not count.
-    let run = world.until("b", |run| run.phase() == Phase::Pending && reason(run) != "").await;
+    let run =
+        world.until("b", |run| run.phase() == Phase::Pending && !reason(run).is_empty()).await;
     assert_eq!(reason(&run), "NotStarted");
     let status = run.status.as_ref().unwrap();
     assert_eq!((status.attempt, &status.assigned_pod), (Some(1), &None));

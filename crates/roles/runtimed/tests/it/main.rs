@@ -1,8 +1,14 @@
 //! runtimed on the in-process API server, with a Runtime Server in the test's hand.
 
+#[cfg(test)]
 mod life;
+#[cfg(test)]
 mod output;
+#[cfg(test)]
 mod readiness;
+#[cfg(test)]
 mod restart;
+#[cfg(test)]
 mod server;
+#[cfg(test)]
 mod world;

@@ -33,6 +33,9 @@ struct World {
 impl World {
     fn perform(&mut self, effect: &Effect, random: &mut Random) {
         self.log.push(format!("  {effect:?}"));
+        if *effect == Effect::Execute {
+            return self.execute(random);
+        }
         let log = &self.log;
         match effect {
             Effect::AcquireSlot => {
@@ -49,22 +52,6 @@ impl World {
                 let failed = random.below(8) == 0;
                 let failure = Event::PrepareFailed("no".to_owned());
                 self.pending.push(if failed { failure } else { Event::Prepared });
-            }
-            Effect::Execute => {
-                self.executes += 1;
-                assert_eq!(self.executes, 1, "executed twice {log:#?}");
-                match random.below(4) {
-                    // Refused, or the answer is lost though the command runs.
-                    0 => self.pending.push(Event::ExecuteFailed("no".to_owned())),
-                    1 => {
-                        self.pending.push(Event::ExecuteFailed("late".to_owned()));
-                        self.spawn();
-                    }
-                    _ => {
-                        self.pending.push(Event::Executed);
-                        self.spawn();
-                    }
-                }
             }
             Effect::Cancel => {
                 self.cancels += 1;
@@ -92,7 +79,24 @@ impl World {
                 assert!(!self.ever_alive, "handed back what ran {:#?}", self.log);
                 self.final_write();
             }
-            Effect::Inspect => unreachable!("only after a restart"),
+            Effect::Execute | Effect::Inspect => unreachable!("done above, or after a restart"),
+        }
+    }
+
+    fn execute(&mut self, random: &mut Random) {
+        self.executes += 1;
+        assert_eq!(self.executes, 1, "executed twice {:#?}", self.log);
+        match random.below(4) {
+            // Refused, or the answer is lost though the command runs.
+            0 => self.pending.push(Event::ExecuteFailed("no".to_owned())),
+            1 => {
+                self.pending.push(Event::ExecuteFailed("late".to_owned()));
+                self.spawn();
+            }
+            _ => {
+                self.pending.push(Event::Executed);
+                self.spawn();
+            }
         }
     }
 

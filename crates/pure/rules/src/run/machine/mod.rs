@@ -4,12 +4,13 @@
 //! only after the server took or refused the Execute; at most one final write; the slot is given back and the
 //! workspace removed only when no process is left; times of one attempt never go backwards.
 
+mod ends;
+
 use super::event::{Effect, Event};
 use super::outcome::{Exit, Outcome};
-use super::retry;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kruntimes_api::{Phase, Reason, RunSpec, Timeline};
+use kruntimes_api::{Reason, RunSpec, Timeline};
 use std::time::Duration;
 
 /// How long an assignment waits for a free slot before it is handed back.
@@ -267,26 +268,6 @@ impl Machine {
         self.on_stop(Stop::Cancelled, now, effects);
     }
 
-    fn on_stop(&mut self, stop: Stop, now: Timestamp, effects: &mut Vec<Effect>) {
-        match self.state {
-            State::Queued | State::Preparing => match stop {
-                Stop::Shutdown => self.hand_back("the pod ends", effects),
-                Stop::Timeout | Stop::Cancelled | Stop::Deleted | Stop::ExecuteFailed(_) => {
-                    self.stop = Some(stop);
-                    self.conclude(self.outcome_of_stop(), now, effects);
-                }
-            },
-            State::Executing => {
-                self.stop = Some(stop);
-                self.state = State::Stopping(now);
-                self.cancel_when_possible(effects);
-            }
-            // The first reason stays, except that a Run that is gone gets no status.
-            State::Stopping(_) if stop == Stop::Deleted => self.stop = Some(stop),
-            State::Stopping(_) | State::Ended => {}
-        }
-    }
-
     fn on_cancel_acknowledged(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if !self.progress.cancel_asked {
             return;
@@ -319,95 +300,6 @@ impl Machine {
         }
     }
 
-    /// Cancel goes out once the server has the Execute: before, it would know nothing to kill and start it after.
-    fn cancel_when_possible(&mut self, effects: &mut Vec<Effect>) {
-        let server_has_it = self.progress.execute_answered || self.timeline.started.is_some();
-        let alive = !self.progress.dead && !self.progress.cancel_asked;
-        if self.stop.is_some() && server_has_it && alive {
-            self.progress.cancel_asked = true;
-            effects.push(Effect::Cancel);
-        }
-    }
-
-    /// Ends the attempt: with a status, or without one when the Run is gone.
-    fn conclude(&mut self, outcome: Option<Outcome>, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.state = State::Ended;
-        if !self.progress.execute_asked {
-            self.nothing_ran();
-        }
-        self.progress.write_asked = true;
-        match outcome {
-            None => self.progress.written = true,
-            Some(outcome) => {
-                self.timeline.finished = Some(MicroTime(now));
-                let timeline = self.timeline.clone();
-                effects.push(if self.retries(&outcome) {
-                    Effect::WriteRetry(outcome, timeline)
-                } else {
-                    Effect::WriteTerminal(outcome, timeline)
-                });
-            }
-        }
-        if self.progress.dead {
-            self.release_slot(effects);
-        }
-    }
-
-    fn hand_back(&mut self, message: &str, effects: &mut Vec<Effect>) {
-        self.state = State::Ended;
-        self.nothing_ran();
-        self.progress.write_asked = true;
-        effects.push(Effect::HandBack(message.to_owned()));
-        self.release_slot(effects);
-    }
-
-    fn nothing_ran(&mut self) {
-        self.progress.dead = true;
-        self.progress.server_forgot = true;
-    }
-
-    fn release_slot(&mut self, effects: &mut Vec<Effect>) {
-        if !self.progress.slot_released {
-            self.progress.slot_released = true;
-            effects.push(Effect::ReleaseSlot);
-        }
-    }
-
-    /// After the final write: the server forgets, the workspace goes. A crash before finds both again.
-    fn clean_up(&mut self, effects: &mut Vec<Effect>) {
-        let progress = &mut self.progress;
-        let ended = self.state == State::Ended && progress.written && progress.dead;
-        // A Cancel that is on its way drops the execution by itself.
-        let cancel_open = progress.cancel_asked && !progress.server_forgot;
-        if !ended || cancel_open || progress.cleanup_asked {
-            return;
-        }
-        progress.cleanup_asked = true;
-        if !progress.server_forgot {
-            effects.push(Effect::Forget);
-        }
-        effects.push(Effect::RemoveWorkspace);
-    }
-
-    fn outcome_of_stop(&self) -> Option<Outcome> {
-        let mut outcome = match self.stop.as_ref()? {
-            Stop::Deleted => return None,
-            Stop::Timeout => Outcome::timeout(self.timeout().unwrap_or_default()),
-            Stop::Cancelled => Outcome::cancelled(),
-            Stop::Shutdown => Outcome::failed(Reason::PodTerminating, "the pod ends"),
-            Stop::ExecuteFailed(why) => Outcome::failed(Reason::RuntimeExecute, why),
-        };
-        if let Some(exit) = &self.exit {
-            outcome.exit_code = Outcome::from_exit(exit, None).exit_code;
-        }
-        Some(outcome)
-    }
-
-    fn retries(&self, outcome: &Outcome) -> bool {
-        outcome.phase != Phase::Succeeded
-            && retry::should_retry(&self.spec, self.attempt, outcome.reason)
-    }
-
     fn timeout(&self) -> Option<Duration> {
         let seconds = self.spec.timeout_seconds?;
         u64::try_from(seconds).ok().map(Duration::from_secs)
@@ -437,8 +329,6 @@ fn after(time: Timestamp, wait: Duration) -> Timestamp {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;
 #[cfg(test)]
-#[path = "machine_walks.rs"]
 mod walks;
