@@ -171,7 +171,7 @@ fn walk(seed: u64) -> World {
 #[test]
 fn every_walk_ends_clean_with_one_status() {
     let mut reached = 0;
-    for seed in 0..40_000 {
+    for seed in 0..15_000 {
         let world = walk(seed);
         let log = &world.log;
         assert!(!world.alive, "seed {seed}: a command outlives its attempt {log:#?}");
@@ -180,5 +180,5 @@ fn every_walk_ends_clean_with_one_status() {
         assert!(world.finals == 1 || world.deleted, "seed {seed}: no status {log:#?}");
         reached += u32::from(world.execute_reached);
     }
-    assert!(reached > 10_000, "the walks reach the execution: {reached}");
+    assert!(reached > 5_000, "the walks reach the execution: {reached}");
 }
