@@ -185,8 +185,8 @@ impl Keeper {
     /// One round against orphans; without any left the lost control sockets are closed.
     fn sweep(&mut self) {
         let spared = self.pids();
-        if tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared).is_ok_and(|n| n == 0)
-        {
+        let found = tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared);
+        if found.is_ok_and(|found| found.all == 0) {
             self.lost.clear();
         }
     }

@@ -28,7 +28,7 @@ pub fn kill_tree(pid: u32) -> io::Result<()> {
     let Some(process) = read_process(root) else { return Ok(()) };
     // Stopped, it starts nobody, and it stays the parent of what its children orphan.
     signal(&process, Signal::STOP);
-    while signal_descendants(root, &[Signal::KILL], &BTreeSet::new())? > 0 {
+    while signal_descendants(root, &[Signal::KILL], &BTreeSet::new())?.live > 0 {
         pause();
     }
     signal(&process, Signal::KILL);
@@ -54,13 +54,20 @@ pub fn kill_own_descendants() -> io::Result<()> {
     }
 }
 
-/// Sends `signals` to each live descendant of `root`, except the trees below and at the pids in `spared`. Returns how
-/// many there were.
+/// How many descendants a scan found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) live: usize,
+    /// Those that are dead but not yet reaped included.
+    pub(crate) all: usize,
+}
+
+/// Sends `signals` to each live descendant of `root`, except the trees below and at the pids in `spared`.
 pub(crate) fn signal_descendants(
     root: i32,
     signals: &[Signal],
     spared: &BTreeSet<i32>,
-) -> io::Result<usize> {
+) -> io::Result<Found> {
     let found = descendants(&all()?, root, spared);
     let live: Vec<_> = found.iter().filter(|process| !process.dead).collect();
     for process in &live {
@@ -68,7 +75,7 @@ pub(crate) fn signal_descendants(
             signal(process, *one);
         }
     }
-    Ok(live.len())
+    Ok(Found { live: live.len(), all: found.len() })
 }
 
 pub(crate) fn own_pid() -> i32 {

@@ -13,12 +13,12 @@ use tonic::Code;
 
 const GRACE: Duration = Duration::from_secs(2);
 /// Double fork, a session of its own, every mild signal ignored, the pipes held; prints its pid.
-const DAEMON: &str = "(trap '' TERM HUP INT; setsid bash -c 'trap \"\" TERM; echo $BASHPID; while :; do read -t 60 <> <(:); done' &)";
+const DAEMON: &str = "exec 5>&1; read -r daemon < <(trap '' TERM HUP INT; setsid bash -c 'trap \"\" TERM; echo $BASHPID; exec >&5; while :; do read -t 60 <> <(:); done' &); echo $daemon";
 /// Prints its pid, then ignores SIGTERM for ever.
 const STUBBORN: &str = "trap '' TERM; echo $$; while :; do read -t 60 <> <(:); done";
 
 pub(crate) async fn a_daemon_is_gone_when_the_end_is_told(mut fixture: Fixture) {
-    let code = format!("{DAEMON}; read -t 0.2 <> <(:); exit 3");
+    let code = format!("{DAEMON}; exit 3");
     let seen = fixture.run_args("a", &[&code]).await;
     assert_eq!(seen.exit(), (3, 0, "exit status 3"));
     assert!(is_gone(seen.first_number()));
