@@ -70,14 +70,9 @@ pub fn compile(crd: &Value) -> Result<Resource, Vec<FieldError>> {
     })
 }
 
-/// The error of a schema, which may name its place in the CRD already.
+/// The error of a schema, with its place in the CRD.
 fn prefixed(path: &str, error: FieldError) -> FieldError {
-    let path = if error.path.is_empty() {
-        format!("{path}.schema.openAPIV3Schema")
-    } else {
-        format!("{path}.schema.openAPIV3Schema.{}", error.path)
-    };
-    FieldError { path, ..error }
+    FieldError { path: format!("{path}.schema.{}", error.path), ..error }
 }
 
 fn required_names(crd: &Value) -> Vec<FieldError> {

@@ -2,8 +2,8 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use kruntimes_objects::json;
 use kruntimes_objects::status::Failure;
+use kruntimes_objects::{json, protobuf};
 use serde_json::Value;
 
 /// The media type of a body, without parameters.
@@ -17,6 +17,7 @@ pub(crate) fn object(headers: &HeaderMap, body: &Bytes) -> Result<(Value, Vec<St
     match media_type(headers).as_str() {
         "" | "application/json" => as_json(body),
         "application/yaml" | "application/x-yaml" | "text/yaml" => as_yaml(body),
+        protobuf::MEDIA_TYPE => Ok((protobuf::decode(body)?, Vec::new())),
         other => Err(Failure::unsupported_media(format!(
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml; got {other}"
         ))),
