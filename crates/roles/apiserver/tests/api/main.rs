@@ -2,5 +2,6 @@
 mod client;
 mod deletion;
 mod objects;
+mod policy;
 mod validation;
 mod watches;

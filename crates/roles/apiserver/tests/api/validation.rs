@@ -1,9 +1,31 @@
 //! Bad input: refused with field, value and limit; its legal neighbour is accepted.
 use serde_json::{Value, json};
 
-use crate::client::{CONFIGMAPS, client, configmap, run};
+use crate::client::{CONFIGMAPS, RUNS, client, configmap, run};
 
 const MAX_OBJECT: usize = 1_572_864;
+
+#[tokio::test]
+async fn unknown_and_duplicate_fields() {
+    let api = client();
+    let mut body = run("a");
+    body["spec"]["x"] = json!(1);
+    let (code, status) = api.post(&format!("{RUNS}?fieldValidation=Strict"), &body).await;
+    assert_eq!((code, &status["reason"]), (400, &json!("BadRequest")));
+    assert_eq!(
+        status["message"],
+        "Run in version \"v1alpha1\" cannot be handled as a Run: strict decoding error: unknown field \"spec.x\""
+    );
+    let response = api.send("POST", RUNS, &[], body.to_string()).await;
+    assert_eq!(response.status(), 201);
+    assert_eq!(response.headers()["warning"], "299 - \"unknown field \\\"spec.x\\\"\"");
+    assert_eq!(api.get(&format!("{RUNS}/a")).await.1["spec"].get("x"), None);
+    let twice = run("b")
+        .to_string()
+        .replace("\"runtime\":\"bash\"", "\"runtime\":\"x\",\"runtime\":\"bash\"");
+    let response = api.send("POST", &format!("{RUNS}?fieldValidation=Strict"), &[], twice).await;
+    assert_eq!(response.status(), 400);
+}
 
 #[tokio::test]
 async fn an_object_has_a_largest_size() {
@@ -80,4 +102,52 @@ async fn a_dry_run_changes_nothing() {
     assert_eq!(api.delete(&format!("{CONFIGMAPS}/a?dryRun=All")).await.0, 200);
     assert_eq!(api.get(&format!("{CONFIGMAPS}/a")).await.0, 200);
     assert_eq!(api.json("DELETE", &format!("{CONFIGMAPS}/a"), &[], &Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn bad_runs_and_their_legal_neighbours() {
+    let api = client();
+    let text = |n: usize| json!("x".repeat(n));
+    for (n, (field, value, expected)) in [
+        (
+            "args",
+            json!(vec!["a"; 257]),
+            Some("spec.args: Too many: 257: must have at most 256 items"),
+        ),
+        ("args", json!(vec!["a"; 256]), None),
+        (
+            "source",
+            json!({ "inline": text(262_145) }),
+            Some("spec.source.inline: Too long: may not be more than 262144 bytes"),
+        ),
+        ("source", json!({ "inline": text(262_144) }), None),
+        ("source", json!({}), None),
+        ("entrypoint", json!("/etc/passwd"), Some("spec.entrypoint")),
+        ("entrypoint", json!("a/../b"), Some("spec.entrypoint")),
+        ("entrypoint", json!("a..b/c"), None),
+        ("runtime", Value::Null, Some("spec.runtime: Required value")),
+        ("timeoutSeconds", json!("1m"), Some("spec.timeoutSeconds: Invalid value: \"string\"")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = run(&format!("r{n}"));
+        body["spec"][field] = value;
+        if field == "source" && body["spec"]["source"] == json!({}) {
+            body["spec"].as_object_mut().unwrap().remove("entrypoint");
+        }
+        let (code, status) = api.post(RUNS, &body).await;
+        match expected {
+            None => assert_eq!(code, 201, "{n}: {status}"),
+            Some(expected) => {
+                assert_eq!(code, 422, "{n}: {status}");
+                let message = status["message"].as_str().unwrap();
+                assert!(
+                    message.starts_with(&format!("Run.kruntimes.io \"r{n}\" is invalid: ")),
+                    "{message}"
+                );
+                assert!(message.contains(expected), "{message}");
+            }
+        }
+    }
 }
