@@ -38,6 +38,18 @@ pub fn prepare(
     body: Value,
     birth: &Birth,
 ) -> Result<Prepared, Failure> {
+    let prepared = assemble(res, namespace, body, birth)?;
+    check(res, &prepared.object, None)?;
+    Ok(prepared)
+}
+
+/// `prepare` for an object whose fields were checked already.
+pub fn assemble(
+    res: &Resource,
+    namespace: &str,
+    body: Value,
+    birth: &Birth,
+) -> Result<Prepared, Failure> {
     let mut object = body;
     check_kind(res, &object)?;
     adopt_namespace(res, namespace, &mut object)?;
@@ -55,7 +67,6 @@ pub fn prepare(
     if let Some(schema) = &res.schema {
         schema.default(&mut object);
     }
-    check(res, &object, None)?;
     Ok(Prepared { object, unknown })
 }
 

@@ -22,6 +22,13 @@ pub enum Part {
 
 /// Prepares the change from `old` to `new`.
 pub fn prepare(res: &Resource, old: &Value, new: Value, part: Part) -> Result<Prepared, Failure> {
+    let prepared = assemble(res, old, new, part)?;
+    check(res, &prepared.object, Some(old))?;
+    Ok(prepared)
+}
+
+/// `prepare` for an object whose fields were checked already.
+pub fn assemble(res: &Resource, old: &Value, new: Value, part: Part) -> Result<Prepared, Failure> {
     let mut new = new;
     check_identity(res, old, &mut new)?;
     let unknown = res.schema.as_ref().map(|s| s.prune(&mut new)).unwrap_or_default();
@@ -34,7 +41,6 @@ pub fn prepare(res: &Resource, old: &Value, new: Value, part: Part) -> Result<Pr
         schema.default(&mut object);
     }
     count_generation(res, old, &mut object);
-    check(res, &object, Some(old))?;
     Ok(Prepared { object, unknown })
 }
 

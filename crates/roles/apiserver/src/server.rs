@@ -214,14 +214,30 @@ fn boot(
     }
     let crd_resource = find(registry, CRDS);
     for crd in crds {
-        changes.extend(ensure(state, &crd_resource, crd, random)?);
-        let resource = crd::compile(crd).map_err(|errors| OpenError::Crd {
-            name: json::text(crd, &["metadata", "name"]).to_owned(),
-            why: sentence(&errors),
-        })?;
-        state.reselect(&resource.id, &resource.fields);
-        registry.install(Arc::new(resource), state.version());
+        changes.extend(install(state, registry, &crd_resource, crd, random)?);
     }
+    Ok(changes)
+}
+
+/// Installs a CRD, unless the very same is there. Compiling is what takes time at the start: it is done once.
+fn install(
+    state: &mut State,
+    registry: &mut Registry,
+    crd_resource: &Resource,
+    crd: &Value,
+    random: &dyn SecureRandom,
+) -> Result<Vec<Change>, OpenError> {
+    let name = json::text(crd, &["metadata", "name"]);
+    let stored = state.get(&Key::new(crd_resource, "", name)).map(|s| s.value());
+    let same = stored.is_some_and(|stored| stored.get("spec") == crd.get("spec"));
+    if same && registry.by_id(name).is_some() {
+        return Ok(Vec::new());
+    }
+    let resource = crd::compile(crd)
+        .map_err(|errors| OpenError::Crd { name: name.to_owned(), why: sentence(&errors) })?;
+    let changes = ensure(state, crd_resource, crd, random)?;
+    state.reselect(&resource.id, &resource.fields);
+    registry.install(Arc::new(resource), state.version());
     Ok(changes)
 }
 
@@ -237,19 +253,18 @@ fn ensure(
     let birth = birth(random);
     let (expect, object) = match state.get(&key) {
         None => {
-            let made = create::prepare(res, "", body.clone(), &birth);
+            let made = create::assemble(res, "", body.clone(), &birth);
             (Expect::Absent, made.map_err(|f| fail(f.message))?.object)
         }
         Some(stored) => {
             let old = stored.value();
             let mut new = old.clone();
             json::put(&mut new, "spec", body.get("spec").cloned().or(old.get("spec").cloned()));
-            let made = update::prepare(res, &old, new, Part::Main);
-            let object = made.map_err(|f| fail(f.message))?.object;
-            if object == old {
+            if new == old {
                 return Ok(Vec::new());
             }
-            (Expect::Version(stored.version), object)
+            let made = update::assemble(res, &old, new, Part::Main);
+            (Expect::Version(stored.version), made.map_err(|f| fail(f.message))?.object)
         }
     };
     let selectable = res.fields.clone();

@@ -74,10 +74,11 @@ async fn it_writes_the_status_of_its_own_runs_alone() {
     assert_eq!(runtimed.delete(&format!("{RUNS}/mine")).await.0, 403);
     let (code, body) = runtimed.patch(&mine, &running).await;
     assert_eq!(code, 200, "{body}");
-    let back = json!({ "status": { "phase": "Pending", "assignedPod": null } });
+    let back =
+        json!({ "status": { "phase": "Pending", "reason": "NotStarted", "assignedPod": null } });
     let (code, body) = runtimed.patch(&mine, &back).await;
     assert_eq!(code, 200, "{body}");
-    let again = json!({ "status": { "phase": "Scheduled", "attempt": 2, "assignedPod": "p" } });
+    let again = json!({ "status": { "phase": "Scheduled", "assignedPod": "p" } });
     assert_eq!(runtimed.patch(&mine, &again).await.0, 403);
     let (_, now) = admin.get(&format!("{RUNS}/mine")).await;
     assert_eq!(now["status"]["phase"], "Pending");
