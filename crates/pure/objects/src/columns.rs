@@ -34,26 +34,8 @@ pub fn builtin(id: &str) -> Vec<Column> {
             vec![path("Status", ".status.phase"), path("Volume", ".spec.volumeName")]
         }
         "leases.coordination.k8s.io" => vec![path("Holder", ".spec.holderIdentity")],
-        "deployments.apps" => vec![
-            function("Ready", "string", |o, _| {
-                json!(format!(
-                    "{}/{}",
-                    count(o, &["status", "readyReplicas"]),
-                    count(o, &["spec", "replicas"])
-                ))
-            }),
-            function("Up-to-date", "string", |o, _| {
-                json!(count(o, &["status", "updatedReplicas"]))
-            }),
-            function("Available", "string", |o, _| {
-                json!(count(o, &["status", "availableReplicas"]))
-            }),
-        ],
-        "replicasets.apps" => vec![
-            function("Desired", "integer", |o, _| json!(count(o, &["spec", "replicas"]))),
-            function("Current", "integer", |o, _| json!(count(o, &["status", "replicas"]))),
-            function("Ready", "integer", |o, _| json!(count(o, &["status", "readyReplicas"]))),
-        ],
+        "deployments.apps" => deployment(),
+        "replicasets.apps" => replica_set(),
         "rolebindings.rbac.authorization.k8s.io" => vec![function("Role", "string", |o, _| {
             json!(format!(
                 "{}/{}",
@@ -81,6 +63,27 @@ pub fn builtin(id: &str) -> Vec<Column> {
         })));
     }
     columns
+}
+
+fn deployment() -> Vec<Column> {
+    let number = |name: &str, cell: CellFn| function(name, "string", cell);
+    vec![
+        number("Ready", |o, _| {
+            let (ready, wanted) = (&["status", "readyReplicas"], &["spec", "replicas"]);
+            json!(format!("{}/{}", count(o, ready), count(o, wanted)))
+        }),
+        number("Up-to-date", |o, _| json!(count(o, &["status", "updatedReplicas"]))),
+        number("Available", |o, _| json!(count(o, &["status", "availableReplicas"]))),
+    ]
+}
+
+fn replica_set() -> Vec<Column> {
+    let number = |name: &str, cell: CellFn| function(name, "integer", cell);
+    vec![
+        number("Desired", |o, _| json!(count(o, &["spec", "replicas"]))),
+        number("Current", |o, _| json!(count(o, &["status", "replicas"]))),
+        number("Ready", |o, _| json!(count(o, &["status", "readyReplicas"]))),
+    ]
 }
 
 fn events() -> Vec<Column> {

@@ -186,14 +186,13 @@ fn message(bytes: &[u8], fields: &[Field], depth: usize) -> Option<Value> {
             (Kind::Messages(fields), Wire::Bytes(bytes)) => {
                 push(&mut object, name, message(bytes, fields, depth + 1)?)?;
             }
-            (Kind::TextMap | Kind::BytesMap, Wire::Bytes(bytes)) => {
+            (Kind::TextMap, Wire::Bytes(bytes)) => {
                 let (key, value) = entry(bytes)?;
-                let value = match kind {
-                    Kind::BytesMap => json!(base64(value)),
-                    _ => json!(std::str::from_utf8(value).ok()?),
-                };
-                let map = object.entry(*name).or_insert_with(|| json!({}));
-                map.as_object_mut()?.insert(key, value);
+                insert(&mut object, name, key, json!(std::str::from_utf8(value).ok()?))?;
+            }
+            (Kind::BytesMap, Wire::Bytes(bytes)) => {
+                let (key, value) = entry(bytes)?;
+                insert(&mut object, name, key, json!(base64(value)))?;
             }
             // The server sets times itself.
             (Kind::Time, Wire::Bytes(_)) => {}
@@ -207,6 +206,12 @@ fn message(bytes: &[u8], fields: &[Field], depth: usize) -> Option<Value> {
 fn push(object: &mut Map<String, Value>, name: &str, value: Value) -> Option<()> {
     let list = object.entry(name).or_insert_with(|| json!([]));
     list.as_array_mut()?.push(value);
+    Some(())
+}
+
+fn insert(object: &mut Map<String, Value>, name: &str, key: String, value: Value) -> Option<()> {
+    let map = object.entry(name).or_insert_with(|| json!({}));
+    map.as_object_mut()?.insert(key, value);
     Some(())
 }
 

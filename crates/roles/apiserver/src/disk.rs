@@ -105,16 +105,16 @@ impl Disk {
 }
 
 fn classify(error: DatabaseError, directory: &Path, file: &Path) -> DiskError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => DiskError::Locked { path: directory.to_owned() },
-        DatabaseError::Storage(StorageError::Io(source))
-            if source.kind() != io::ErrorKind::InvalidData
-                && source.kind() != io::ErrorKind::UnexpectedEof =>
-        {
-            DiskError::Directory { path: file.to_owned(), source }
-        }
-        other => DiskError::Corrupt { path: file.to_owned(), why: other.to_string() },
+    if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+        return DiskError::Locked { path: directory.to_owned() };
     }
+    let damaged = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+    if let DatabaseError::Storage(StorageError::Io(source)) = error
+        && !damaged.contains(&source.kind())
+    {
+        return DiskError::Directory { path: file.to_owned(), source };
+    }
+    DiskError::Corrupt { path: file.to_owned(), why: "it is no store, or damaged".to_owned() }
 }
 
 type Read = Result<Contents, String>;

@@ -80,22 +80,23 @@ pub struct ApiServer {
 impl ApiServer {
     /// Opens the store, installs the CRDs and starts the writer.
     pub fn open(options: Options) -> Result<Arc<Self>, OpenError> {
+        let Options { data_dir, crds, history_limit } = options;
         let random = rustls::crypto::ring::default_provider().secure_random;
-        let (disk, contents) = match &options.data_dir {
+        let (disk, contents) = match &data_dir {
             Some(directory) => {
                 let (disk, contents) = Disk::open(directory)?;
                 (Some(disk), contents)
             }
             None => (None, Contents::default()),
         };
-        let (mut state, mut registry) = load(&options, contents)?;
-        let changes = boot(&mut state, &mut registry, &options.crds, random)?;
+        let (mut state, mut registry) = load(data_dir.unwrap_or_default(), contents)?;
+        let changes = boot(&mut state, &mut registry, &crds, random)?;
         if let Some(disk) = &disk
             && !changes.is_empty()
         {
             disk.commit(&changes).map_err(|e| OpenError::Write(e.to_string()))?;
         }
-        let shared = Arc::new(Shared::new(&state, registry, options.history_limit));
+        let shared = Arc::new(Shared::new(&state, registry, history_limit));
         let writer = Writer::start(state, disk, shared.clone())?;
         Ok(Arc::new(Self {
             shared,
@@ -167,7 +168,7 @@ fn birth(random: &dyn SecureRandom) -> Birth {
 }
 
 /// Decodes what the store holds.
-fn load(options: &Options, contents: Contents) -> Result<(State, Registry), OpenError> {
+fn load(directory: PathBuf, contents: Contents) -> Result<(State, Registry), OpenError> {
     let mut registry = Registry::default();
     for (key, json) in contents.objects.iter().filter(|(k, _)| &*k.resource == CRDS) {
         let value: Value = serde_json::from_slice(json).unwrap_or_default();
@@ -185,12 +186,10 @@ fn load(options: &Options, contents: Contents) -> Result<(State, Registry), Open
     for (key, json) in contents.objects {
         let fields = registry.by_id(&key.resource).map(|r| r.fields.clone()).unwrap_or_default();
         let name = format!("{} {}/{}", key.resource, key.namespace, key.name);
-        let stored = Stored::decode(key, json, fields).ok_or_else(|| {
-            OpenError::Store(DiskError::Corrupt {
-                path: options.data_dir.clone().unwrap_or_default(),
-                why: format!("the object {name} is malformed"),
-            })
-        })?;
+        let Some(stored) = Stored::decode(key, json, fields) else {
+            let why = format!("the object {name} is malformed");
+            return Err(OpenError::Store(DiskError::Corrupt { path: directory, why }));
+        };
         objects.push(Arc::new(stored));
     }
     Ok((State::load(objects, contents.version), registry))

@@ -10,7 +10,7 @@ use http::Response;
 use http::request::Parts;
 use jiff::Timestamp;
 use kruntimes_objects::status::Failure;
-use kruntimes_objects::stored::Stored;
+use kruntimes_objects::stored::{Key, Stored};
 use kruntimes_objects::table::{self, Include};
 use kruntimes_objects::window::{EventType, frame};
 use serde_json::{Value, json};
@@ -89,8 +89,8 @@ impl ApiServer {
         }
         let (initial, after) = match start {
             Start::Now => {
-                let from = kruntimes_objects::stored::Key::of(&call.res.id, &call.namespace, "");
-                let objects = view.objects.range::<kruntimes_objects::stored::Key, _>(&from..);
+                let from = Key::of(&call.res.id, &call.namespace, "");
+                let objects = view.objects.range::<Key, _>(&from..);
                 let objects = objects
                     .map(|(_, s)| s)
                     .take_while(|s| s.key.resource == call.res.id)
@@ -164,7 +164,7 @@ impl Watch {
             tokio::select! {
                 biased;
                 delivery = self.queue.recv() => return match delivery {
-                    Some(delivery) => Some(self.live(delivery)),
+                    Some(delivery) => Some(self.live(&delivery)),
                     None => self.cut_off(),
                 },
                 () = &mut self.end => {
@@ -207,8 +207,8 @@ impl Watch {
     }
 
     /// One event, with those that wait behind it already.
-    fn live(&mut self, first: Delivery) -> Bytes {
-        let first = self.encode(&first);
+    fn live(&mut self, first: &Delivery) -> Bytes {
+        let first = self.encode(first);
         let Ok(second) = self.queue.try_recv() else { return first };
         let mut chunk = first.to_vec();
         chunk.extend_from_slice(&self.encode(&second));

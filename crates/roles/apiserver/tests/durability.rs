@@ -2,6 +2,7 @@
 //!
 //! The test runs its own binary again as the server; the child's clients print each acknowledged write, the parent kills the
 //! child in the midst of them, reopens the store and looks for every printed line.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
 //! The socket: TLS, tokens, discovery over HTTP.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 

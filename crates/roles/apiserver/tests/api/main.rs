@@ -1,4 +1,5 @@
 //! The API server in process, through its tower service: one file a subject.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod client;
 mod deletion;
 mod objects;
