@@ -29,7 +29,12 @@ pub(crate) fn server() -> Arc<ApiServer> {
 #[derive(Clone)]
 pub(crate) struct Client(pub(crate) ApiService);
 
+/// A client of a server without CRDs, which starts faster.
 pub(crate) fn client() -> Client {
+    Client(ApiServer::open(Options::default()).unwrap().service(User::admin("admin")))
+}
+
+pub(crate) fn client_with_crds() -> Client {
     Client(server().service(User::admin("admin")))
 }
 

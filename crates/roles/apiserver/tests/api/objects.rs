@@ -1,11 +1,11 @@
 //! create, get, list, update, patch, status.
 use serde_json::{Value, json};
 
-use crate::client::{CONFIGMAPS, PODS, RUNS, client, configmap, pod, run};
+use crate::client::{CONFIGMAPS, PODS, RUNS, client, client_with_crds, configmap, pod, run};
 
 #[tokio::test]
 async fn a_new_object_gets_its_metadata() {
-    let api = client();
+    let api = client_with_crds();
     let (code, made) = api.post(RUNS, &run("a")).await;
     assert_eq!(code, 201, "{made}");
     let metadata = &made["metadata"];
@@ -22,7 +22,7 @@ async fn a_new_object_gets_its_metadata() {
 
 #[tokio::test]
 async fn what_is_missing_is_named() {
-    let api = client();
+    let api = client_with_crds();
     for (path, message) in [
         (format!("{RUNS}/x"), "runs.kruntimes.io \"x\" not found"),
         (format!("{PODS}/x"), "pods \"x\" not found"),
@@ -43,7 +43,7 @@ async fn what_is_missing_is_named() {
 
 #[tokio::test]
 async fn generated_names_have_five_random_characters() {
-    let api = client();
+    let api = client_with_crds();
     let mut body = run("");
     body["metadata"] = json!({ "generateName": "job-" });
     let (_, one) = api.post(RUNS, &body).await;
@@ -136,7 +136,7 @@ async fn immutable_metadata_stays() {
 
 #[tokio::test]
 async fn lists_select_and_page() {
-    let api = client();
+    let api = client_with_crds();
     for n in 0..5 {
         let mut body = run(&format!("r{n}"));
         body["metadata"]["labels"] = json!({ "parity": if n % 2 == 0 { "even" } else { "odd" } });

@@ -63,7 +63,8 @@ async fn it_writes_the_status_of_its_own_runs_alone() {
     let running = json!({ "status": { "phase": "Running" } });
     let other = format!("{RUNS}/other/status");
     let mine = format!("{RUNS}/mine/status");
-    assert_eq!(runtimed.patch(&other, &running).await.0, 403);
+    let said = json!({ "status": { "message": "not mine" } });
+    assert_eq!(runtimed.patch(&other, &said).await.0, 403);
     assert_eq!(
         runtimed
             .patch(&format!("{RUNS}/mine"), &json!({ "metadata": { "labels": { "a": "b" } } }))

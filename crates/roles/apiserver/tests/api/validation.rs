@@ -1,13 +1,13 @@
 //! Bad input: refused with field, value and limit; its legal neighbour is accepted.
 use serde_json::{Value, json};
 
-use crate::client::{CONFIGMAPS, RUNS, client, configmap, run};
+use crate::client::{CONFIGMAPS, RUNS, client, client_with_crds, configmap, run};
 
 const MAX_OBJECT: usize = 1_572_864;
 
 #[tokio::test]
 async fn unknown_and_duplicate_fields() {
-    let api = client();
+    let api = client_with_crds();
     let mut body = run("a");
     body["spec"]["x"] = json!(1);
     let (code, status) = api.post(&format!("{RUNS}?fieldValidation=Strict"), &body).await;
@@ -78,7 +78,7 @@ async fn malformed_metadata() {
 
 #[tokio::test]
 async fn bodies_that_are_no_objects() {
-    let api = client();
+    let api = client_with_crds();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for body in ["", "{", "[]", "nul", "{\"kind\":\"ConfigMap\"}", &deep] {
         let response = api.send("POST", CONFIGMAPS, &[], body.to_owned()).await;
@@ -106,7 +106,7 @@ async fn a_dry_run_changes_nothing() {
 
 #[tokio::test]
 async fn bad_runs_and_their_legal_neighbours() {
-    let api = client();
+    let api = client_with_crds();
     let text = |n: usize| json!("x".repeat(n));
     for (n, (field, value, expected)) in [
         (
