@@ -1,4 +1,5 @@
-//! One process a command: starts it, waits for it, ends it and everything that it left, reports.
+//! One process a command: starts it, waits for it, ends it and everything that it left, reports. It stays in the
+//! zygote's session, which no terminal reaches; the command gets one of its own.
 //!
 //! Invariant: `Ended` is sent only after `waitpid` said that no child is left. As a subreaper this process is the parent
 //! of every orphan below it, so no descendant is left either.
@@ -67,7 +68,6 @@ pub(crate) fn run(start: &Start<'_>) -> i32 {
 fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
     let supervisor = |error: Errno| (Stage::Supervisor, error.into());
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(supervisor)?;
-    rustix::process::setsid().map_err(supervisor)?;
     rustix::thread::set_name(NAME).map_err(supervisor)?;
     let unreadable = || (Stage::Supervisor, Errno::INVAL.into());
     let (program, working_dir) = start.command.as_ref().ok_or_else(unreadable)?;

@@ -32,13 +32,13 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// Runs `valid` to its end, which is then in the table and among the events.
 pub(crate) async fn run(server: Arc<Server>, execution: Arc<Execution>, valid: Valid) {
     let end = execute(&server, &execution, valid).await.unwrap_or_else(|outcome| outcome);
-    server.events.exited(execution.id(), &end, execution.dropped_bytes());
-    execution.set_outcome(end);
+    execution.set_outcome(end.clone());
     if execution.why() == Some(Why::Cancelled) {
         server.table.remove(&execution);
     } else {
         server.table.retain(&execution);
     }
+    server.events.exited(execution.id(), &end, execution.dropped_bytes());
     // The id may be taken again from here on, and with it the directory.
     remove_temporary(&server, &execution).await;
     execution.announce_end();
