@@ -116,7 +116,7 @@ impl Registry {
                 if let (Some(stream), Ok(offset)) =
                     (Stream::from_wire(output.stream), u64::try_from(output.offset))
                 {
-                    feed.output(stream, offset, &output.data);
+                    feed.output(stream, offset, event.time_unix_nano, &output.data);
                 }
             }
             Some(Wire::Exited(exited)) => {
@@ -136,9 +136,10 @@ impl Registry {
     /// Takes what Status says of an execution that runs. Its output counts only where no events bring it.
     pub(crate) fn running(&self, uid: &str, stdout: &str, stderr: &str) {
         if let Some(feed) = self.lock().feeds.get_mut(uid).filter(|feed| !feed.exited) {
-            feed.start(Timestamp::now());
-            feed.output(Stream::Stdout, 0, stdout.as_bytes());
-            feed.output(Stream::Stderr, 0, stderr.as_bytes());
+            let now = Timestamp::now();
+            feed.start(now);
+            feed.output(Stream::Stdout, 0, nanoseconds(now), stdout.as_bytes());
+            feed.output(Stream::Stderr, 0, nanoseconds(now), stderr.as_bytes());
         }
     }
 
@@ -164,15 +165,15 @@ impl Feed {
         }
     }
 
-    fn output(&mut self, stream: Stream, offset: u64, data: &[u8]) {
-        let new = self.log.append(stream, offset, data);
+    fn output(&mut self, stream: Stream, offset: u64, time: i64, data: &[u8]) {
+        let new = self.log.append(stream, offset, time, data);
         self.lines.push(stream, new);
     }
 
     fn exit(&mut self, mut exit: Exit, dropped: u64, at: Timestamp) {
         self.exited = true;
         self.lines.finish();
-        self.log.exited(&exit, dropped);
+        self.log.exited(&exit, dropped, nanoseconds(at));
         if exit.error_message.is_empty() {
             exit.stderr_tail = self.log.stderr_tail();
         }
@@ -187,6 +188,10 @@ impl Feed {
 
 fn timestamp(unix_nano: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(unix_nano)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn cut(mut message: String) -> String {

@@ -152,7 +152,8 @@ impl Follow {
         loop {
             if !self.started && self.reader.stage() != Stage::Waiting {
                 self.started = true;
-                return Ok(Some(self.event(Wire::Started(ExecutionStarted {}))));
+                let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+                return Ok(Some(self.event((now, Wire::Started(ExecutionStarted {})))));
             }
             match self.reader.try_next().map_err(|error| unreadable(&error))? {
                 Next::Frame(frame) => return Ok(Some(self.event(wire(frame)))),
@@ -162,9 +163,8 @@ impl Follow {
         }
     }
 
-    fn event(&mut self, event: Wire) -> ExecutionEvent {
+    fn event(&mut self, (time, event): (i64, Wire)) -> ExecutionEvent {
         self.sequence += 1;
-        let time = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
         ExecutionEvent {
             sequence: self.sequence,
             id: self.uid.clone(),
@@ -174,19 +174,21 @@ impl Follow {
     }
 }
 
-fn wire(frame: Frame) -> Wire {
+fn wire(frame: Frame) -> (i64, Wire) {
     match frame {
-        Frame::Output { stream, offset, data } => Wire::Output(ExecutionOutput {
-            stream: stream.wire(),
-            offset: i64::try_from(offset).unwrap_or(i64::MAX),
-            data,
-        }),
-        Frame::Exited { exit, dropped } => Wire::Exited(ExecutionExited {
-            exit_code: exit.exit_code,
-            signal: exit.signal,
-            error_message: exit.error_message,
-            dropped_bytes: i64::try_from(dropped).unwrap_or(i64::MAX),
-        }),
+        Frame::Output { stream, offset, time, data } => {
+            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            (time, Wire::Output(ExecutionOutput { stream: stream.wire(), offset, data }))
+        }
+        Frame::Exited { exit, dropped, time } => {
+            let exited = ExecutionExited {
+                exit_code: exit.exit_code,
+                signal: exit.signal,
+                error_message: exit.error_message,
+                dropped_bytes: i64::try_from(dropped).unwrap_or(i64::MAX),
+            };
+            (time, Wire::Exited(exited))
+        }
     }
 }
 

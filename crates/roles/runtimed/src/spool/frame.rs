@@ -1,11 +1,11 @@
-//! The frames of a log file: `kind u8, offset u64, length u32` (little endian), then the bytes.
+//! The frames of a log file: `kind u8, offset u64, time i64, length u32` (little endian), then the bytes.
 
 use kruntimes_rules::run::outcome::Exit;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-pub(super) const HEADER_BYTES: usize = 13;
+pub(super) const HEADER_BYTES: usize = 21;
 const EXITED: u8 = 3;
 /// No frame is longer: what is longer was not written by us.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -51,28 +51,29 @@ impl Stream {
 /// One entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// Output, with its offset in its stream.
-    Output { stream: Stream, offset: u64, data: Vec<u8> },
+    /// Output, with its offset in its stream and its time in nanoseconds since 1970.
+    Output { stream: Stream, offset: u64, time: i64, data: Vec<u8> },
     /// The end, with the bytes that are not kept.
-    Exited { exit: Exit, dropped: u64 },
+    Exited { exit: Exit, dropped: u64, time: i64 },
 }
 
 impl Frame {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let (kind, offset, data) = match self {
-            Self::Output { stream, offset, data } => {
-                (stream.index() as u8 + 1, *offset, data.clone())
+        let (kind, offset, time, data) = match self {
+            Self::Output { stream, offset, time, data } => {
+                (stream.index() as u8 + 1, *offset, *time, data.clone())
             }
-            Self::Exited { exit, dropped } => {
+            Self::Exited { exit, dropped, time } => {
                 let mut data = exit.exit_code.to_le_bytes().to_vec();
                 data.extend(exit.signal.to_le_bytes());
                 data.extend(exit.error_message.as_bytes());
                 data.truncate(FRAME_BYTES);
-                (EXITED, *dropped, data)
+                (EXITED, *dropped, *time, data)
             }
         };
         let mut bytes = vec![kind];
         bytes.extend(offset.to_le_bytes());
+        bytes.extend(time.to_le_bytes());
         bytes.extend((data.len() as u32).to_le_bytes());
         bytes.extend(data);
         bytes
@@ -84,10 +85,7 @@ impl Frame {
         if !read_whole(file, &mut header, position)? {
             return Ok(None);
         }
-        let [kind, rest @ ..] = header;
-        let [o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3] = rest;
-        let offset = u64::from_le_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
-        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        let Some((kind, offset, time, length)) = decode_header(&header) else { return Ok(None) };
         if length > FRAME_BYTES {
             return Ok(None);
         }
@@ -96,8 +94,8 @@ impl Frame {
             return Ok(None);
         }
         let frame = match Stream::from_wire(i32::from(kind)) {
-            Some(stream) => Some(Self::Output { stream, offset, data }),
-            None if kind == EXITED => decode_exit(&data, offset),
+            Some(stream) => Some(Self::Output { stream, offset, time, data }),
+            None if kind == EXITED => decode_exit(&data, offset, time),
             None => None,
         };
         let after = position + (HEADER_BYTES + length) as u64;
@@ -105,7 +103,16 @@ impl Frame {
     }
 }
 
-fn decode_exit(data: &[u8], dropped: u64) -> Option<Frame> {
+fn decode_header(header: &[u8]) -> Option<(u8, u64, i64, usize)> {
+    let (kind, rest) = header.split_first()?;
+    let (offset, rest) = rest.split_first_chunk()?;
+    let (time, rest) = rest.split_first_chunk()?;
+    let (length, _) = rest.split_first_chunk()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    Some((*kind, u64::from_le_bytes(*offset), i64::from_le_bytes(*time), length))
+}
+
+fn decode_exit(data: &[u8], dropped: u64, time: i64) -> Option<Frame> {
     let (code, rest) = data.split_first_chunk()?;
     let (signal, message) = rest.split_first_chunk()?;
     let exit = Exit {
@@ -114,7 +121,7 @@ fn decode_exit(data: &[u8], dropped: u64) -> Option<Frame> {
         error_message: String::from_utf8_lossy(message).into_owned(),
         stderr_tail: String::new(),
     };
-    Some(Frame::Exited { exit, dropped })
+    Some(Frame::Exited { exit, dropped, time })
 }
 
 fn read_whole(file: &File, buffer: &mut [u8], position: u64) -> io::Result<bool> {

@@ -71,7 +71,7 @@ impl Log {
         {
             let mut state = log.lock();
             while let Some((frame, after)) = Frame::read(&file, state.length)? {
-                if let Frame::Output { stream, offset, data } = &frame {
+                if let Frame::Output { stream, offset, data, .. } = &frame {
                     let index = stream.index();
                     state.kept[index] += data.len() as u64;
                     state.next[index] = offset.saturating_add(data.len() as u64);
@@ -124,7 +124,13 @@ impl Log {
     }
 
     /// Takes a piece of output and gives back what of it is new: a stream that is resumed repeats pieces.
-    pub(crate) fn append<'a>(&self, stream: Stream, offset: u64, data: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn append<'a>(
+        &self,
+        stream: Stream,
+        offset: u64,
+        time: i64,
+        data: &'a [u8],
+    ) -> &'a [u8] {
         if self.stage() == Stage::Ended {
             return &[];
         }
@@ -139,7 +145,7 @@ impl Log {
             let surplus = state.stderr_tail.len().saturating_sub(TAIL_BYTES);
             state.stderr_tail.drain(..surplus);
         }
-        self.store(&mut state, stream, offset, new);
+        self.store(&mut state, stream, (offset, time), new);
         let length = state.length;
         drop(state);
         self.changed.send_modify(|(published, stage)| {
@@ -151,14 +157,14 @@ impl Log {
         new
     }
 
-    fn store(&self, state: &mut State, stream: Stream, offset: u64, data: &[u8]) {
+    fn store(&self, state: &mut State, stream: Stream, (offset, time): (u64, i64), data: &[u8]) {
         let mut at = offset;
         for piece in data.chunks(PIECE_BYTES) {
             let room = STREAM_BYTES.saturating_sub(state.kept[stream.index()]);
             let kept = &piece[..piece.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
             let cost = (HEADER_BYTES + kept.len()) as u64;
             let fits = !kept.is_empty() && state.length + cost <= FILE_BYTES;
-            let frame = Frame::Output { stream, offset: at, data: kept.to_vec() };
+            let frame = Frame::Output { stream, offset: at, time, data: kept.to_vec() };
             if fits && self.write(state, &frame) {
                 state.kept[stream.index()] += kept.len() as u64;
                 state.dropped += (piece.len() - kept.len()) as u64;
@@ -185,13 +191,13 @@ impl Log {
     }
 
     /// The command ended; what comes later is ignored.
-    pub(crate) fn exited(&self, exit: &Exit, dropped_by_server: u64) {
+    pub(crate) fn exited(&self, exit: &Exit, dropped_by_server: u64, time: i64) {
         let mut state = self.lock();
         if self.stage() == Stage::Ended || state.exit.is_some() {
             return;
         }
         let dropped = state.dropped.saturating_add(dropped_by_server);
-        let frame = Frame::Exited { exit: exit.clone(), dropped };
+        let frame = Frame::Exited { exit: exit.clone(), dropped, time };
         if state.file.is_some() {
             self.write(&mut state, &frame);
         }

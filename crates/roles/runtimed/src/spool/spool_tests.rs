@@ -23,13 +23,17 @@ fn any_bytes_come_back_as_they_were_and_repeated_pieces_once() {
     let log = spool.fresh("u");
     let mut reader = log.reader();
     assert_eq!(reader.try_next().unwrap(), Next::Later);
-    assert_eq!(log.append(Stream::Stdout, 0, b"\xff\0a"), b"\xff\0a");
-    assert_eq!(log.append(Stream::Stdout, 0, b"\xff\0ab"), b"b");
-    assert_eq!(log.append(Stream::Stdout, 1, b"\0a"), b"");
-    assert_eq!(log.append(Stream::Stderr, 0, b"oh"), b"oh");
+    assert_eq!(log.append(Stream::Stdout, 0, 7, b"\xff\0a"), b"\xff\0a");
+    let Next::Frame(Frame::Output { time, .. }) = log.reader().try_next().unwrap() else {
+        panic!()
+    };
+    assert_eq!(time, 7);
+    assert_eq!(log.append(Stream::Stdout, 0, 7, b"\xff\0ab"), b"b");
+    assert_eq!(log.append(Stream::Stdout, 1, 7, b"\0a"), b"");
+    assert_eq!(log.append(Stream::Stderr, 0, 7, b"oh"), b"oh");
     assert_eq!(output(&mut reader), (b"\xff\0ab".to_vec(), b"oh".to_vec(), None));
-    log.exited(&exit(3), 0);
-    assert_eq!(log.append(Stream::Stdout, 4, b"late"), b"");
+    log.exited(&exit(3), 0, 7);
+    assert_eq!(log.append(Stream::Stdout, 4, 7, b"late"), b"");
     assert_eq!(output(&mut reader), (vec![], vec![], Some(0)));
     assert_eq!(reader.try_next().unwrap(), Next::End);
     assert_eq!(log.stderr_tail(), "oh");
@@ -41,10 +45,10 @@ fn a_stream_keeps_its_first_mebibyte_and_counts_the_rest() {
     let log = spool.fresh("u");
     let piece = vec![b'x'; 100_000];
     for index in 0..20 {
-        assert_eq!(log.append(Stream::Stdout, index * 100_000, &piece).len(), 100_000);
+        assert_eq!(log.append(Stream::Stdout, index * 100_000, 7, &piece).len(), 100_000);
     }
-    log.append(Stream::Stderr, 0, b"still");
-    log.exited(&exit(0), 5);
+    log.append(Stream::Stderr, 0, 7, b"still");
+    log.exited(&exit(0), 5, 7);
     let (stdout, stderr, dropped) = output(&mut log.reader());
     assert_eq!(stdout.len() as u64, STREAM_BYTES);
     assert_eq!(stderr, b"still");
@@ -56,7 +60,7 @@ fn single_bytes_do_not_grow_the_file_beyond_its_limit() {
     let spool = Spool::open(&crate::testing::directory("spool-small")).unwrap();
     let log = spool.fresh("u");
     for index in 0..400_000 {
-        log.append(Stream::Stdout, index, b"x");
+        log.append(Stream::Stdout, index, 7, b"x");
     }
     assert!(log.bytes() <= 4 * 1024 * 1024, "{}", log.bytes());
 }
@@ -65,9 +69,9 @@ fn single_bytes_do_not_grow_the_file_beyond_its_limit() {
 fn offsets_of_a_hostile_server_are_survived() {
     let spool = Spool::open(&crate::testing::directory("spool-hostile")).unwrap();
     let log = spool.fresh("u");
-    assert_eq!(log.append(Stream::Stdout, u64::MAX, b"far"), b"far");
-    assert_eq!(log.append(Stream::Stdout, u64::MAX - 1, b"near"), b"ear");
-    assert_eq!(log.append(Stream::Stdout, 0, b""), b"");
+    assert_eq!(log.append(Stream::Stdout, u64::MAX, 7, b"far"), b"far");
+    assert_eq!(log.append(Stream::Stdout, u64::MAX - 1, 7, b"near"), b"ear");
+    assert_eq!(log.append(Stream::Stdout, 0, 7, b""), b"");
     assert_eq!(Stream::from_wire(0), None);
     assert_eq!(Stream::from_wire(3), None);
 }
@@ -77,10 +81,10 @@ fn a_log_is_there_after_a_restart_and_a_torn_frame_is_not() {
     let control = crate::testing::directory("spool-restart");
     let spool = Spool::open(&control).unwrap();
     let ended = spool.fresh("ended");
-    ended.append(Stream::Stdout, 0, b"all");
-    ended.exited(&exit(3), 0);
+    ended.append(Stream::Stdout, 0, 7, b"all");
+    ended.exited(&exit(3), 0, 7);
     let cut = spool.fresh("cut");
-    cut.append(Stream::Stdout, 0, b"first");
+    cut.append(Stream::Stdout, 0, 7, b"first");
     let path = control.join("logs/cut");
     let mut content = fs::read(&path).unwrap();
     content.extend([1, 5, 0, 0]);
@@ -91,7 +95,7 @@ fn a_log_is_there_after_a_restart_and_a_torn_frame_is_not() {
     assert_eq!(log.exit().unwrap().exit_code, 3);
     let resumed = again.resume("cut");
     assert_eq!(resumed.stage(), Stage::Started);
-    assert_eq!(resumed.append(Stream::Stdout, 0, b"first and more"), b" and more");
+    assert_eq!(resumed.append(Stream::Stdout, 0, 7, b"first and more"), b" and more");
     assert_eq!(output(&mut resumed.reader()).0, b"first and more");
 }
 
@@ -99,9 +103,9 @@ fn a_log_is_there_after_a_restart_and_a_torn_frame_is_not() {
 fn the_newest_attempt_replaces_the_former_and_the_oldest_run_makes_room() {
     let spool = Spool::open(&crate::testing::directory("spool-room")).unwrap();
     let first = spool.fresh("u");
-    first.append(Stream::Stdout, 0, b"one");
+    first.append(Stream::Stdout, 0, 7, b"one");
     let second = spool.fresh("u");
-    second.append(Stream::Stdout, 0, b"two");
+    second.append(Stream::Stdout, 0, 7, b"two");
     spool.retire(&first);
     assert_eq!(output(&mut spool.find("u").unwrap().reader()).0, b"two");
     assert_eq!(output(&mut first.reader()).0, b"one");
