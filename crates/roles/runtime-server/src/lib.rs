@@ -15,6 +15,7 @@ mod prepare;
 mod process;
 mod server;
 mod table;
+mod temporary;
 mod watched;
 
 pub use config::Config;
@@ -126,7 +127,7 @@ fn incoming(listener: TcpListener) -> io::Result<TcpIncoming> {
 fn new_server(config: &Config, zygote: Zygote) -> io::Result<Server> {
     kruntimes_confine::set_child_subreaper()?;
     let places = Places::new(&config.work_dir, config.workspace.clone(), &config.search_path)?;
-    places.clear()?;
+    places.clear();
     Ok(Server {
         zygote: watched(zygote, Interest::READABLE | Interest::WRITABLE)?,
         places,

@@ -4,6 +4,7 @@
 
 use crate::command::{self, Choice, Missing};
 use crate::outcome::{NOT_EXECUTABLE, NOT_FOUND, Outcome, describe};
+use crate::temporary;
 use kruntimes_confine::Command;
 use kruntimes_proto::executor::v1::ExecuteRequest;
 use std::collections::BTreeMap;
@@ -68,11 +69,10 @@ impl Places {
         Ok(places)
     }
 
-    /// Makes the directory of the temporary files anew: executions of a former life left theirs.
-    pub(crate) fn clear(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.temporary_root()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+    /// Removes the temporary files that executions of a former life left.
+    pub(crate) fn clear(&self) {
+        if let Err(error) = temporary::remove_tree(&self.temporary_root()) {
+            tracing::warn!(%error, "old temporary files stay");
         }
     }
 

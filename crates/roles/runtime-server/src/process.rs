@@ -8,6 +8,7 @@ use crate::outcome::{Outcome, Why, outcome};
 use crate::output::Stream;
 use crate::prepare::{Prepared, Valid};
 use crate::server::Server;
+use crate::temporary;
 use crate::watched::watched;
 use kruntimes_confine::{Child, Command, Control, End, Report, SpawnError, TERMINATE_GRACE};
 use std::future;
@@ -81,7 +82,7 @@ async fn remove_temporary(server: &Server, execution: &Execution) {
     if error.kind() == io::ErrorKind::NotFound {
         return;
     }
-    let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(path)).await;
+    let removed = tokio::task::spawn_blocking(move || temporary::remove_tree(&path)).await;
     if let Ok(Err(error)) = removed {
         tracing::warn!(id = %execution.id(), %error, "temporary files stay");
     }
