@@ -125,15 +125,13 @@ fn count_generation(res: &Resource, old: &Value, object: &mut Value) {
     if !builtin::has_generation(res) {
         return;
     }
-    let desired = |v: &Value| {
-        let mut v = v.clone();
-        json::remove(&mut v, "metadata");
-        if res.status {
-            json::remove(&mut v, "status");
-        }
-        v
-    };
     let generation = json::at(old, &["metadata", "generation"]).and_then(Value::as_i64);
-    let next = generation.unwrap_or(1) + i64::from(desired(old) != desired(object));
+    let next = generation.unwrap_or(1) + i64::from(!same_desire(res, old, object));
     json::metadata_mut(object).insert("generation".to_owned(), json!(next));
+}
+
+fn same_desire(res: &Resource, old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return old == new };
+    let counts = |key: &&String| *key != "metadata" && !(res.status && *key == "status");
+    old.keys().chain(new.keys()).filter(counts).all(|key| old.get(key) == new.get(key))
 }

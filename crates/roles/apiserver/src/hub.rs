@@ -163,3 +163,65 @@ fn value_of<'s>(stored: &'s Stored, field: &str) -> &'s str {
         other => stored.fields.get(other).map_or("", String::as_str),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kruntimes_objects::builtin;
+    use kruntimes_objects::fields::FieldSelector;
+    use kruntimes_objects::stored::Key;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, node: &str, version: u64) -> Arc<Stored> {
+        let pods = builtin::resources().into_iter().find(|r| r.is("pods")).unwrap();
+        let object = json!({ "metadata": { "name": name }, "spec": { "nodeName": node } });
+        let key = Arc::new(Key::new(&pods, "default", name));
+        Arc::new(Stored::new(key, version, object, pods.fields))
+    }
+
+    fn on_node(node: &str) -> Filter {
+        let pods = builtin::resources().into_iter().find(|r| r.is("pods")).unwrap();
+        let fields = FieldSelector::parse(&format!("spec.nodeName={node}"), &pods).unwrap();
+        Filter { fields, ..Filter::default() }
+    }
+
+    #[test]
+    fn an_event_goes_only_to_the_watches_of_its_field_value() {
+        let mut hub = Hub::new(0, 10);
+        let pods: Arc<str> = "pods".into();
+        let mut watches: Vec<_> =
+            (0..50).map(|n| hub.subscribe(&pods, on_node(&format!("n{n}")), 0).unwrap()).collect();
+        let old = pod("p", "n1", 1);
+        let change = Change { version: 2, old: Some(old), new: Some(pod("p", "n2", 2)) };
+        let lane = hub.lane(&pods);
+        assert_eq!(lane.candidates(&change).len(), 2);
+        hub.publish(change);
+        assert_eq!(watches[1].queue.try_recv().unwrap().1, EventType::Deleted);
+        assert_eq!(watches[2].queue.try_recv().unwrap().1, EventType::Added);
+        for watch in watches {
+            hub.unsubscribe(&pods, watch.id);
+        }
+        assert!(hub.lane(&pods).exact.is_empty());
+    }
+
+    #[test]
+    fn a_watch_that_falls_behind_is_cut_off() {
+        let mut hub = Hub::new(0, 10);
+        let pods: Arc<str> = "pods".into();
+        let mut slow = hub.subscribe(&pods, Filter::default(), 0).unwrap();
+        let count = WATCH_QUEUE as u64 + 10;
+        for version in 1..=count {
+            hub.publish(Change { version, old: None, new: Some(pod("p", "n", version)) });
+        }
+        let mut received = 0;
+        while slow.queue.try_recv().is_ok() {
+            received += 1;
+        }
+        assert_eq!(received, WATCH_QUEUE);
+        assert!(slow.queue.is_closed());
+        assert!(hub.lane(&pods).watchers.is_empty());
+        assert!(hub.subscribe(&pods, Filter::default(), count - 11).is_err());
+        assert_eq!(hub.subscribe(&pods, Filter::default(), count - 10).unwrap().missed.len(), 10);
+    }
+}
