@@ -253,6 +253,7 @@ pub fn validate(res: &Resource, object: &Value, old: Option<&Value>) -> Vec<Fiel
         }
         "secrets" | "configmaps" => immutable_data(object, old, &mut errors),
         CRDS => {
+            errors.extend(crd::foreign_rules(object));
             if let Err(refused) = crd::compile(object) {
                 errors.extend(refused);
             }

@@ -7,6 +7,9 @@ use crate::jsonpath::JsonPath;
 use crate::resource::{Cell, Column, Resource, SelectableField};
 use crate::schema::{CauseReason, FieldError, Schema};
 
+const OWN_GROUP: &str = "kruntimes.io";
+const RULES: &str = "x-kubernetes-validations";
+
 /// Compiles a CRD, or says what in it is wrong or not served.
 pub fn compile(crd: &Value) -> Result<Resource, Vec<FieldError>> {
     let text = |path: &[&str]| json::text(crd, path).to_owned();
@@ -73,6 +76,39 @@ pub fn compile(crd: &Value) -> Result<Resource, Vec<FieldError>> {
 /// The error of a schema, with its place in the CRD.
 fn prefixed(path: &str, error: FieldError) -> FieldError {
     FieldError { path: format!("{path}.schema.{}", error.path), ..error }
+}
+
+/// Refuses the CEL rules of CRDs that are not ours: their cost is not bounded yet.
+pub fn foreign_rules(crd: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if json::text(crd, &["spec", "group"]) == OWN_GROUP {
+        return errors;
+    }
+    let versions = json::at(crd, &["spec", "versions"]).and_then(Value::as_array);
+    for (at, version) in versions.into_iter().flatten().enumerate() {
+        if let Some(schema) = json::at(version, &["schema", "openAPIV3Schema"]) {
+            let path = format!("spec.versions[{at}].schema.openAPIV3Schema");
+            find_rules(schema, &path, &mut errors);
+        }
+    }
+    errors
+}
+
+fn find_rules(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if let Some(map) = schema.as_object() {
+        for (key, value) in map {
+            let path = format!("{path}.{key}");
+            if key == RULES {
+                let message = format!("Forbidden: {RULES} are not served yet outside {OWN_GROUP}");
+                errors.push(FieldError::new(path, CauseReason::Forbidden, message));
+            } else {
+                find_rules(value, &path, errors);
+            }
+        }
+    }
+    for (at, item) in schema.as_array().into_iter().flatten().enumerate() {
+        find_rules(item, &format!("{path}[{at}]"), errors);
+    }
 }
 
 fn required_names(crd: &Value) -> Vec<FieldError> {

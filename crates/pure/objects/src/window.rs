@@ -1,4 +1,6 @@
 //! The recent changes of one resource, and which of them a watch gets.
+//!
+//! A window is bounded in events and in bytes: memory stays flat however much is written.
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
@@ -60,19 +62,23 @@ impl Filter {
     }
 }
 
-/// A change, encoded at most once however many watches get it.
+/// The most bytes of objects that a window keeps alive.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// What an event takes beside its object's JSON, about.
+const EVENT_BYTES: usize = 1024;
+
+/// A change. Its object was encoded when it was stored, once for all watches.
 #[derive(Debug)]
 pub struct Event {
     /// The change.
     pub change: Change,
-    frames: [OnceLock<Arc<[u8]>>; 3],
     gone: OnceLock<Option<Arc<Stored>>>,
 }
 
 impl Event {
     /// An event for `change`.
     pub fn new(change: Change) -> Self {
-        Self { change, frames: Default::default(), gone: OnceLock::new() }
+        Self { change, gone: OnceLock::new() }
     }
 
     /// The object that a watch shows for this event; a deleted one carries the version of its deletion.
@@ -88,11 +94,13 @@ impl Event {
     }
 
     /// The event as one line of JSON.
-    pub fn frame(&self, kind: EventType) -> &Arc<[u8]> {
-        self.frames[kind as usize].get_or_init(|| {
-            let json: &[u8] = self.object(kind).map_or(b"null", |stored| &stored.json);
-            frame(kind.as_str(), json).into()
-        })
+    pub fn frame(&self, kind: EventType) -> Vec<u8> {
+        frame(kind.as_str(), self.object(kind).map_or(b"null", |stored| &stored.json))
+    }
+
+    fn weight(&self) -> usize {
+        let stored = self.change.new.as_ref().or(self.change.old.as_ref());
+        EVENT_BYTES + stored.map_or(0, |s| s.json.len())
     }
 }
 
@@ -114,6 +122,7 @@ pub struct Window {
     /// Everything after this version is still here.
     start: u64,
     limit: usize,
+    bytes: usize,
 }
 
 /// The asked-for version is older than the window.
@@ -129,16 +138,17 @@ pub struct TooOld {
 impl Window {
     /// An empty window that knows everything after `start`.
     pub fn new(start: u64, limit: usize) -> Self {
-        Self { events: VecDeque::new(), start, limit }
+        Self { events: VecDeque::new(), start, limit, bytes: 0 }
     }
 
     /// Adds the newest event.
     pub fn push(&mut self, event: Arc<Event>) {
+        self.bytes += event.weight();
         self.events.push_back(event);
-        while self.events.len() > self.limit {
-            if let Some(oldest) = self.events.pop_front() {
-                self.start = oldest.change.version;
-            }
+        while self.events.len() > self.limit || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.bytes -= oldest.weight();
+            self.start = oldest.change.version;
         }
     }
 
@@ -149,5 +159,40 @@ impl Window {
         }
         let first = self.events.partition_point(|e| e.change.version <= version);
         Ok(self.events.range(first..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::stored::Key;
+
+    fn event(version: u64, size: usize) -> Arc<Event> {
+        let object = json!({ "metadata": { "name": "a" }, "data": "x".repeat(size) });
+        let key = Arc::new(Key::of("configmaps", "default", "a"));
+        let new = Some(Arc::new(Stored::new(key, version, object, Arc::default())));
+        Arc::new(Event::new(Change { version, old: None, new }))
+    }
+
+    #[test]
+    fn a_window_forgets_by_count_and_by_bytes() {
+        let mut window = Window::new(0, 100);
+        for version in 1..=150 {
+            window.push(event(version, 10));
+        }
+        assert_eq!(window.since(50).unwrap().count(), 100);
+        assert_eq!(window.since(149).unwrap().count(), 1);
+        assert_eq!(window.since(49).err(), Some(TooOld { asked: 49, start: 50 }));
+        for version in 151..=160 {
+            window.push(event(version, 1_048_576));
+        }
+        assert!(window.since(152).is_err());
+        assert_eq!(window.since(153).unwrap().count(), 7);
+        for version in 161..=400 {
+            window.push(event(version, 10));
+        }
+        assert_eq!(window.since(300).unwrap().count(), 100);
     }
 }

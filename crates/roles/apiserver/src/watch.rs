@@ -222,7 +222,7 @@ impl Watch {
 
     fn encode(&mut self, (event, kind): &Delivery) -> Bytes {
         match self.form {
-            Form::Object => respond::shared(event.frame(*kind)),
+            Form::Object => event.frame(*kind).into(),
             Form::Table | Form::Metadata => match event.object(*kind) {
                 Some(stored) => self.transformed(*kind, stored).into(),
                 None => Bytes::new(),

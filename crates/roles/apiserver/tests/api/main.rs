@@ -1,6 +1,7 @@
 //! The API server in process, through its tower service: one file a subject.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod client;
+mod crds;
 mod deletion;
 mod objects;
 mod policy;
