@@ -74,6 +74,13 @@ pub enum Error {
     Orphans(#[source] std::io::Error),
 }
 
+/// Brings the objects of an earlier home in line with its end: its pods failed, and their owners know. To be awaited
+/// before anything reads which pods are ready.
+pub async fn recover(client: &Client) -> Result<(), kube::Error> {
+    node::fail_lost(client).await?;
+    workloads::look_once(client).await
+}
+
 /// Runs the workloads and the node until the shutdown; then no process of a pod is left.
 pub async fn serve(
     config: Config,

@@ -5,7 +5,8 @@
 use super::{bash, pods};
 use crate::failure::{Failure, chain};
 use crate::names;
-use kruntimes_api::{Runtime, crd};
+use k8s_openapi::api::apps::v1::Deployment;
+use kruntimes_api::crd;
 use kruntimes_apiserver::{ApiServer, Identity, TlsConfig, User, kubeconfig};
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::{pool, retention};
@@ -90,6 +91,9 @@ impl LocalHome {
             end_rest,
         };
         let client = home.client();
+        kruntimes_local_node::recover(&client)
+            .await
+            .map_err(|error| Failure::new(format!("can't look at the pods of before: {error}")))?;
         bash::ensure(&client, NAMESPACE, options.replicas).await?;
         home.start_roles(&client, &shutdown);
         home.start_node(
@@ -157,12 +161,16 @@ impl LocalHome {
     /// Waits for the ready-made pods; false when they take too long.
     pub(super) fn ready(&self) -> impl Future<Output = bool> + use<> {
         let replicas = self.replicas;
-        let ready = move |runtime: Option<&Runtime>| {
-            let ready = runtime.and_then(|runtime| runtime.status.as_ref()?.ready_replicas);
+        let ready = move |pool: Option<&Deployment>| {
+            let ready = pool.and_then(|pool| pool.status.as_ref()?.ready_replicas);
             ready.is_some_and(|ready| ready >= replicas)
         };
-        let runtimes = kube::Api::namespaced(self.client(), NAMESPACE);
-        let pods = timeout(PODS_READY, await_condition(runtimes, bash::NAME, ready));
+        let pools = kube::Api::namespaced(self.client(), NAMESPACE);
+        let name = kruntimes_api::names::runtime_object(bash::NAME);
+        let pods =
+            Box::pin(
+                async move { timeout(PODS_READY, await_condition(pools, &name, ready)).await },
+            );
         async move { matches!(pods.await, Ok(Ok(_))) }
     }
 

@@ -20,15 +20,19 @@ use crate::{Config, PodLogs, Tokens};
 use actor::{Actor, Stage};
 use address::Addresses;
 use futures::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_daemon::Shutdown;
+use kube::api::ListParams;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
+use status::Observed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use write::PodWriter;
 
 /// The only node.
 const NODE_NAME: &str = "local";
@@ -93,6 +97,19 @@ pub(crate) async fn run(node: Arc<Node>, mut shutdown: Shutdown) {
         }
     }
     while actors.tasks.join_next().await.is_some() {}
+}
+
+/// Says of every pod that an earlier home ran that it failed.
+pub(crate) async fn fail_lost(client: &Client) -> Result<(), kube::Error> {
+    let list = Api::<Guard<Pod>>::all(client.clone()).list(&ListParams::default()).await?;
+    for pod in list.items.into_iter().filter_map(watch::valid) {
+        let Some(Stage::Over { phase, why: why @ Some(_) }) = first_stage(&pod) else { continue };
+        let containers = lost::views(&pod, Timestamp::now());
+        let observed = Observed { phase, why, address: None, started: None, containers };
+        // What can't be written here is met again by the pod's actor.
+        PodWriter::new(client.clone(), pod).status(&observed).await;
+    }
+    Ok(())
 }
 
 /// The actors by the UIDs of their pods.

@@ -12,6 +12,7 @@ use crate::watch::{self, Guard};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use std::time::Duration;
@@ -30,6 +31,25 @@ pub(crate) async fn run(client: Client) {
         work(&queues.replica_sets, |key| replica_set::reconcile(&client, key)),
         queues.look_again(&client),
     );
+}
+
+/// Looks at everything once, so that each status tells of the pods that there are.
+pub(crate) async fn look_once(client: &Client) -> Result<(), kube::Error> {
+    let all = ListParams::default();
+    for set in Api::<Guard<ReplicaSet>>::all(client.clone()).list(&all).await? {
+        once(replica_set::reconcile(client, watch::key(&set)).await);
+    }
+    for deployment in Api::<Guard<Deployment>>::all(client.clone()).list(&all).await? {
+        once(deployment::reconcile(client, watch::key(&deployment)).await);
+    }
+    Ok(())
+}
+
+/// What one object can't have is repeated by its controller.
+fn once(looked: Result<Option<Duration>, kube::Error>) {
+    if let Err(error) = looked {
+        tracing::warn!(error = watch::chain(&error), "look failed");
+    }
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +104,7 @@ async fn push_all<K>(client: &Client, queue: &Queue)
 where
     K: Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
 {
-    match Api::<Guard<K>>::all(client.clone()).list(&kube::api::ListParams::default()).await {
+    match Api::<Guard<K>>::all(client.clone()).list(&ListParams::default()).await {
         Ok(list) => list.iter().for_each(|object| queue.push(watch::key(object))),
         Err(error) => tracing::warn!(error = watch::chain(&error), "list failed"),
     }

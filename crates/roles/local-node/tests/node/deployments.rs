@@ -132,6 +132,9 @@ async fn a_home_that_starts_again_replaces_the_pods_of_before() {
     let before = home.list_pods().await;
     home.stop().await;
     assert!(!before.iter().flat_map(pids).any(is_alive));
+    kruntimes_local_node::recover(&home.client).await.unwrap();
+    let stale = home.deployments().get("d").await.unwrap().status.unwrap();
+    assert_eq!(stale.ready_replicas, Some(0), "the end of the pods is not known");
     home.serve();
     for old in &before {
         let name = old.metadata.name.as_deref().unwrap();
