@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 const ASSIGNED: &str = "status.phase!=Pending,status.phase!=Succeeded,status.phase!=Failed,status.phase!=Timeout,status.phase!=Cancelled";
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the queue of them is bounded and short-lived")]
 enum Input {
     Run(Observed<Run>),
     Pod(Observed<Pod>),

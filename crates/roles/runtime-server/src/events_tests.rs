@@ -1,3 +1,5 @@
+//! The ring of events.
+
 use super::*;
 
 fn started(events: &Events, id: &str) {

@@ -1,3 +1,5 @@
+//! Which command an execution becomes.
+
 use super::*;
 use tonic::Code;
 

@@ -1,3 +1,5 @@
+//! Workspaces.
+
 use super::*;
 use k8s_openapi::api::core::v1::EnvVar;
 use kruntimes_api::Source;

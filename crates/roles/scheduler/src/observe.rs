@@ -99,7 +99,7 @@ impl Watches {
         {
             board.drop_pod(&former, &view.pod.name);
         }
-        board.set_pod(view);
+        board.set_pod(&view);
     }
 }
 

@@ -33,19 +33,19 @@ fn run() -> Definition {
     let mut status = schema::of::<crate::RunStatus>();
     status["default"] = json!({"phase": "Pending"});
     let mut root =
-        schema::root("Run represents one execution.", schema::of::<crate::RunSpec>(), status);
+        schema::root("Run represents one execution.", &schema::of::<crate::RunSpec>(), &status);
     rules::add_run(&mut root);
     unserved::add_run(&mut root);
     definition(
         &Names { kind: "Run", plural: "runs", short: "rn" },
-        root,
-        json!([
+        &root,
+        &json!([
             column("Phase", ".status.phase", "string"),
             column("Assigned Pod", ".status.assignedPod", "string"),
             column("Runtime", ".spec.runtime", "string"),
             column("Age", ".metadata.creationTimestamp", "date"),
         ]),
-        json!([
+        &json!([
             {"jsonPath": ".spec.runtime"},
             {"jsonPath": ".status.phase"},
             {"jsonPath": ".status.assignedPod"},
@@ -56,21 +56,21 @@ fn run() -> Definition {
 fn runtime() -> Definition {
     let mut root = schema::root(
         "Runtime defines a warm execution pool.",
-        schema::of::<crate::RuntimeSpec>(),
-        schema::of::<crate::RuntimeStatus>(),
+        &schema::of::<crate::RuntimeSpec>(),
+        &schema::of::<crate::RuntimeStatus>(),
     );
     rules::add_runtime(&mut root);
     unserved::add_runtime(&mut root);
     definition(
         &Names { kind: "Runtime", plural: "runtimes", short: "rt" },
-        root,
-        json!([
+        &root,
+        &json!([
             column("Image", ".spec.template.spec.containers[0].image", "string"),
             column("Replicas", ".spec.replicas", "integer"),
             column("Ready", ".status.readyReplicas", "integer"),
             column("Age", ".metadata.creationTimestamp", "date"),
         ]),
-        json!([]),
+        &json!([]),
     )
 }
 
@@ -84,7 +84,7 @@ fn column(name: &str, path: &str, kind: &str) -> Value {
     json!({"name": name, "jsonPath": path, "type": kind})
 }
 
-fn definition(names: &Names, root: Value, columns: Value, selectable: Value) -> Definition {
+fn definition(names: &Names, root: &Value, columns: &Value, selectable: &Value) -> Definition {
     let mut version = json!({
         "name": crate::VERSION,
         "served": true,
@@ -94,7 +94,7 @@ fn definition(names: &Names, root: Value, columns: Value, selectable: Value) -> 
         "schema": {"openAPIV3Schema": root},
     });
     if selectable.as_array().is_some_and(|fields| !fields.is_empty()) {
-        version["selectableFields"] = selectable;
+        version["selectableFields"] = selectable.clone();
     }
     Definition {
         file: format!("{}_{}.yaml", crate::GROUP, names.plural),
@@ -147,7 +147,12 @@ fn write_yaml(value: &Value, depth: usize, text: &mut String) {
                 }
             }
         }
-        plain => text.push_str(&format!("{indent}{plain}\n")),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => text.push_str(&format!("{indent}{value}\n")),
     }
 }
 

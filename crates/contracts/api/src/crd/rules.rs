@@ -79,11 +79,15 @@ const IMMUTABLE: [&str; 10] = [
 ];
 
 pub(super) fn add_run(root: &mut Value) {
-    add_run_spec(root);
+    add_replaced(root);
+    add_immutability(root);
+    add_paths(root);
+    add_text(root);
     add_run_status(root);
 }
 
-fn add_run_spec(root: &mut Value) {
+/// Fields of neighbours' APIs: refused with the name of ours, for a lenient client would lose them silently.
+fn add_replaced(root: &mut Value) {
     let any_text = json!({"x-kubernetes-int-or-string": true});
     let any_object = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     for (name, mut shape, instead) in [
@@ -98,6 +102,10 @@ fn add_run_spec(root: &mut Value) {
         at(root, "spec")["properties"][name] = shape;
         add(root, "spec", Rule::new(&format!("!has(self.{name})"), instead).field(name));
     }
+}
+
+/// Each field is compared on `spec`: a rule on the field itself could be walked around by null, then a new value.
+fn add_immutability(root: &mut Value) {
     for field in IMMUTABLE {
         let rule = if field == "runtime" {
             "self.runtime == oldSelf.runtime".to_owned()
@@ -118,6 +126,9 @@ fn add_run_spec(root: &mut Value) {
         "spec",
         Rule::new(cancel, "spec.cancelRequested can't be taken back").field("cancelRequested"),
     );
+}
+
+fn add_paths(root: &mut Value) {
     add(
         root,
         "spec.entrypoint",
@@ -141,6 +152,19 @@ fn add_run_spec(root: &mut Value) {
         Rule::new("!has(self.commitSHA) || has(self.repoURL)", "commitSHA needs repoURL")
             .field("commitSHA"),
     );
+    add(
+        root,
+        "spec.retryPolicy.backoff",
+        Rule::new(
+            "self.matches('^([0-9]*[.]?[0-9]+(ns|us|ms|s|m|h))+$')
+                && duration(self) > duration('0s') && duration(self) <= duration('24h')",
+            "must be a duration above 0s and up to 24h, like 500ms or 1m30s",
+        )
+        .with_value(),
+    );
+}
+
+fn add_text(root: &mut Value) {
     let total = limits::TEXT_TOTAL_CHARS;
     add(
         root,
@@ -168,16 +192,6 @@ fn add_run_spec(root: &mut Value) {
             "an environment variable's name must not be empty nor contain '='",
         )
         .field("name"),
-    );
-    add(
-        root,
-        "spec.retryPolicy.backoff",
-        Rule::new(
-            "self.matches('^([0-9]*[.]?[0-9]+(ns|us|ms|s|m|h))+$')
-                && duration(self) > duration('0s') && duration(self) <= duration('24h')",
-            "must be a duration above 0s and up to 24h, like 500ms or 1m30s",
-        )
-        .with_value(),
     );
 }
 

@@ -30,7 +30,7 @@ pub(super) fn of<T: JsonSchema>() -> Value {
 }
 
 /// The schema of a whole object; `spec` is required.
-pub(super) fn root(description: &str, spec: Value, status: Value) -> Value {
+pub(super) fn root(description: &str, spec: &Value, status: &Value) -> Value {
     json!({
         "description": description,
         "type": "object",
@@ -51,7 +51,7 @@ fn resolve(schema: Value, definitions: &Value) -> Value {
         Value::Array(items) => {
             Value::Array(items.into_iter().map(|item| resolve(item, definitions)).collect())
         }
-        other => other,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => schema,
     }
 }
 

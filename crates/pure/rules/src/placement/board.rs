@@ -99,7 +99,7 @@ impl Board {
     }
 
     /// A pod changed.
-    pub fn set_pod(&mut self, view: PodView) {
+    pub fn set_pod(&mut self, view: &PodView) {
         let key = view.pool.clone();
         self.pools.entry(key.clone()).or_default().set_pod(view);
         self.touch(key);

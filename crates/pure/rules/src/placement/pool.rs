@@ -33,7 +33,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn set_pod(&mut self, view: PodView) {
+    pub(super) fn set_pod(&mut self, view: &PodView) {
         let PodRef { name, uid } = view.pod.clone();
         let used = match self.remove_pod(&name) {
             Some(former) if former.uid == uid => former.used,

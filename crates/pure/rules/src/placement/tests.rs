@@ -51,7 +51,7 @@ fn board(pods: &[(&str, u32)]) -> Board {
     let mut board = Board::default();
     board.set_runtime(pool("default"), true);
     for (name, capacity) in pods {
-        board.set_pod(pod("default", name, *capacity, PodHealth::Ready));
+        board.set_pod(&pod("default", name, *capacity, PodHealth::Ready));
     }
     board
 }
@@ -93,7 +93,7 @@ fn a_slot_that_comes_free_is_taken_at_once() {
 #[test]
 fn a_run_never_leaves_its_namespace() {
     let mut board = board(&[]);
-    board.set_pod(pod("other", "p1", 9, PodHealth::Ready));
+    board.set_pod(&pod("other", "p1", 9, PodHealth::Ready));
     board.set_runtime(pool("other"), true);
     board.set_run(pending("a"), secs(0), START);
     assert_eq!(decide(&mut board, secs(0)), [""; 0]);
@@ -109,9 +109,9 @@ fn a_waiting_run_says_why_after_a_second_and_again_when_it_changes() {
     assert_eq!(decide(&mut board, secs(3)), [""; 0]);
     board.set_runtime(pool("default"), true);
     assert_eq!(decide(&mut board, secs(4)), ["a waits: NoReadyPods"]);
-    board.set_pod(pod("default", "p1", 1, PodHealth::ImagePullFailed));
+    board.set_pod(&pod("default", "p1", 1, PodHealth::ImagePullFailed));
     assert_eq!(decide(&mut board, secs(6)), ["a waits: ImagePullFailed"]);
-    board.set_pod(pod("default", "p1", 1, PodHealth::Ready));
+    board.set_pod(&pod("default", "p1", 1, PodHealth::Ready));
     assert_eq!(decide(&mut board, secs(6)), ["a@p1#1"]);
 }
 
@@ -203,7 +203,7 @@ fn a_run_of_the_same_name_is_another_run() {
 fn slots_taken_before_a_pod_is_seen_count() {
     let mut board = board(&[]);
     board.set_run(placed("a", "p1", 1), secs(0), START);
-    board.set_pod(pod("default", "p1", 1, PodHealth::Ready));
+    board.set_pod(&pod("default", "p1", 1, PodHealth::Ready));
     board.set_run(pending("b"), secs(0), START);
     assert_eq!(decide(&mut board, secs(0)), [""; 0]);
 }
@@ -220,8 +220,8 @@ fn no_pod_is_ever_over_its_capacity() {
             let name = format!("r{step}");
             match left % EVENTS {
                 0 => board.set_run(pending(&name), secs(step), START),
-                1 => board.set_pod(pod("default", "p1", 1, PodHealth::NotReady)),
-                2 => board.set_pod(pod("default", "p1", 1, PodHealth::Ready)),
+                1 => board.set_pod(&pod("default", "p1", 1, PodHealth::NotReady)),
+                2 => board.set_pod(&pod("default", "p1", 1, PodHealth::Ready)),
                 3 => board.drop_pod(&pool("default"), "p1"),
                 4 => running
                     .pop()

@@ -1,3 +1,5 @@
+//! Status patches, field by field.
+
 use super::*;
 use k8s_openapi::api::core::v1::EnvVar;
 use kruntimes_api::{RetryPolicy, RunSpec};

@@ -1,3 +1,5 @@
+//! Retries and durations by tables.
+
 use super::*;
 
 fn spec(max: i32, backoff: Option<&str>, reasons: &[&str]) -> RunSpec {

@@ -1,3 +1,5 @@
+//! The spool of output.
+
 use super::*;
 use kruntimes_rules::run::outcome::Exit;
 

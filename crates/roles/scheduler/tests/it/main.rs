@@ -1,5 +1,7 @@
 //! The scheduler on the in-process API server: what it writes for the world it sees.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod world;
 
 use kruntimes_api::{Phase, Run};

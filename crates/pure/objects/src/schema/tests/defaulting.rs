@@ -1,3 +1,5 @@
+//! Defaulting by tables.
+
 use super::compiled;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Each schema keyword, on both sides of its limit.
+
 use super::super::CauseReason;
 use super::{refused, texts, with_spec};
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Pruning by tables.
+
 use super::compiled;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Schemas that are refused, by name.
+
 use super::super::Schema;
 use super::compiled;
 use serde_json::{Value, json};

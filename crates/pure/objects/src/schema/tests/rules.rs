@@ -1,3 +1,5 @@
+//! CEL rules on objects.
+
 use super::{compiled, texts};
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! The machine of an attempt, by tables and walks.
+
 use super::*;
 use kruntimes_api::RetryPolicy;
 
