@@ -32,7 +32,8 @@ pub(crate) enum Update {
 
 type Slot = Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>;
 
-struct Attempt {
+/// One attempt.
+pub(crate) struct Attempt {
     pod: Arc<Pod>,
     uid: String,
     run: Arc<Run>,
@@ -42,6 +43,7 @@ struct Attempt {
     log: Arc<Log>,
     /// Every effect sends a bounded number of events, so the channel is bounded too.
     events: mpsc::UnboundedSender<Event>,
+    received: mpsc::UnboundedReceiver<Event>,
     tasks: JoinSet<()>,
     permit: Option<OwnedSemaphorePermit>,
     waits: Option<Slot>,
@@ -49,39 +51,6 @@ struct Attempt {
     handed_back: bool,
     ending: Arc<AtomicBool>,
     gone: Arc<AtomicBool>,
-}
-
-/// Brings one attempt to its end. When this returns nothing of it is left, and another attempt of the same Run may
-/// begin.
-pub(crate) async fn execute(
-    pod: Arc<Pod>,
-    uid: String,
-    run: Arc<Run>,
-    mut updates: mpsc::UnboundedReceiver<Update>,
-) {
-    let (events, mut received) = mpsc::unbounded_channel();
-    let (mut attempt, first) = Attempt::begin(pod, uid, run, events);
-    attempt.perform_all(first);
-    attempt.tell_cancel();
-    while !attempt.machine.is_done() {
-        let deadline = attempt.machine.deadline().map(|time| attempt.clock.instant(time));
-        let event = tokio::select! {
-            Some(event) = received.recv() => Some(event),
-            Some(update) = updates.recv() => attempt.on_update(update),
-            permit = slot(&mut attempt.waits) => {
-                attempt.waits = None;
-                attempt.permit = Some(permit);
-                Some(Event::SlotGranted)
-            }
-            () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => {
-                Some(Event::Deadline)
-            }
-        };
-        if let Some(event) = event {
-            attempt.handle(event);
-        }
-    }
-    attempt.close();
 }
 
 /// Only reached through a branch that is switched off.
@@ -96,15 +65,18 @@ async fn slot(waits: &mut Option<Slot>) -> OwnedSemaphorePermit {
     }
 }
 
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Attempt").field("uid", &self.uid).finish_non_exhaustive()
+    }
+}
+
 impl Attempt {
-    fn begin(
-        pod: Arc<Pod>,
-        uid: String,
-        run: Arc<Run>,
-        events: mpsc::UnboundedSender<Event>,
-    ) -> (Self, Vec<Effect>) {
+    /// Takes an assignment. What an earlier life began is registered for its events when this returns.
+    pub(crate) fn begin(pod: Arc<Pod>, uid: String, run: Arc<Run>) -> Self {
         let clock = Clock::start();
-        let number = run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0);
+        let status = run.status.as_ref();
+        let number = status.and_then(|status| status.attempt).unwrap_or(0);
         // The machine needs no source: it may be large.
         let spec = RunSpec {
             timeout_seconds: run.spec.timeout_seconds,
@@ -119,11 +91,14 @@ impl Attempt {
                     number,
                     "the attempt is in the journal: it is not executed again"
                 );
-                (Machine::reattach(spec, number, entry.received), pod.spool.resume(&uid))
+                let known = status.and_then(|status| status.timeline.as_ref());
+                let machine = Machine::reattach(spec, number, entry.received, known);
+                (machine, pod.spool.resume(&uid))
             }
             None => (Machine::start(spec, number, clock.now()), pod.spool.fresh(&uid)),
         };
-        let attempt = Self {
+        let (events, received) = mpsc::unbounded_channel();
+        let mut attempt = Self {
             pod,
             uid,
             run,
@@ -132,6 +107,7 @@ impl Attempt {
             clock,
             log,
             events,
+            received,
             tasks: JoinSet::new(),
             permit: None,
             waits: None,
@@ -140,7 +116,33 @@ impl Attempt {
             ending: Arc::default(),
             gone: Arc::default(),
         };
-        (attempt, first)
+        attempt.perform_all(first);
+        attempt.tell_cancel();
+        attempt
+    }
+
+    /// Brings the attempt to its end. When this returns nothing of it is left, and another attempt of the same Run may
+    /// begin.
+    pub(crate) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) -> String {
+        while !self.machine.is_done() {
+            let deadline = self.machine.deadline().map(|time| self.clock.instant(time));
+            let event = tokio::select! {
+                Some(event) = self.received.recv() => Some(event),
+                Some(update) = updates.recv() => self.on_update(update),
+                permit = slot(&mut self.waits) => {
+                    self.waits = None;
+                    self.permit = Some(permit);
+                    Some(Event::SlotGranted)
+                }
+                () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => {
+                    Some(Event::Deadline)
+                }
+            };
+            if let Some(event) = event {
+                self.handle(event);
+            }
+        }
+        self.close()
     }
 
     fn handle(&mut self, event: Event) {
@@ -148,7 +150,7 @@ impl Attempt {
         let effects = self.machine.handle(event, self.clock.now());
         self.perform_all(effects);
         if executed && self.log.exit().is_none() {
-            self.poll();
+            self.poll(false);
         }
     }
 
@@ -192,7 +194,7 @@ impl Attempt {
             Effect::Inspect => {
                 self.register();
                 self.pod.registry.adopt(&self.uid);
-                self.poll();
+                self.poll(true);
             }
             Effect::Cancel => {
                 let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
@@ -262,7 +264,7 @@ impl Attempt {
     fn execute(&mut self) {
         self.register();
         let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
-        let entry = Entry { attempt: self.number, received: self.clock.now() };
+        let entry = Entry { attempt: self.number, received: self.machine.received() };
         self.spawn(async move {
             if let Err(error) = pod.journal.record(&uid, entry).await {
                 return Some(Event::ExecuteFailed(format!(
@@ -283,9 +285,11 @@ impl Attempt {
         self.pod.registry.register(&self.uid, log, lines, self.events.clone());
     }
 
-    fn poll(&mut self) {
+    fn poll(&mut self, at_once: bool) {
         let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
-        self.spawn(async move { poll::until_it_ends(&pod.server, &pod.registry, &uid).await });
+        self.spawn(
+            async move { poll::until_it_ends(&pod.server, &pod.registry, &uid, at_once).await },
+        );
     }
 
     fn remove_workspace(&mut self) {
@@ -327,7 +331,7 @@ impl Attempt {
         drop(self.events.send(event));
     }
 
-    fn close(mut self) {
+    fn close(mut self) -> String {
         self.tasks.abort_all();
         self.pod.registry.unregister(&self.uid);
         if self.handed_back {
@@ -338,6 +342,7 @@ impl Attempt {
         if self.machine.may_have_started() {
             self.pod.journal.ended(&self.uid);
         }
+        self.uid
     }
 }
 

@@ -1,8 +1,9 @@
 //! The stream of events of the Runtime Server: opened, resumed, and polled for where there is none.
 
+use crate::pod::Pod;
 use crate::registry::{Mode, Registry};
-use crate::runtime::RuntimeServer;
 use kruntimes_proto::executor::v1::ExecutionEvent;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use tonic::{Code, Streaming};
@@ -12,8 +13,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A server without events may be replaced by one that has them.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Keeps the stream open for ever.
-pub(crate) async fn follow(server: RuntimeServer, registry: Registry) {
+/// Keeps the stream open for ever, once the Runs of this pod are known: an earlier life may have left executions.
+pub(crate) async fn follow(pod: Arc<Pod>) {
+    let (server, registry) = (&pod.server, &pod.registry);
+    let mut synced = pod.synced.subscribe();
+    // An error means that the pod ends.
+    drop(synced.wait_for(|synced| *synced).await);
     let mut streams = 0_u64;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -22,7 +27,7 @@ pub(crate) async fn follow(server: RuntimeServer, registry: Registry) {
                 streams += 1;
                 pause = FIRST_PAUSE;
                 registry.set_mode(Mode::Events(streams));
-                read(response.into_inner(), &registry).await;
+                read(response.into_inner(), registry).await;
                 registry.set_mode(Mode::Disconnected);
             }
             Err(status) if status.code() == Code::Unimplemented => {

@@ -134,7 +134,7 @@ async fn serve_all(
     let readiness = ready::Readiness { pod: Arc::clone(&pod), live: is_live };
     let mut beside = JoinSet::new();
     beside.spawn(health::serve(health_listener, Arc::new(readiness.clone()), ends.clone()));
-    beside.spawn(events::follow(pod.server.clone(), pod.registry.clone()));
+    beside.spawn(events::follow(Arc::clone(&pod)));
     beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone()));
 
     let uid = tokio::select! {

@@ -20,16 +20,23 @@ const STREAM_GRACE: Duration = Duration::from_millis(250);
 const RECONNECTING: Duration = Duration::from_millis(500);
 
 /// Polls until the execution ended. Its end goes through the registry; that it is unknown is the answer here.
+/// `at_once` asks for a look now: nobody knows how long the execution has been going on.
 pub(crate) async fn until_it_ends(
     server: &RuntimeServer,
     registry: &Registry,
     uid: &str,
+    at_once: bool,
 ) -> Option<Event> {
     let mut mode = registry.mode();
     let mut pause = FIRST_PAUSE;
     let mut suspicious = false;
+    let mut looked = !at_once;
     loop {
-        let now = wait(&mut mode, &mut pause, suspicious).await;
+        let now = if std::mem::replace(&mut looked, true) {
+            wait(&mut mode, &mut pause, suspicious).await
+        } else {
+            *mode.borrow()
+        };
         let answer = match server.status(uid).await {
             Ok(answer) => answer,
             Err(error) => {

@@ -1,6 +1,6 @@
 //! The watch of this pod's Runs: each assignment gets a task, whoever leaves the pod is told so.
 
-use crate::attempt::{self, Update};
+use crate::attempt::{Attempt, Update};
 use crate::pod::Pod;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -173,11 +173,8 @@ impl Supervisor {
         let (updates, receiver) = mpsc::unbounded_channel();
         let handle = Handle { assignment, updates, gone: false, next: None };
         self.handles.insert(uid.clone(), handle);
-        let pod = Arc::clone(&self.pod);
-        self.tasks.spawn(async move {
-            attempt::execute(pod, uid.clone(), run, receiver).await;
-            uid
-        });
+        let attempt = Attempt::begin(Arc::clone(&self.pod), uid, run);
+        self.tasks.spawn(attempt.run(receiver));
     }
 
     fn on_ended(&mut self, ended: Result<String, tokio::task::JoinError>) {

@@ -15,6 +15,9 @@ async fn a_restarted_runtimed_goes_on_with_what_the_server_knows() {
     world.fake.exit(&uid, 0, "");
     let run = world.until_over("a").await;
     assert_eq!(run.phase(), Phase::Succeeded);
+    let stages = run.status.unwrap().timeline.unwrap();
+    assert!(stages.received <= stages.prepared && stages.prepared <= stages.started);
+    assert!(stages.started < stages.exited, "the start is known: {stages:?}");
     world.fake.called(&format!("Forget {uid}")).await;
     let executes = world.fake.calls().iter().filter(|call| call.starts_with("Execute")).count();
     assert_eq!(executes, 1);
@@ -34,6 +37,20 @@ async fn what_a_restarted_runtimed_finds_unknown_is_lost_and_not_executed_again(
     assert_eq!(world.fake.calls()[0], format!("Execute {uid}"));
     let executes = world.fake.calls().iter().filter(|call| call.starts_with("Execute")).count();
     assert_eq!(executes, 1);
+}
+
+#[tokio::test]
+async fn an_end_and_its_output_during_a_restart_are_found() {
+    let mut world = World::start(1).await;
+    let uid = world.assigned("a", json!({})).await;
+    world.fake.executed(0).await;
+    world.kill_runtimed().await;
+    world.fake.output(&uid, 2, 0, b"oh no");
+    world.fake.exit(&uid, 3, "");
+    world.start_runtimed();
+    let run = world.until_over("a").await;
+    let message = run.status.unwrap().message;
+    assert_eq!(message.as_deref(), Some("runtime stderr: oh no"));
 }
 
 #[tokio::test]

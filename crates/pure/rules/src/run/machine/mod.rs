@@ -78,14 +78,30 @@ impl Machine {
         (Self::new(spec, attempt, now), vec![Effect::AcquireSlot])
     }
 
-    /// An attempt that an earlier life of this runtimed journalled, received at that time.
+    /// An attempt that an earlier life of this runtimed journalled, received at that time. `known` are the stages that
+    /// the status shows.
     #[must_use]
-    pub fn reattach(spec: RunSpec, attempt: i32, received: Timestamp) -> (Self, Vec<Effect>) {
+    pub fn reattach(
+        spec: RunSpec,
+        attempt: i32,
+        received: Timestamp,
+        known: Option<&Timeline>,
+    ) -> (Self, Vec<Effect>) {
         let mut machine = Self::new(spec, attempt, received);
         machine.state = State::Executing;
         machine.progress.execute_asked = true;
         machine.progress.execute_answered = true;
+        if let Some(known) = known {
+            machine.timeline.prepared = known.prepared.clone();
+            machine.timeline.started = known.started.clone();
+        }
         (machine, vec![Effect::AcquireSlot, Effect::Inspect])
+    }
+
+    /// When its pod received it.
+    #[must_use]
+    pub fn received(&self) -> Timestamp {
+        self.received
     }
 
     fn new(spec: RunSpec, attempt: i32, received: Timestamp) -> Self {

@@ -219,11 +219,15 @@ fn a_shutdown_kills_what_runs_and_says_so() {
 
 #[test]
 fn an_attempt_found_in_the_journal_is_never_executed_again() {
-    let (mut machine, first) = Machine::reattach(spec(None, 1), 1, at(0));
+    let known = Timeline { started: Some(MicroTime(at(2))), ..Timeline::default() };
+    let (mut machine, first) = Machine::reattach(spec(None, 1), 1, at(0), Some(&known));
     assert_eq!(words(&first), ["acquire", "inspect"]);
     assert_eq!(words(&machine.handle(Event::SlotGranted, at(5))), [] as [&str; 0]);
+    let mut other = machine.clone();
     let lost = machine.handle(Event::Lost, at(6));
     assert_eq!(words(&lost), ["Failed:ExecutionLost", "release"]);
+    other.handle(Event::Exited(exit(0), at(6)), at(6));
+    assert_eq!(other.timeline.started, Some(MicroTime(at(2))));
 }
 
 #[test]
