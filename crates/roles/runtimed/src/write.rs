@@ -8,10 +8,12 @@ use kruntimes_rules::run::outcome::Outcome;
 use kube::Api;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// An answer that takes longer counts as none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The last write of an attempt.
 #[derive(Debug)]
@@ -31,13 +33,15 @@ pub(crate) async fn running(
 ) -> bool {
     let mut pause = FIRST_PAUSE;
     while !ending.load(Ordering::Relaxed) {
-        match status::running(runs, run, timeline, clock.now()).await {
-            Ok(_) | Err(WriteError::Illegal { .. }) => return true,
+        let sent = timeout(ANSWER_WITHIN, status::running(runs, run, timeline, clock.now())).await;
+        match sent.map_err(|_| ()) {
+            Err(()) => tracing::warn!("phase Running was not answered"),
+            Ok(Ok(_) | Err(WriteError::Illegal { .. })) => return true,
             // The end may have overtaken this write: then the Run was ours until its end.
-            Err(WriteError::Stale(_) | WriteError::Gone(_)) => {
+            Ok(Err(WriteError::Stale(_) | WriteError::Gone(_))) => {
                 return ending.load(Ordering::Relaxed);
             }
-            Err(WriteError::Failed(error)) => {
+            Ok(Err(WriteError::Failed(error))) => {
                 tracing::warn!(error = %Chain(&error), "phase Running could not be written");
             }
         }
@@ -58,24 +62,16 @@ pub(crate) async fn last(
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let now = clock.now();
-        let sent = match last {
-            Final::Terminal(outcome, timeline) => {
-                status::finish(runs, run, outcome, timeline, now).await
-            }
-            Final::Retry(outcome, timeline) => {
-                status::retry(runs, run, outcome, timeline, now).await
-            }
-            Final::HandBack(message) => status::hand_back(runs, run, message, now).await,
-        };
-        match sent {
-            Ok(_) => return,
-            Err(WriteError::Failed(error)) => {
+        let sent = timeout(ANSWER_WITHIN, send(runs, run, last, clock)).await;
+        match sent.map_err(|_| ()) {
+            Err(()) => tracing::warn!("the end of an attempt was not answered"),
+            Ok(Ok(_)) => return,
+            Ok(Err(WriteError::Failed(error))) => {
                 tracing::warn!(error = %Chain(&error), "the end of an attempt could not be written");
             }
-            Err(
+            Ok(Err(
                 error @ (WriteError::Stale(_) | WriteError::Gone(_) | WriteError::Illegal { .. }),
-            ) => {
+            )) => {
                 tracing::info!(error = %Chain(&error), "the Run is not this pod's any more");
                 return;
             }
@@ -85,5 +81,16 @@ pub(crate) async fn last(
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn send(runs: &Api<Run>, run: &Run, last: &Final, clock: Clock) -> Result<Run, WriteError> {
+    let now = clock.now();
+    match last {
+        Final::Terminal(outcome, timeline) => {
+            status::finish(runs, run, outcome, timeline, now).await
+        }
+        Final::Retry(outcome, timeline) => status::retry(runs, run, outcome, timeline, now).await,
+        Final::HandBack(message) => status::hand_back(runs, run, message, now).await,
     }
 }

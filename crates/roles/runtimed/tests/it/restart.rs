@@ -87,3 +87,18 @@ async fn an_execution_that_the_server_loses_is_lost() {
     let run = world.until_over("a").await;
     assert_eq!(run.status.unwrap().reason.as_deref(), Some("ExecutionLost"));
 }
+
+#[tokio::test]
+async fn the_end_of_a_run_is_written_when_the_api_server_is_back() {
+    let world = World::start(1).await;
+    let uid = world.assigned("a", json!({})).await;
+    world.fake.executed(0).await;
+    world.until("a", |run| run.phase() == Phase::Running).await;
+    world.reach.cut(true);
+    world.fake.exit(&uid, 0, "");
+    world.reach.failed(2).await;
+    assert!(!world.fake.calls().contains(&format!("Forget {uid}")), "the end is not written yet");
+    world.reach.cut(false);
+    assert_eq!(world.until_over("a").await.phase(), Phase::Succeeded);
+    world.fake.called(&format!("Forget {uid}")).await;
+}

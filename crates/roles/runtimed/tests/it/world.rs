@@ -1,12 +1,14 @@
 //! A world of one pod: API server, its runtimed with the pod's own rights, a Runtime Server in the test's hand.
 
 use crate::server::Fake;
+use futures::future::BoxFuture;
 use futures::{StreamExt, pin_mut};
+use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Run, Timeline};
-use kruntimes_apiserver::{ApiServer, Options, User};
+use kruntimes_apiserver::{ApiServer, ApiService, Options, User};
 use kruntimes_cluster::status;
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::run::{patch::Assignment, retry};
@@ -18,8 +20,10 @@ use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Long enough for the slowest machine; nothing waits for it to pass.
@@ -32,6 +36,8 @@ pub(crate) struct World {
     pub(crate) fake: Fake,
     pub(crate) address: IpAddr,
     pub(crate) directory: PathBuf,
+    /// The API server as runtimed reaches it.
+    pub(crate) reach: Reach,
     server: Arc<ApiServer>,
     client: Client,
     pod_uid: String,
@@ -74,6 +80,7 @@ impl World {
             fake,
             address,
             directory,
+            reach: Reach::default(),
             server,
             client,
             pod_uid: pod.uid().unwrap(),
@@ -87,7 +94,8 @@ impl World {
 
     pub(crate) fn start_runtimed(&mut self) {
         let user = User::runtimed("default", "runtime-bash", POD, &self.pod_uid);
-        let client = Client::new(self.server.service(user), "default");
+        let service = Reached { api: self.server.service(user), reach: self.reach.clone() };
+        let client = Client::new(service, "default");
         let config = Config {
             runtime_endpoint: "127.0.0.1:9091".to_owned(),
             status_addr: ":9093".to_owned(),
@@ -190,6 +198,51 @@ impl World {
 
     fn runs(&self) -> Api<Run> {
         Api::namespaced(self.client.clone(), "default")
+    }
+}
+
+/// Whether runtimed reaches the API server, and how often it did not.
+#[derive(Clone, Default)]
+pub(crate) struct Reach {
+    cut: Arc<AtomicBool>,
+    failures: Arc<watch::Sender<u32>>,
+}
+
+impl Reach {
+    pub(crate) fn cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Relaxed);
+    }
+
+    /// Waits for so many requests in vain.
+    pub(crate) async fn failed(&self, times: u32) {
+        let mut failures = self.failures.subscribe();
+        let wait = failures.wait_for(|failures| *failures >= times);
+        tokio::time::timeout(PATIENCE, wait).await.unwrap().unwrap();
+    }
+}
+
+#[derive(Clone)]
+struct Reached {
+    api: ApiService,
+    reach: Reach,
+}
+
+impl tower::Service<Request<kube::client::Body>> for Reached {
+    type Response = <ApiService as tower::Service<Request<kube::client::Body>>>::Response;
+    type Error = std::io::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
+        if self.reach.cut.load(Ordering::Relaxed) {
+            self.reach.failures.send_modify(|failures| *failures += 1);
+            return Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) });
+        }
+        let answer = tower::Service::call(&mut self.api, request);
+        Box::pin(async move { answer.await.map_err(|error| match error {}) })
     }
 }
 
