@@ -1,6 +1,7 @@
 //! The command line: every command and flag, and nothing of what they do.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kruntimes_api::Phase;
 use std::path::PathBuf;
 
 /// Runs short work on warm pods.
@@ -171,8 +172,8 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     pub(crate) runtime: Option<String>,
     /// Only Runs in this phase
-    #[arg(long, value_parser = ["Pending", "Scheduled", "Running", "Succeeded", "Failed", "Timeout", "Cancelled"], ignore_case = true)]
-    pub(crate) phase: Option<String>,
+    #[arg(long, value_parser = phase)]
+    pub(crate) phase: Option<Phase>,
     /// Output format
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,
@@ -234,6 +235,12 @@ pub(crate) struct DataDir {
     /// Data directory [default: $XDG_DATA_HOME/kruntimes or ~/.local/share/kruntimes]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+fn phase(text: &str) -> Result<Phase, String> {
+    Phase::ALL.into_iter().find(|phase| phase.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        format!("the phases are {}", Phase::ALL.map(Phase::as_str).join(", "))
+    })
 }
 
 #[cfg(test)]

@@ -8,10 +8,14 @@ use kruntimes_api::Run;
 use kube::Api;
 use kube::runtime::wait::await_condition;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Without `--follow` a running Run's output ends where nothing comes for this long.
 const QUIET: Duration = Duration::from_millis(300);
+/// What was written before takes no longer than this to come from a pod on this machine.
+const REPLAY: Duration = Duration::from_secs(2);
+/// No limit.
+const FOREVER: Duration = Duration::MAX;
 /// How long the pod may take to answer.
 const FIRST: Duration = Duration::from_secs(10);
 
@@ -56,43 +60,37 @@ fn assigned_pod(run: &Run) -> Option<String> {
 }
 
 async fn print(mut reader: Reader, args: &LogsArgs, ended: bool) -> Result<(), OutputError> {
-    let opened = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     let mut sink = Sink::new();
     let mut tail = (args.tail > 0).then(|| Tail::new(args.tail));
     let mut limit = FIRST;
+    // What a running Run wrote before is here at the first silence, or at the latest then.
+    let mut live_from = None;
     loop {
-        let piece = match timeout(limit, reader.next()).await {
-            Ok(piece) => piece?,
-            Err(_) if limit == FIRST && !args.follow => {
+        let late = live_from.is_some_and(|time| Instant::now() >= time);
+        let piece = if late { None } else { timeout(limit, reader.next()).await.ok() };
+        match piece {
+            None if live_from.is_none() && limit == FIRST && !args.follow => {
                 return Err(OutputError::Other("its pod does not answer".to_owned()));
             }
-            Err(_) => {
+            None => {
                 release(&mut tail, &mut sink).await;
                 if !args.follow {
                     return Ok(());
                 }
-                limit = Duration::MAX;
-                continue;
+                (limit, live_from) = (FOREVER, None);
             }
-        };
-        match piece {
-            None => break,
-            Some(Piece::Exited(_)) => {}
-            Some(Piece::Connected) if ended => limit = FIRST,
-            Some(Piece::Connected) => limit = QUIET,
-            Some(Piece::Output(stream, data, time)) => {
-                let live = !ended && time > opened;
-                if live {
-                    release(&mut tail, &mut sink).await;
-                    if !args.follow {
-                        return Ok(());
-                    }
+            Some(piece) => match piece? {
+                None => break,
+                Some(Piece::Connected) if ended || limit == FOREVER => limit = FOREVER,
+                Some(Piece::Connected) => {
+                    (limit, live_from) = (QUIET, Some(Instant::now() + REPLAY));
                 }
-                match &mut tail {
+                Some(Piece::Exited(_)) => {}
+                Some(Piece::Output(stream, data)) => match &mut tail {
                     Some(tail) => tail.push(stream, &data),
                     None => sink.write(stream, &data).await,
-                }
-            }
+                },
+            },
         }
     }
     release(&mut tail, &mut sink).await;

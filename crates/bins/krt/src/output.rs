@@ -68,8 +68,8 @@ pub(crate) struct Target {
 pub(crate) enum Piece {
     /// The pod answers.
     Connected,
-    /// Bytes of stdout (1) or stderr (2), and when they were written, in nanoseconds since 1970.
-    Output(i32, Vec<u8>, i64),
+    /// Bytes of stdout (1) or stderr (2).
+    Output(i32, Vec<u8>),
     /// The execution ended.
     Exited(ExecutionExited),
 }
@@ -117,11 +117,7 @@ impl Reader {
                         match event.event {
                             Some(Event::Output(output)) => match self.fresh(&output) {
                                 Some((stream, data)) => {
-                                    return Ok(Some(Piece::Output(
-                                        stream,
-                                        data,
-                                        event.time_unix_nano,
-                                    )));
+                                    return Ok(Some(Piece::Output(stream, data)));
                                 }
                                 None => Ok(()),
                             },

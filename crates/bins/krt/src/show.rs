@@ -53,8 +53,8 @@ pub(crate) async fn list_runs(home: &Home, args: &ListArgs) -> Result<(), Failur
     if let Some(runtime) = &args.runtime {
         fields.push(format!("spec.runtime={runtime}"));
     }
-    if let Some(phase) = &args.phase {
-        fields.push(format!("status.phase={phase}"));
+    if let Some(phase) = args.phase {
+        fields.push(format!("status.phase={}", phase.as_str()));
     }
     let namespace = (!args.all_namespaces).then_some(home.namespace.as_str());
     let selector = (!fields.is_empty()).then(|| fields.join(","));

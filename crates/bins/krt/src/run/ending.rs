@@ -36,7 +36,8 @@ pub(crate) fn line(name: &str, status: &RunStatus) -> Option<String> {
         let first = message.lines().next().unwrap_or_default();
         line = format!("{line}: {first}");
     }
-    if let Some(took) = took(status) {
+    // The message of a timeout holds the time.
+    if let Some(took) = took(status).filter(|_| status.phase != Phase::Timeout) {
         line = format!("{line} after {}", duration::show(took));
     }
     Some(line)

@@ -299,14 +299,14 @@ async fn print(mut reader: Reader, progress: Progress) -> Result<(), OutputError
     let mut sink = Sink::new();
     while let Some(piece) = reader.next().await? {
         match piece {
-            Piece::Output(stream, data, _) => {
+            Piece::Output(stream, data) => {
                 progress.hush();
                 sink.write(stream, &data).await;
             }
             Piece::Exited(exited) if exited.dropped_bytes > 0 => {
                 progress.hush();
-                progress.note(&format!(
-                    "{} bytes of output were thrown away beyond the limit",
+                progress.say(&format!(
+                    "{} bytes of output were thrown away: a Run keeps the first 1 MiB of each stream",
                     exited.dropped_bytes
                 ));
             }
