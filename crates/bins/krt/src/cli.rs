@@ -238,9 +238,10 @@ pub(crate) struct DataDir {
 }
 
 fn phase(text: &str) -> Result<Phase, String> {
-    Phase::ALL.into_iter().find(|phase| phase.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
-        format!("the phases are {}", Phase::ALL.map(Phase::as_str).join(", "))
-    })
+    Phase::ALL
+        .into_iter()
+        .find(|phase| phase.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| format!("the phases are {}", Phase::ALL.map(Phase::as_str).join(", ")))
 }
 
 #[cfg(test)]

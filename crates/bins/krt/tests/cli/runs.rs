@@ -68,11 +68,7 @@ fn a_timeout_is_124() {
     let ended = shared().run(&["run", "--timeout", "1s", "--", "echo before; sleep 1000"]);
     ended.expect(124);
     assert_eq!(ended.out(), "before\n");
-    assert!(
-        ended.stderr.contains(" Timeout (Timeout): timeout after 1s\n"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains(" Timeout (Timeout): timeout after 1s\n"), "{}", ended.stderr);
 }
 
 #[test]
