@@ -80,7 +80,11 @@ pub(crate) fn on_one_thread<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     install_tls();
-    Builder::new_current_thread().enable_all().build()?.block_on(work)
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let end = runtime.block_on(work);
+    // A thread that still reads the lifeline or writes to a blocked stdout does not keep the process.
+    runtime.shutdown_background();
+    end
 }
 
 /// For a process that holds a home.
@@ -92,7 +96,6 @@ pub(crate) fn on_threads<T: Send + 'static>(
     let work = runtime.spawn(work);
     let end =
         runtime.block_on(work).map_err(|error| Failure::new(format!("internal error: {error}")))?;
-    // A thread that still writes to a blocked stdout does not keep the process.
     runtime.shutdown_background();
     end
 }

@@ -208,7 +208,10 @@ impl Attempt {
             Effect::Forget => {
                 let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
                 self.spawn(async move {
-                    pod.server.forget(&uid).await;
+                    tokio::select! {
+                        () = pod.server.forget(&uid) => {}
+                        () = pod.left() => {}
+                    }
                     Some(Event::Forgotten)
                 });
             }

@@ -128,6 +128,7 @@ async fn serve_all(
         slots: Arc::new(Semaphore::new(config.workers as usize)),
         cancels: pod::Cancels::default(),
         synced: watch::Sender::new(false),
+        leaving: watch::Sender::new(false),
     });
     let (live, is_live) = watch::channel(false);
     let pods: Api<KubePod> = Api::namespaced(client.clone(), namespace);

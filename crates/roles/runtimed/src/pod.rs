@@ -31,11 +31,19 @@ pub(crate) struct Pod {
     pub(crate) cancels: Cancels,
     /// Whether the Runs of this pod have been listed once.
     pub(crate) synced: watch::Sender<bool>,
+    /// Whether the pod ends: its Runtime Server ends beside, with all that it remembers.
+    pub(crate) leaving: watch::Sender<bool>,
 }
 
 impl Pod {
     pub(crate) fn synced(&self) -> bool {
         *self.synced.borrow()
+    }
+
+    /// Resolves when the pod ends.
+    pub(crate) async fn left(&self) {
+        // The sender lives as long as this.
+        drop(self.leaving.subscribe().wait_for(|leaving| *leaving).await);
     }
 }
 

@@ -210,6 +210,7 @@ impl Supervisor {
     }
 
     async fn shut_down(mut self) {
+        self.pod.leaving.send_replace(true);
         for handle in self.handles.values_mut() {
             handle.next = None;
             handle.tell(Update::Shutdown);
