@@ -115,7 +115,7 @@ impl LocalHome {
         let config = kruntimes_scheduler::Config::default();
         let (of_scheduler, end) = (client.clone(), shutdown.clone());
         self.tasks.spawn(async move {
-            kruntimes_scheduler::serve(config, of_scheduler, end).await;
+            Box::pin(kruntimes_scheduler::serve(config, of_scheduler, end)).await;
             Ok(())
         });
         let config = kruntimes_controller::Config {
@@ -127,7 +127,7 @@ impl LocalHome {
         };
         let (of_controller, end) = (client.clone(), shutdown.clone());
         self.tasks.spawn(async move {
-            kruntimes_controller::serve(config, of_controller, end).await;
+            Box::pin(kruntimes_controller::serve(config, of_controller, end)).await;
             Ok(())
         });
     }

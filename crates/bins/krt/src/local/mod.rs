@@ -31,7 +31,7 @@ pub(crate) fn start(command: LocalCommand, verbose: bool) -> Result<(), Failure>
             let dir = data_dir::chosen(&dir)?;
             let log = if verbose { "info".to_owned() } else { log };
             kruntimes_daemon::logs::install(&log);
-            on_threads(up(dir, port, log))
+            on_threads(Box::pin(up(dir, port, log)))
         }
         LocalCommand::Down(dir) => down(&data_dir::chosen(&dir)?),
         LocalCommand::Kubeconfig(dir) => {

@@ -13,24 +13,24 @@ use tempfile::TempDir;
 const LIMIT_SECONDS: i64 = 90;
 
 /// The environment of one user: no kubeconfig, its own home directory and place for temporary files.
-pub struct User {
+pub(crate) struct User {
     dir: TempDir,
 }
 
 /// A process that ended.
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
-    pub fn out(&self) -> &str {
+    pub(crate) fn out(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
     #[track_caller]
-    pub fn expect(&self, code: i32) -> &Self {
+    pub(crate) fn expect(&self, code: i32) -> &Self {
         assert_eq!(
             self.code,
             Some(code),
@@ -43,41 +43,41 @@ impl Ended {
 }
 
 impl User {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let user = Self { dir: tempfile::tempdir().unwrap() };
         std::fs::create_dir(user.temporary()).unwrap();
         user
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Where krt makes temporary directories.
-    pub fn temporary(&self) -> PathBuf {
+    pub(crate) fn temporary(&self) -> PathBuf {
         self.path("tmp")
     }
 
-    pub fn temporary_is_empty(&self) -> bool {
+    pub(crate) fn temporary_is_empty(&self) -> bool {
         std::fs::read_dir(self.temporary()).unwrap().next().is_none()
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    pub fn krt(&self, args: &[&str]) -> Command {
+    pub(crate) fn krt(&self, args: &[&str]) -> Command {
         krt(args, self.dir.path(), &self.path("data"), &self.temporary())
     }
 
-    pub fn run(&self, args: &[&str]) -> Ended {
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
         finish(&mut self.krt(args))
     }
 
     /// Starts `krt local up` on this user's default data directory.
-    pub fn up(&self, args: &[&str]) -> Up {
+    pub(crate) fn up(&self, args: &[&str]) -> Up {
         Up::start(self.krt(&[&["local", "up"], args].concat()))
     }
 }
@@ -96,12 +96,12 @@ fn krt(args: &[&str], home: &Path, data: &Path, temporary: &Path) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn finish(command: &mut Command) -> Ended {
+pub(crate) fn finish(command: &mut Command) -> Ended {
     collect(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
 /// Runs a command that reads `input`.
-pub fn finish_with_input(command: &mut Command, input: &[u8]) -> Ended {
+pub(crate) fn finish_with_input(command: &mut Command, input: &[u8]) -> Ended {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -113,7 +113,7 @@ pub fn finish_with_input(command: &mut Command, input: &[u8]) -> Ended {
 }
 
 /// Waits for a child and what it writes.
-pub fn collect(mut child: Child) -> Ended {
+pub(crate) fn collect(mut child: Child) -> Ended {
     let read = |stream: Option<Box<dyn Read + Send>>| {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -134,16 +134,16 @@ pub fn collect(mut child: Child) -> Ended {
     Ended { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }
 }
 
-pub fn pidfd(pid: u32) -> OwnedFd {
+pub(crate) fn pidfd(pid: u32) -> OwnedFd {
     try_pidfd(pid).expect("the process lives")
 }
 
-pub fn try_pidfd(pid: u32) -> Option<OwnedFd> {
+pub(crate) fn try_pidfd(pid: u32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(pid.cast_signed())?, PidfdFlags::empty()).ok()
 }
 
 /// Whether the process ends in time.
-pub fn ends(process: &OwnedFd) -> bool {
+pub(crate) fn ends(process: &OwnedFd) -> bool {
     let limit = Timespec { tv_sec: LIMIT_SECONDS, tv_nsec: 0 };
     loop {
         match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit)) {
@@ -154,12 +154,12 @@ pub fn ends(process: &OwnedFd) -> bool {
     }
 }
 
-pub fn send(child: &Child, signal: Signal) {
+pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), signal).unwrap();
 }
 
 /// All processes below `pid`, held by pidfds so that their ids can't be mistaken.
-pub fn descendants(pid: u32) -> Vec<(u32, OwnedFd)> {
+pub(crate) fn descendants(pid: u32) -> Vec<(u32, OwnedFd)> {
     let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| {
@@ -180,7 +180,7 @@ pub fn descendants(pid: u32) -> Vec<(u32, OwnedFd)> {
 }
 
 /// Processes with `text` in their command line.
-pub fn processes_with(text: &str) -> Vec<(u32, OwnedFd)> {
+pub(crate) fn processes_with(text: &str) -> Vec<(u32, OwnedFd)> {
     let pids = std::fs::read_dir("/proc").unwrap();
     pids.filter_map(|entry| {
         let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
@@ -192,7 +192,10 @@ pub fn processes_with(text: &str) -> Vec<(u32, OwnedFd)> {
 }
 
 /// Reads lines of a child until one that `wanted` accepts.
-pub fn read_until(stdout: &mut BufReader<ChildStdout>, wanted: impl Fn(&str) -> bool) -> String {
+pub(crate) fn read_until(
+    stdout: &mut BufReader<ChildStdout>,
+    wanted: impl Fn(&str) -> bool,
+) -> String {
     let mut line = String::new();
     while stdout.read_line(&mut line).unwrap() > 0 {
         if wanted(line.trim_end()) {
@@ -204,9 +207,10 @@ pub fn read_until(stdout: &mut BufReader<ChildStdout>, wanted: impl Fn(&str) -> 
 }
 
 /// A running `krt local up`; it ends with this process, however that ends.
-pub struct Up {
-    pub child: Child,
-    pub stdout: BufReader<ChildStdout>,
+pub(crate) struct Up {
+    pub(crate) child: Child,
+    /// Open, so that the home can write.
+    _stdout: BufReader<ChildStdout>,
     lifeline: Option<ChildStdin>,
 }
 
@@ -222,17 +226,17 @@ impl Up {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let line = read_until(&mut stdout, |line| line.starts_with("The local home is"));
         assert_eq!(line, "The local home is ready. To use it:");
-        Self { child, stdout, lifeline }
+        Self { child, _stdout: stdout, lifeline }
     }
 
     /// Ends it by a signal; the answer is its exit code.
-    pub fn stop(mut self, signal: Signal) -> Option<i32> {
+    pub(crate) fn stop(mut self, signal: Signal) -> Option<i32> {
         send(&self.child, signal);
         self.ended()
     }
 
     /// Waits for its end.
-    pub fn ended(&mut self) -> Option<i32> {
+    pub(crate) fn ended(&mut self) -> Option<i32> {
         assert!(ends(&pidfd(self.child.id())), "krt local up did not end");
         self.child.wait().unwrap().code()
     }
@@ -246,7 +250,7 @@ impl Drop for Up {
 }
 
 /// The home that most tests share.
-pub struct Shared {
+pub(crate) struct Shared {
     dir: PathBuf,
     _up: Mutex<Up>,
 }
@@ -261,25 +265,25 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
 });
 
 /// A user beside the shared home.
-pub fn shared() -> &'static Shared {
+pub(crate) fn shared() -> &'static Shared {
     &SHARED
 }
 
 impl Shared {
-    pub fn krt(&self, args: &[&str]) -> Command {
+    pub(crate) fn krt(&self, args: &[&str]) -> Command {
         krt(args, &self.dir, &self.dir.join("data"), &self.dir.join("tmp"))
     }
 
-    pub fn run(&self, args: &[&str]) -> Ended {
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
         finish(&mut self.krt(args))
     }
 
-    pub fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.dir.join("data/kruntimes/kubeconfig")
     }
 
     /// Creates a Run from a manifest on stdin; the manifest needs a name of its own.
-    pub fn apply(&self, manifest: &str) -> Ended {
+    pub(crate) fn apply(&self, manifest: &str) -> Ended {
         finish_with_input(&mut self.krt(&["run", "-f", "-"]), manifest.as_bytes())
     }
 }
