@@ -252,7 +252,7 @@ impl Actor {
         if matches!(self.stage, Stage::Pending(_)) {
             self.try_start().await;
         }
-        self.try_finish();
+        self.try_finish().await;
         let running = self.containers.iter().any(Container::is_running);
         match self.stage.clone() {
             Stage::Stopping(goal) if !running => self.finish(goal).await,
@@ -266,7 +266,7 @@ impl Actor {
     }
 
     /// A pod that is not to be restarted is over when all its containers are.
-    fn try_finish(&mut self) {
+    async fn try_finish(&mut self) {
         if !matches!(self.stage, Stage::Live) || self.containers.is_empty() {
             return;
         }
@@ -276,7 +276,7 @@ impl Actor {
             .map(|container| container.ended().map(|ended| ended.code))
             .collect();
         let Some(codes) = ended else { return };
-        self.clean_up(true);
+        self.clean_up(true).await;
         let phase = if codes.iter().all(|code| *code == 0) { "Succeeded" } else { "Failed" };
         self.stage = Stage::Over { phase, why: None };
     }
@@ -285,32 +285,33 @@ impl Actor {
         self.deadline = None;
         match goal {
             Goal::Fail { reason, message } => {
-                self.clean_up(true);
+                // Told first: another pod is to take its place at once.
                 self.stage = Stage::Over { phase: "Failed", why: Some((reason, message)) };
                 let observed = self.observe();
                 let written = self.writer.status(&observed).await;
+                self.clean_up(true).await;
                 self.take(written);
             }
             Goal::Delete => {
-                self.clean_up(false);
+                self.clean_up(false).await;
                 match self.writer.remove().await {
                     Written::Done | Written::Gone => self.stage = Stage::Done,
                     Written::Failed => self.take(Written::Failed),
                 }
             }
             Goal::Vanish => {
-                self.clean_up(false);
+                self.clean_up(false).await;
                 self.stage = Stage::Done;
             }
             Goal::Leave => {
-                self.clean_up(true);
+                self.clean_up(true).await;
                 self.stage = Stage::Done;
             }
         }
     }
 
     /// Gives back what the pod had; its output may stay.
-    fn clean_up(&mut self, keep_logs: bool) {
+    async fn clean_up(&mut self, keep_logs: bool) {
         if let Some(token) = self.token.take() {
             self.node.tokens.revoke(&token);
         }
@@ -325,8 +326,9 @@ impl Actor {
             }
         }
         let Some(directories) = self.directories() else { return };
-        let removed = if keep_logs { directories.keep_logs() } else { directories.remove() };
-        if let Err(error) = removed {
+        // A workspace may be large.
+        let remove = move || if keep_logs { directories.keep_logs() } else { directories.remove() };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(remove).await {
             tracing::warn!(pod = self.identity.name, %error, "files of a former pod stay");
         }
     }

@@ -5,7 +5,7 @@
 use serde_json::json;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a UID at most.
@@ -88,7 +88,7 @@ impl Directories {
     /// Removes all but the output, which can be read until the pod's object is gone.
     pub(super) fn keep_logs(&self) -> io::Result<()> {
         for directory in [self.workspace(), self.control()] {
-            ignore_missing(std::fs::remove_dir_all(directory))?;
+            remove_tree(&directory)?;
         }
         for file in [self.kubeconfig(), self.root.join("ca.pem")] {
             ignore_missing(std::fs::remove_file(file))?;
@@ -98,21 +98,47 @@ impl Directories {
 
     /// Removes the place.
     pub(super) fn remove(&self) -> io::Result<()> {
-        ignore_missing(std::fs::remove_dir_all(&self.root))
+        remove_tree(&self.root)
     }
 }
 
-/// Removes the places of pods that there are no more; `live` are the UIDs of the others.
-pub(super) fn remove_others(data: &Path, live: impl Fn(&str) -> bool) {
-    let Ok(entries) = std::fs::read_dir(data.join("pods")) else { return };
-    for entry in entries.filter_map(Result::ok) {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(&live) {
-            continue;
+/// The places of pods that there are no more; `live` knows the UIDs of the others.
+pub(super) fn others(data: &Path, live: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(data.join("pods")).into_iter().flatten();
+    let others = entries
+        .filter_map(Result::ok)
+        .filter(|entry| !entry.file_name().to_str().is_some_and(&live));
+    others.map(|entry| entry.path()).collect()
+}
+
+/// Removes places of former pods.
+pub(super) fn remove_all(places: Vec<PathBuf>) {
+    for place in places {
+        if let Err(error) = remove_tree(&place) {
+            tracing::warn!(path = %place.display(), %error, "directory of a former pod stays");
         }
-        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
-            tracing::warn!(path = %entry.path().display(), %error, "directory of a former pod stays");
+    }
+}
+
+/// Removes a directory and all in it, directories that their owner may not enter included.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            ignore_missing(std::fs::remove_dir_all(path))
         }
+        removed => ignore_missing(removed),
+    }
+}
+
+/// Lets this user into every directory of a tree; what resists shows when it is removed.
+fn open_up(root: &Path) {
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).ok();
+        let entries = std::fs::read_dir(&directory).into_iter().flatten().filter_map(Result::ok);
+        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        directories.extend(inner.map(|entry| entry.path()));
     }
 }
 
@@ -132,6 +158,26 @@ fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_goes_with_what_can_not_be_entered() {
+        let data = std::env::temp_dir().join(format!("krt-place-{}", std::process::id()));
+        let place = Directories::of(&data, "u").unwrap();
+        place.create().unwrap();
+        let closed = place.workspace().join("a/b");
+        std::fs::create_dir_all(&closed).unwrap();
+        std::fs::write(closed.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("/", place.workspace().join("root")).unwrap();
+        for directory in [&closed, closed.parent().unwrap()] {
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        open_up(&place.root);
+        let mode = std::fs::metadata(&closed).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        place.remove().unwrap();
+        assert!(!place.root.exists());
+        std::fs::remove_dir_all(data).unwrap();
+    }
 
     #[test]
     fn no_uid_leads_out_of_the_data_directory() {

@@ -166,9 +166,11 @@ impl Actors {
             }
         }
         let listed = std::mem::take(&mut self.listed);
-        directories::remove_others(&self.node.config.data_dir, |uid| {
+        // Chosen here and removed beside: a pod that starts meanwhile is not among them.
+        let others = directories::others(&self.node.config.data_dir, |uid| {
             listed.contains(uid) || self.updates.contains_key(uid)
         });
+        tokio::task::spawn_blocking(move || directories::remove_all(others));
     }
 }
 
