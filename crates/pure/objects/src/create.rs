@@ -8,6 +8,7 @@ use crate::json;
 use crate::meta;
 use crate::resource::Resource;
 use crate::status::Failure;
+use crate::update::Part;
 
 const MAX_GENERATED_BASE: usize = 58;
 
@@ -70,13 +71,21 @@ pub fn assemble(
     Ok(Prepared { object, unknown })
 }
 
-/// Checks the whole object; with `old`, as a change from it.
-pub(crate) fn check(res: &Resource, object: &Value, old: Option<&Value>) -> Result<(), Failure> {
+/// Checks the whole object; with a change, as a change of that part of the old object.
+pub(crate) fn check(
+    res: &Resource,
+    object: &Value,
+    change: Option<(&Value, Part)>,
+) -> Result<(), Failure> {
+    let old = change.map(|(old, _)| old);
     let mut errors = meta::validate(res, object);
     errors.extend(old.and_then(|old| meta::no_new_finalizers(old, object)));
     errors.extend(builtin::validate(res, object, old));
     if let Some(schema) = &res.schema {
-        errors.extend(schema.validate(object, old));
+        errors.extend(match change {
+            Some((old, Part::Status)) => schema.validate_status(object, old),
+            Some((_, Part::Main)) | None => schema.validate(object, old),
+        });
     }
     if errors.is_empty() {
         return Ok(());

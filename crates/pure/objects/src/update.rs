@@ -23,7 +23,7 @@ pub enum Part {
 /// Prepares the change from `old` to `new`.
 pub fn prepare(res: &Resource, old: &Value, new: Value, part: Part) -> Result<Prepared, Failure> {
     let prepared = assemble(res, old, new, part)?;
-    check(res, &prepared.object, Some(old))?;
+    check(res, &prepared.object, Some((old, part)))?;
     Ok(prepared)
 }
 

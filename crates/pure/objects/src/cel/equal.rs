@@ -196,10 +196,26 @@ fn key_of(item: &Json, keys: &[String]) -> String {
     values.join("\u{0}")
 }
 
+/// Lists of which one is not data; the left one decides whether order counts.
 fn mixed_lists<'a>(machine: &mut Machine<'a>, a: &Val<'a>, b: &Val<'a>) -> Verdict {
+    let set = matches!(a, Val::JsonList(_, decl) if *list_kind(decl) == ListKind::Set);
     let (Some(a), Some(b)) = (a.elements(), b.elements()) else { return Ok(false) };
     if a.len() != b.len() {
         return Ok(false);
+    }
+    if set {
+        let known = a.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for item in b {
+            let item = item?;
+            let mut found = false;
+            for known in &known {
+                found = found || equal(machine, known, &item)?;
+            }
+            if !found {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
     }
     for (a, b) in a.into_iter().zip(b) {
         if !equal(machine, &a?, &b?)? {

@@ -100,13 +100,13 @@ impl<'a> Machine<'a> {
             Err(EvalError::Budget) => return left,
             _ => {}
         }
-        match self.eval(&pair[1])? {
-            Val::Bool(value) if value == absorbing => Ok(Val::Bool(absorbing)),
-            Val::Bool(value) => match left? {
-                Val::Bool(_) => Ok(Val::Bool(value)),
+        match self.eval(&pair[1]) {
+            Ok(Val::Bool(value)) if value == absorbing => Ok(Val::Bool(absorbing)),
+            Err(EvalError::Budget) => Err(EvalError::Budget),
+            right => match (left?, right?) {
+                (Val::Bool(_), Val::Bool(value)) => Ok(Val::Bool(value)),
                 _ => Err(EvalError::NoSuchOverload),
             },
-            _ => Err(EvalError::NoSuchOverload),
         }
     }
 
@@ -138,7 +138,7 @@ impl<'a> Machine<'a> {
             (SelectMode::Has, found) => Ok(Val::Bool(found.is_some())),
             (SelectMode::Value, Some(value)) if !chained => value,
             (SelectMode::Value, None) if !chained => {
-                Err(EvalError::text(format!("no such key: {}", select.field)))
+                Err(EvalError::text(format!("no such key: {}", select.ident)))
             }
             (_, Some(value)) => Ok(Val::Optional(Some(Rc::new(value?)))),
             (_, None) => Ok(Val::Optional(None)),
@@ -187,9 +187,9 @@ impl<'a> Machine<'a> {
             match verdict {
                 Ok(Val::Bool(value)) if value == deciding => return Ok(Val::Bool(deciding)),
                 Ok(Val::Bool(_)) => {}
-                Ok(_) => failed = Some(EvalError::NoSuchOverload),
+                Ok(_) => failed = failed.or(Some(EvalError::NoSuchOverload)),
                 Err(EvalError::Budget) => return Err(EvalError::Budget),
-                Err(error) => failed = Some(error),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
         failed.map_or(Ok(Val::Bool(!deciding)), Err)

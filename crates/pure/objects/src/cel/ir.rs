@@ -36,6 +36,8 @@ pub(super) enum Lit {
 #[derive(Debug)]
 pub(super) struct Select {
     pub(super) operand: Ir,
+    /// The name in the expression, as errors show it.
+    pub(super) ident: String,
     /// The real name of the property.
     pub(super) field: String,
     /// The declaration of the field, when the operand is a declared object.

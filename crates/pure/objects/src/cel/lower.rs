@@ -135,6 +135,7 @@ impl Lower {
             Ty::Optional(inner) => (*inner, true),
             other => (other, false),
         };
+        let ident = field.to_owned();
         let (field, decl, result) = match &target {
             Ty::Object(decl) => {
                 let Some((name, decl)) = object_field(decl, field) else {
@@ -153,7 +154,7 @@ impl Lower {
             SelectMode::Value if chained => Ty::Optional(Box::new(result)),
             SelectMode::Value => result,
         };
-        Ok((Ir::Select(Box::new(Select { operand, field, decl, mode })), result))
+        Ok((Ir::Select(Box::new(Select { operand, ident, field, decl, mode })), result))
     }
 
     fn call(&mut self, id: u64, call: &CallExpr) -> Checked {

@@ -66,7 +66,7 @@ impl<'a> Val<'a> {
             (Decl::Opaque, _) => Ok(Self::Opaque(json)),
             (Decl::Dyn | Decl::Str, Json::String(text)) => Ok(Self::Str(Cow::Borrowed(text))),
             (Decl::Dyn | Decl::Int, Json::Number(number)) => {
-                whole(number).map(Self::Int).ok_or_else(|| mismatch(decl, json))
+                number.as_i64().map(Self::Int).ok_or_else(|| mismatch(decl, json))
             }
             (Decl::Double, Json::Number(number)) => {
                 Ok(Self::Double(number.as_f64().unwrap_or(f64::NAN)))
@@ -173,14 +173,6 @@ pub(super) fn list_kind(decl: &Decl) -> &ListKind {
         Decl::List(_, kind) => kind,
         _ => &ListKind::Atomic,
     }
-}
-
-/// An integer, also when written as `1.0`.
-fn whole(number: &serde_json::Number) -> Option<i64> {
-    number.as_i64().or_else(|| {
-        let float = number.as_f64()?;
-        (float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0).then_some(float as i64)
-    })
 }
 
 fn formatted<'a>(text: &str, decl: &Decl) -> Eval<'a> {

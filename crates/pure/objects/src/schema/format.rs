@@ -63,7 +63,9 @@ impl Format {
     /// Whether the text has this format.
     pub(super) fn accepts(self, text: &str) -> bool {
         match self {
-            Self::Byte => decode_base64(text).is_some(),
+            Self::Byte => {
+                !text.is_empty() && !text.contains(['\r', '\n']) && decode_base64(text).is_some()
+            }
             Self::Date => parse_date(text).is_some(),
             Self::DateTime => parse_timestamp(text).is_some(),
             Self::Duration => {

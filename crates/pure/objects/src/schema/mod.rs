@@ -1,5 +1,6 @@
 //! The structural schema of one CRD version: pruning, defaulting and validation, with kube-apiserver's meaning and texts.
 mod compile;
+mod correlate;
 mod declare;
 mod defaults;
 mod embedded;
@@ -9,6 +10,7 @@ mod format;
 mod gofmt;
 mod lists;
 mod node;
+mod number;
 mod path;
 mod prune;
 mod rule;

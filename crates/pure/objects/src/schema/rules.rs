@@ -1,9 +1,9 @@
 //! Runs the rules of a schema over an object: at every value that is there, with the value that it replaces.
+use super::correlate::{Correlated, unchanged};
 use super::error::{CauseReason, FieldError};
 use super::node::Node;
 use super::path::{self, Path};
 use super::rule::Verdict;
-use super::structure::Correlated;
 use serde_json::{Map, Value};
 
 /// What all rules of one request may cost.
@@ -13,13 +13,13 @@ const REQUEST_BUDGET: u64 = 10_000_000;
 pub(super) fn check(node: &Node, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut walk =
         Walk { errors: Vec::new(), path: Path::default(), budget: REQUEST_BUDGET, stopped: false };
-    walk.node(node, new, old, old.map(|old| (new, old)));
+    walk.node(node, new, old, old.map(|old| (node, new, old)));
     walk.errors
 }
 
 /// A value and the one it replaces, of this node or of its nearest ancestor that has one: if they are equal, rules that
 /// do not compare with the past are not enforced, so that a stricter schema stops no unrelated update.
-type Unchanged<'v> = Option<(&'v Value, &'v Value)>;
+type Unchanged<'v> = Option<(&'v Node, &'v Value, &'v Value)>;
 
 struct Walk {
     errors: Vec<FieldError>,
@@ -54,7 +54,9 @@ impl Walk {
             match verdict {
                 Verdict::Holds => {}
                 Verdict::Fails(error) => {
-                    if rule.uses_old() || pair.is_none_or(|(new, old)| new != old) {
+                    if rule.uses_old()
+                        || pair.is_none_or(|(node, new, old)| !unchanged(node, new, old))
+                    {
                         self.errors.push(error);
                     }
                 }
@@ -99,7 +101,7 @@ impl Walk {
                 self.path.key(name)
             }
             let before = old.and_then(|old| old.get(name));
-            self.node(child, value, before, before.map(|before| (value, before)).or(pair));
+            self.node(child, value, before, before.map(|before| (child, value, before)).or(pair));
             self.path.back(mark);
         }
     }
@@ -111,7 +113,7 @@ impl Walk {
             let mark = self.path.mark();
             self.path.index(index);
             let before = correlated.of(item);
-            self.node(child, item, before, before.map(|before| (item, before)).or(pair));
+            self.node(child, item, before, before.map(|before| (child, item, before)).or(pair));
             self.path.back(mark);
         }
     }

@@ -1,10 +1,11 @@
 //! Types, limits, enums, patterns and formats, with upstream's texts and its order: type, branches, text, number, list,
 //! enum, object.
+use super::correlate::{Correlated, unchanged};
 use super::error::{CauseReason, FieldError};
-use super::gofmt::{go_float, json, quoted, shown};
-use super::node::{Additional, Bound, Kind, Node};
+use super::gofmt::{json, quoted, shown};
+use super::node::{Additional, Kind, Node};
+use super::number;
 use super::path::{self, Path};
-use crate::cel::ListKind;
 use serde_json::{Map, Value};
 
 /// Validates a value; errors stand below `prefix`. What equals its `old` value is not refused.
@@ -42,7 +43,7 @@ impl Walk<'_> {
         if let Value::Object(map) = value {
             self.object(node, map, old);
         }
-        if self.errors.len() > before && old == Some(value) {
+        if self.errors.len() > before && old.is_some_and(|old| unchanged(node, value, old)) {
             self.errors.truncate(before);
         }
     }
@@ -85,7 +86,7 @@ impl Walk<'_> {
             | (Kind::String | Kind::IntOrString, Value::String(_))
             | (Kind::Number, Value::Number(_))
             | (Kind::Boolean, Value::Bool(_)) => true,
-            (Kind::Integer | Kind::IntOrString, Value::Number(number)) => is_whole(number),
+            (Kind::Integer | Kind::IntOrString, Value::Number(number)) => number::is_whole(number),
             _ => false,
         };
         match &node.format {
@@ -203,39 +204,9 @@ impl Walk<'_> {
     }
 
     fn number(&mut self, node: &Node, number: &serde_json::Number, value: &Value) {
-        let checks = &node.checks;
-        if checks.multiple_of.is_none() && checks.minimum.is_none() && checks.maximum.is_none() {
-            return;
-        }
-        let whole = number.as_i64();
-        let float = number.as_f64().unwrap_or(f64::NAN);
-        if let Some(factor) =
-            checks.multiple_of.filter(|factor| !is_multiple(whole, float, *factor))
-        {
-            self.invalid(
-                &shown(value),
-                &format!("should be a multiple of {}", limit_text(whole, factor)),
-            );
-        }
-        if let Some(Bound { value: limit, exclusive }) = checks.minimum {
-            let order = compare(whole, float, limit);
-            if order.is_some_and(|order| order.is_lt() || (exclusive && order.is_eq())) {
-                let what = if exclusive { "greater than" } else { "greater than or equal to" };
-                self.invalid(
-                    &shown(value),
-                    &format!("should be {what} {}", limit_text(whole, limit)),
-                );
-            }
-        }
-        if let Some(Bound { value: limit, exclusive }) = checks.maximum {
-            let order = compare(whole, float, limit);
-            if order.is_some_and(|order| order.is_gt() || (exclusive && order.is_eq())) {
-                let what = if exclusive { "less than" } else { "less than or equal to" };
-                self.invalid(
-                    &shown(value),
-                    &format!("should be {what} {}", limit_text(whole, limit)),
-                );
-            }
+        let path = self.path.as_str();
+        for message in number::refused(&node.checks, number, &shown(value), path) {
+            self.push(CauseReason::Invalid, message);
         }
     }
 
@@ -268,7 +239,7 @@ impl Walk<'_> {
 
     fn allowed(&mut self, node: &Node, value: &Value) {
         let allowed = &node.checks.allowed;
-        if allowed.is_empty() || allowed.iter().any(|choice| same(choice, value)) {
+        if allowed.is_empty() || allowed.iter().any(|choice| number::same(choice, value)) {
             return;
         }
         let choices: Vec<String> =
@@ -308,37 +279,6 @@ impl Walk<'_> {
     }
 }
 
-/// The items of an old list, found by the keys of a new item.
-pub(super) struct Correlated<'v> {
-    keys: &'v [String],
-    old: &'v [Value],
-}
-
-impl<'v> Correlated<'v> {
-    /// Only lists of kind map can be correlated.
-    pub(super) fn new(kind: &'v ListKind, old: Option<&'v Value>) -> Self {
-        let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        match kind {
-            ListKind::Map(keys) => Self { keys, old },
-            ListKind::Atomic | ListKind::Set => Self { keys: &[], old: &[] },
-        }
-    }
-
-    /// The old item with the keys of this one.
-    pub(super) fn of(&self, item: &Value) -> Option<&'v Value> {
-        let scalar =
-            |value: &Value| !matches!(value, Value::Null | Value::Array(_) | Value::Object(_));
-        if self.keys.is_empty() || !self.keys.iter().all(|key| item.get(key).is_some_and(scalar)) {
-            return None;
-        }
-        self.old.iter().find(|old| self.keys.iter().all(|key| old.get(key) == item.get(key)))
-    }
-}
-
-fn is_whole(number: &serde_json::Number) -> bool {
-    number.as_i64().is_some() || number.as_f64().is_some_and(|float| float.fract() == 0.0)
-}
-
 fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -357,36 +297,6 @@ fn format_of(value: &Value) -> &'static str {
         Value::Number(number) if number.as_i64().is_some() => "int64",
         Value::Number(_) => "float64",
         Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => "",
-    }
-}
-
-/// Integers are compared with the limit cut to an integer, as upstream does.
-fn compare(whole: Option<i64>, float: f64, limit: f64) -> Option<std::cmp::Ordering> {
-    match whole {
-        Some(whole) => Some(whole.cmp(&(limit as i64))),
-        None => float.partial_cmp(&limit),
-    }
-}
-
-fn is_multiple(whole: Option<i64>, float: f64, factor: f64) -> bool {
-    match whole {
-        Some(whole) if factor >= 1.0 => whole.checked_rem(factor as i64) == Some(0),
-        _ => {
-            let quotient = float / factor;
-            (quotient - quotient.round()).abs() <= 1e-9 * quotient.abs().max(1.0)
-        }
-    }
-}
-
-fn limit_text(whole: Option<i64>, limit: f64) -> String {
-    if whole.is_some() { (limit as i64).to_string() } else { go_float(limit) }
-}
-
-/// Equality in which `1` and `1.0` are the same.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        _ => a == b,
     }
 }
 

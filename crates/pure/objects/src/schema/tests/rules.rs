@@ -186,6 +186,16 @@ fn rules_that_became_stricter_stop_no_unrelated_update() {
         }}
     }});
     let old = json!({"spec": {"x": 0, "y": 1}});
+    let whole = json!({
+        "type": "object", "x-kubernetes-validations": [{"rule": "false", "message": "never"}],
+        "properties": {"metadata": {"type": "object"}}
+    });
+    let named = json!({"metadata": {"name": "r"}});
+    assert_eq!(
+        errors(&whole, named.clone(), Some(named)),
+        ["<nil>: Invalid value: \"object\": never"],
+        "metadata has no schema, so that the root never counts as unchanged"
+    );
     assert_eq!(
         errors(&schema, json!({"spec": {"x": 0, "y": 2}}), Some(old.clone())),
         Vec::<String>::new()
