@@ -33,7 +33,13 @@ impl Failure {
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
         let kube::Error::Api(status) = &error else {
-            return Self::new(chain(&error));
+            let unreachable = matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_));
+            let error = chain(&error);
+            return Self::new(if unreachable {
+                format!("can't reach the API server: {error}")
+            } else {
+                error
+            });
         };
         let causes = status.details.as_ref().map_or(&[][..], |details| &details.causes);
         let lines: Vec<String> = causes

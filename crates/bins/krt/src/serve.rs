@@ -3,7 +3,7 @@
 use crate::client::on_one_thread;
 use crate::duration;
 use crate::failure::{Failure, chain};
-use crate::local::janitor;
+use crate::local::{api, janitor};
 use crate::signals::Signals;
 use clap::{Args, Subcommand};
 use kruntimes_api::names;
@@ -37,6 +37,17 @@ pub(crate) enum Role {
         log: LogArgs,
         #[command(flatten)]
         config: kruntimes_runtime_server::Config,
+    },
+    /// Serve the Kubernetes API of a local home, without roles or pods
+    Apiserver {
+        #[command(flatten)]
+        log: LogArgs,
+        /// Directory of the store and the kubeconfig
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// Port on 127.0.0.1; 0 picks a free one
+        #[arg(long, default_value_t = 0)]
+        port: u16,
     },
     /// Remove the directory of an ephemeral home after its end
     #[command(hide = true)]
@@ -112,6 +123,9 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
                     .await
                     .map_err(|error| Failure::new(chain(&error)))
             })
+        }
+        Role::Apiserver { log, data_dir, port } => {
+            role(&log.log, async |shutdown| Box::pin(api::serve(data_dir, port, shutdown)).await)
         }
         Role::Janitor { detached: false, dir } => janitor::detach(&dir),
         Role::Janitor { detached: true, dir } => janitor::serve(&dir),

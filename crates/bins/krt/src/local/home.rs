@@ -2,22 +2,19 @@
 //!
 //! Invariant: after [`LocalHome::stop`] no process of a pod lives; the API server ends last.
 
+use super::api::Api;
 use super::{bash, pods};
 use crate::failure::{Failure, chain};
-use crate::names;
 use k8s_openapi::api::apps::v1::Deployment;
-use kruntimes_api::crd;
-use kruntimes_apiserver::{ApiServer, Identity, TlsConfig, User, kubeconfig};
+use kruntimes_apiserver::{ApiServer, User};
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::{pool, retention};
 use kube::Client;
 use kube::runtime::wait::await_condition;
 use std::future::Future;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -63,28 +60,13 @@ pub(super) struct LocalHome {
 impl LocalHome {
     /// Starts one.
     pub(super) async fn start(options: Options<'_>) -> Result<Self, Failure> {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(|error| {
-                Failure::new(format!("can't listen on port {} of 127.0.0.1: {error}", options.port))
-            })?;
-        let url = format!("https://{}", listener.local_addr()?);
-        let server = ApiServer::open(kruntimes_apiserver::Options {
-            data_dir: options.durable.then(|| options.dir.to_owned()),
-            crds: crd::all(),
-            ..kruntimes_apiserver::Options::default()
-        })
-        .map_err(|error| Failure::new(chain(&error)))?;
-        let kept = options.durable.then(|| options.dir.join("tls"));
-        let identity = Identity::create(kept.as_deref(), Ipv4Addr::LOCALHOST.into())
-            .map_err(|error| Failure::new(chain(&error)))?;
-        let token = names::token()?;
-        server.add_token(token.clone(), User::admin("local-admin"));
+        let api = Api::open(options.durable.then_some(options.dir), options.port).await?;
         let (end_node, node_shutdown) = Shutdown::new();
         let (end_rest, shutdown) = Shutdown::new();
         let mut home = Self {
-            kubeconfig: kubeconfig(&url, &identity.ca_pem, &token),
+            kubeconfig: api.kubeconfig.clone(),
             replicas: options.replicas,
-            server,
+            server: Arc::clone(&api.server),
             tasks: JoinSet::new(),
             node: JoinSet::new(),
             end_node,
@@ -96,18 +78,9 @@ impl LocalHome {
             .map_err(|error| Failure::new(format!("can't look at the pods of before: {error}")))?;
         bash::ensure(&client, NAMESPACE, options.replicas).await?;
         home.start_roles(&client, &shutdown);
-        home.start_node(
-            client,
-            pods_config(&options, url, identity.ca_pem.clone())?,
-            node_shutdown,
-        );
-        let server = Arc::clone(&home.server);
-        let tls = TlsConfig::from(&identity);
-        home.tasks.spawn(async move {
-            kruntimes_apiserver::serve_tls(server, tls, listener, shutdown)
-                .await
-                .map_err(|error| Failure::new(chain(&error)))
-        });
+        let config = pods_config(&options, api.url.clone(), api.ca_pem.clone())?;
+        home.start_node(client, config, node_shutdown);
+        home.tasks.spawn(api.serve(shutdown));
         Ok(home)
     }
 

@@ -1,5 +1,6 @@
 //! The local home: API server, scheduler, controller and pods on this machine, without a cluster or a container engine.
 
+pub(crate) mod api;
 mod bash;
 pub(crate) mod data_dir;
 pub(crate) mod ephemeral;

@@ -4,6 +4,7 @@
 mod bad_input;
 mod ephemeral;
 mod local_home;
+mod pods;
 mod runs;
 mod show;
 mod support;

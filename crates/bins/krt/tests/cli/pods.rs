@@ -1,0 +1,180 @@
+//! Pods of a local home, seen through its API: replaced when they are killed, and never shared between namespaces.
+
+use crate::support::{User, descendants, shared};
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kruntimes_api::{Phase, Run, Runtime, conditions};
+use kube::api::{ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Config, Resource, ResourceExt};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(90);
+/// From the death of a pod to another one that is ready.
+const REPLACED: Duration = Duration::from_secs(3);
+const RUNS: usize = 200;
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { timeout(LIMIT, work).await.expect("in time") })
+}
+
+async fn client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Client::try_from(config.unwrap()).unwrap()
+}
+
+/// Creates an object as it stands: typed objects would go without their kind.
+async fn create<K>(api: &Api<K>, body: Value) -> K
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
+{
+    let request = kube::core::Request::new(api.resource_url());
+    let request =
+        request.create(&PostParams::default(), serde_json::to_vec(&body).unwrap()).unwrap();
+    api.clone().into_client().request(request).await.unwrap()
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+/// Follows the pods until `done` holds for all that there are.
+async fn pods_until(pods: Api<Pod>, done: impl Fn(&BTreeMap<String, Pod>) -> bool) {
+    let mut known = BTreeMap::new();
+    let mut events = watcher(pods, watcher::Config::default()).default_backoff().boxed();
+    while !done(&known) {
+        match events.try_next().await.unwrap().unwrap() {
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
+                known.insert(pod.uid().unwrap(), pod);
+            }
+            watcher::Event::Delete(pod) => drop(known.remove(&pod.uid().unwrap())),
+            watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+    }
+}
+
+#[test]
+fn a_killed_pod_is_replaced_and_the_next_run_succeeds_on_another() {
+    let user = User::new();
+    let up = user.up(&[]);
+    user.run(&["run", "--", "true"]).expect(0);
+    let list: Value = serde_json::from_str(user.run(&["list", "-o", "json"]).out()).unwrap();
+    let pod = list["items"][0]["status"]["assignedPod"].as_str().unwrap().to_owned();
+    let uid = list["items"][0]["status"]["assignedPodUID"].as_str().unwrap().to_owned();
+    let mark = format!("HOSTNAME={pod}\0");
+    let processes: Vec<u32> = descendants(up.child.id())
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .filter(|pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(&mark)
+        })
+        .collect();
+    assert!(processes.len() >= 2, "runtimed and the Runtime Server: {processes:?}");
+    let killed = Instant::now();
+    for pid in processes {
+        // A child of one that is dead already may be gone too.
+        drop(kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL));
+    }
+    block_on(async {
+        let client = client(&user.path("data/kruntimes/kubeconfig")).await;
+        pods_until(Api::namespaced(client, "default"), |pods| {
+            pods.values().filter(|pod| pod.uid().as_ref() != Some(&uid) && is_ready(pod)).count()
+                >= 2
+        })
+        .await;
+    });
+    assert!(killed.elapsed() < REPLACED, "it took {:?}", killed.elapsed());
+    user.run(&["run", "--", "true"]).expect(0);
+    assert_eq!(up.stop(Signal::TERM), Some(0));
+}
+
+fn run_body(name: &str) -> Value {
+    json!({
+        "apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": {"name": name},
+        "spec": {"runtime": "bash", "args": ["true"]},
+    })
+}
+
+fn runtime_body() -> Value {
+    json!({
+        "apiVersion": "kruntimes.io/v1alpha1", "kind": "Runtime", "metadata": {"name": "bash"},
+        "spec": {"capacity": {"resources": {"runs": "8"}}, "template": {"spec": {"containers": [
+            {"name": "runtime", "image": "kruntimes-bash-runtime:latest",
+             "args": ["--port=9091", "--work-dir=/workspace"]},
+        ]}}},
+    })
+}
+
+async fn namespace(client: &Client, name: &str) {
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    create(&Api::<Namespace>::all(client.clone()), body).await;
+}
+
+fn has_ended(run: Option<&Run>) -> bool {
+    run.is_some_and(|run| run.phase().is_terminal())
+}
+
+/// Creates Runs in a namespace with a Runtime of its own; the answer is the pods that took them, and those there are.
+async fn fill(client: &Client, name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    namespace(client, name).await;
+    create(&Api::<Runtime>::namespaced(client.clone(), name), runtime_body()).await;
+    let runs: Api<Run> = Api::namespaced(client.clone(), name);
+    let created: FuturesUnordered<_> =
+        (0..RUNS).map(|index| create(&runs, run_body(&format!("run-{index}")))).collect();
+    assert_eq!(created.count().await, RUNS);
+    for index in 0..RUNS {
+        await_condition(runs.clone(), &format!("run-{index}"), has_ended).await.unwrap();
+    }
+    let all = runs.list(&ListParams::default()).await.unwrap();
+    assert_eq!(all.items.len(), RUNS);
+    assert!(all.iter().all(|run| run.phase() == Phase::Succeeded));
+    let taken = all.iter().map(|run| run.status.as_ref().unwrap().assigned_pod.clone().unwrap());
+    let pods: Api<Pod> = Api::namespaced(client.clone(), name);
+    let there = pods.list(&ListParams::default()).await.unwrap();
+    (taken.collect(), there.iter().map(ResourceExt::name_any).collect())
+}
+
+#[test]
+fn each_namespace_has_its_own_pods_and_one_without_waits_for_them() {
+    block_on(async {
+        let _started = shared().run(&["version"]);
+        let client = client(&shared().kubeconfig()).await;
+        let (first, second) = tokio::join!(fill(&client, "team-a"), fill(&client, "team-b"));
+        for (taken, there) in [first, second] {
+            assert!(taken.is_subset(&there), "{taken:?} are not all of {there:?}");
+        }
+
+        namespace(&client, "team-c").await;
+        let runs: Api<Run> = Api::namespaced(client.clone(), "team-c");
+        create(&runs, run_body("early")).await;
+        let waits = |run: Option<&Run>| {
+            let all = run.and_then(|run| run.status.as_ref()).map(|status| &status.conditions);
+            all.into_iter().flatten().any(|one| {
+                one.type_ == conditions::SCHEDULED
+                    && one.status == "False"
+                    && one.reason == conditions::RUNTIME_NOT_FOUND
+            })
+        };
+        let waiting = await_condition(runs.clone(), "early", waits).await.unwrap().unwrap();
+        assert_eq!(waiting.phase(), Phase::Pending);
+        create(&Api::<Runtime>::namespaced(client.clone(), "team-c"), runtime_body()).await;
+        let ended = await_condition(runs, "early", has_ended).await.unwrap().unwrap();
+        assert_eq!(ended.phase(), Phase::Succeeded);
+    });
+}
