@@ -10,6 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config, Resource, ResourceExt};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -89,7 +90,8 @@ fn a_killed_pod_is_replaced_and_the_next_run_succeeds_on_another() {
     let killed = Instant::now();
     for pid in processes {
         // A child of one that is dead already may be gone too.
-        drop(kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL));
+        let killed = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
+        assert!(matches!(killed, Ok(()) | Err(Errno::SRCH)), "{killed:?}");
     }
     block_on(async {
         let client = client(&user.path("data/kruntimes/kubeconfig")).await;
