@@ -1,5 +1,8 @@
 //! What our CRDs admit and refuse, through the engine that serves them: both sides of each limit.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+#![expect(clippy::needless_pass_by_value, reason = "a table's values are used once")]
+
 use kruntimes_api::{Phase, crd};
 use kruntimes_objects::schema::Schema;
 use kruntimes_rules::run::phase::legal_for_any;

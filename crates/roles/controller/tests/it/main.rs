@@ -25,7 +25,7 @@ fn image(deployment: &Deployment) -> Option<&str> {
 
 #[tokio::test]
 async fn a_runtime_gets_its_deployment_and_shows_its_ready_pods() {
-    let world = World::start().await;
+    let world = World::start();
     let created: Runtime = world.create(runtime("one")).await;
     let deployment = world.until::<Deployment>("runtime-bash", |_| true).await;
     assert_eq!(deployment.owner_references()[0].uid, created.uid().unwrap());
@@ -38,7 +38,7 @@ async fn a_runtime_gets_its_deployment_and_shows_its_ready_pods() {
 
 #[tokio::test]
 async fn a_changed_runtime_changes_its_deployment_and_a_deleted_deployment_comes_back() {
-    let world = World::start().await;
+    let world = World::start();
     world.create::<Runtime>(runtime("one")).await;
     world.until::<Deployment>("runtime-bash", |found| image(found) == Some("one")).await;
     let change = json!({"spec": runtime("two")["spec"]});
@@ -50,7 +50,7 @@ async fn a_changed_runtime_changes_its_deployment_and_a_deleted_deployment_comes
 
 #[tokio::test]
 async fn a_run_whose_pod_is_gone_fails_or_is_tried_again() {
-    let world = World::start().await;
+    let world = World::start();
     let pod: Pod = world
         .create(json!({
             "metadata": {"name": "p1", "labels": {"runtime": "bash"}},
@@ -80,7 +80,7 @@ async fn a_run_whose_pod_is_gone_fails_or_is_tried_again() {
 
 #[tokio::test]
 async fn a_run_that_ended_is_deleted_after_its_ttl_and_the_others_stay() {
-    let world = World::start().await;
+    let world = World::start();
     for (name, ttl) in [("kept", 0), ("collected", 1)] {
         world
             .create::<Run>(json!({
@@ -97,7 +97,7 @@ async fn a_run_that_ended_is_deleted_after_its_ttl_and_the_others_stay() {
 
 #[tokio::test]
 async fn a_runtime_that_can_not_be_built_does_not_hold_up_another() {
-    let world = World::start().await;
+    let world = World::start();
     let mut bad = runtime("one");
     bad["metadata"]["name"] = json!("bad");
     bad["spec"]["capacity"] = json!({"resources": {"runs": "1.5"}});

@@ -46,7 +46,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let crds = kruntimes_api::crd::all();
         let server =
             ApiServer::open(Options { data_dir: None, crds, history_limit: 10_000 }).unwrap();
@@ -85,7 +85,7 @@ impl World {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
                 wanted(&object).then_some(object)
             }
-            _ => None,
+            watcher::Event::Init | watcher::Event::InitDone | watcher::Event::Delete(_) => None,
         })
         .await
     }

@@ -16,7 +16,7 @@ fn scheduled_reason(run: &Run) -> Option<&str> {
 
 #[tokio::test]
 async fn a_run_is_bound_to_a_ready_pod_in_one_write() {
-    let world = World::start().await;
+    let world = World::start();
     world.namespace("default").await;
     world.runtime("default").await;
     let uid = world.ready_pod("default", "p1", "2").await;
@@ -33,7 +33,7 @@ async fn a_run_is_bound_to_a_ready_pod_in_one_write() {
 
 #[tokio::test]
 async fn a_run_without_a_runtime_says_so_and_starts_when_the_runtime_appears() {
-    let world = World::start().await;
+    let world = World::start();
     world.run("default", "a", json!({})).await;
     let run =
         world.until("default", "a", |run| scheduled_reason(run) == Some("RuntimeNotFound")).await;
@@ -45,7 +45,7 @@ async fn a_run_without_a_runtime_says_so_and_starts_when_the_runtime_appears() {
 
 #[tokio::test]
 async fn pods_are_filled_to_their_capacity_and_no_further() {
-    let world = World::start().await;
+    let world = World::start();
     world.runtime("default").await;
     world.ready_pod("default", "p1", "2").await;
     world.ready_pod("default", "p2", "1").await;
@@ -62,7 +62,7 @@ async fn pods_are_filled_to_their_capacity_and_no_further() {
 
 #[tokio::test]
 async fn each_namespace_uses_its_own_pods() {
-    let world = World::start().await;
+    let world = World::start();
     for namespace in ["one", "two"] {
         world.namespace(namespace).await;
         world.runtime(namespace).await;
@@ -84,7 +84,7 @@ async fn each_namespace_uses_its_own_pods() {
 
 #[tokio::test]
 async fn a_waiting_run_that_is_cancelled_ends() {
-    let world = World::start().await;
+    let world = World::start();
     world.run("default", "a", json!({})).await;
     world.patch("default", "a", json!({"spec": {"cancelRequested": true}})).await;
     let run = world.until("default", "a", |run| run.phase() == Phase::Cancelled).await;

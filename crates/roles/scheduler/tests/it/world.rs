@@ -21,7 +21,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let server = ApiServer::open(Options {
             data_dir: None,
             crds: kruntimes_api::crd::all(),
