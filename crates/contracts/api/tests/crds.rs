@@ -41,7 +41,10 @@ fn check_types(schema: &serde_json::Value, path: &str) -> usize {
         serde_json::Value::Array(items) => {
             found += items.iter().map(|item| check_types(item, path)).sum::<usize>();
         }
-        _ => {}
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
     }
     found
 }

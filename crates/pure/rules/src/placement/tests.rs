@@ -1,5 +1,7 @@
 //! Placement: what is observed, and what is decided then.
 
+#![expect(clippy::needless_pass_by_value, reason = "a table's values are used once")]
+
 use super::*;
 use jiff::Timestamp;
 use kruntimes_api::Run;

@@ -1,5 +1,7 @@
 //! The Deployment of a Runtime.
 
+#![expect(clippy::needless_pass_by_value, reason = "a table's values are used once")]
+
 use super::*;
 use kruntimes_api::Runtime;
 use serde_json::{Value, json};
