@@ -1,8 +1,6 @@
 //! The rules of a Run, as its API states them, on the transitions that they allow and refuse.
 use super::{compiled, texts};
-use crate::schema::Schema;
 use serde_json::{Value, json};
-use std::time::Instant;
 
 /// A schema of the size and with the rules of a Run.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -291,22 +289,4 @@ fn specs_are_frozen_even_through_absence() {
 fn one_schema_serves_many_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     shared(&compiled(&run_schema()));
-}
-
-/// Prints what a validation takes: `cargo test --release -p kruntimes-objects timing -- --nocapture`.
-#[test]
-fn timing_of_a_validation() {
-    let began = Instant::now();
-    let schema: Schema = compiled(&run_schema());
-    let compile = began.elapsed();
-    let old = run(spec(), json!({"phase": "Pending", "attempt": 0}));
-    let new = run(spec(), json!({"phase": "Scheduled", "attempt": 1}));
-    let rounds = 200;
-    let began = Instant::now();
-    for _ in 0..rounds {
-        assert!(schema.validate(&new, Some(&old)).is_empty());
-    }
-    let each = began.elapsed() / rounds;
-    let shown = format!("compile {compile:?}, validate an update {each:?}");
-    assert!(each.as_millis() < 50, "{shown}");
 }
