@@ -119,13 +119,18 @@ fn watches(tools: &Tools) -> anyhow::Result<()> {
         .env("KUBECONFIG", &tools.kubeconfig)
         .stdout(Stdio::piped())
         .spawn()?;
-    tools.krt("run --no-wait -- true")?;
     let lines =
         std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().context("no stdout")?));
     let mut seen = String::new();
+    let mut submitted = false;
     for line in lines {
         seen.push_str(&line?);
         seen.push('\n');
+        // The Run is made once the watch has begun, so that its changes come as events.
+        if !submitted && seen.contains("hello") {
+            tools.krt("run --no-wait -- true")?;
+            submitted = true;
+        }
         if seen.contains("run-") && seen.matches("Succeeded").count() >= 2 {
             break;
         }
