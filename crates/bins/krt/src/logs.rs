@@ -30,16 +30,12 @@ pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
         let found = await_condition(runs, &args.name, started).await;
         run = found
             .map_err(|error| Failure::new(chain(&error)))?
-            .ok_or_else(|| Failure::new(format!("run {} was deleted", args.name)))?;
+            .ok_or_else(|| Failure::new(format!("{} was deleted", args.name)))?;
     }
     let Some(pod) = assigned_pod(&run) else {
         let why = run.status.as_ref().and_then(|status| status.message.clone());
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        return Err(Failure::new(format!(
-            "run {} has no pod, it is {}{why}",
-            args.name,
-            run.phase()
-        )));
+        return Err(Failure::new(format!("{} has no pod, it is {}{why}", args.name, run.phase())));
     };
     let target = Target {
         pod,
@@ -52,7 +48,7 @@ pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
         Reader::new(Api::namespaced(home.client.clone(), &home.namespace), target, patience);
     print(reader, args, ended)
         .await
-        .map_err(|error| Failure::new(format!("run {}: {error}", args.name)))
+        .map_err(|error| Failure::new(format!("{}: {error}", args.name)))
 }
 
 fn assigned_pod(run: &Run) -> Option<String> {
