@@ -204,7 +204,9 @@ impl Reader {
         })?;
         let same =
             |pod: &Pod| self.target.pod_uid.is_none() || pod.metadata.uid == self.target.pod_uid;
-        let pod = pod.filter(same).ok_or_else(|| Some(OutputError::PodGone(name.clone())))?;
+        let pod = pod
+            .filter(|pod| same(pod) && !has_ended(pod))
+            .ok_or_else(|| Some(OutputError::PodGone(name.clone())))?;
         let address = pod.status.and_then(|status| status.pod_ip).ok_or(None)?;
         match address.parse::<IpAddr>() {
             Ok(ip) if ip.is_loopback() => {
@@ -219,6 +221,12 @@ impl Reader {
             Ok(_) | Err(_) => Err(Some(OutputError::NotLocal { pod: name.clone(), address })),
         }
     }
+}
+
+/// A pod that ended stays as an object for a while; its processes are gone.
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// stdout and stderr; a stream that was closed takes no more and is no error.
