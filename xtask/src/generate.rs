@@ -18,16 +18,26 @@ pub(crate) fn run() -> anyhow::Result<()> {
         std::fs::write(&path, kruntimes_api::crd::yaml(&definition.object))
             .with_context(|| format!("write {}", path.display()))?;
     }
+    generate_protos(&root)
+}
+
+/// Builds and runs the protobuf compiler only when a proto differs from what the committed code came from: it takes
+/// minutes to build. Delete `SOURCES` to generate anew after a change of the generator itself.
+fn generate_protos(root: &Path) -> anyhow::Result<()> {
+    let generated = root.join("crates/contracts/proto/src/generated");
+    let sources = kruntimes_proto::sources::digests(&root.join("api"))?;
+    if std::fs::read_to_string(generated.join("SOURCES")).is_ok_and(|known| known == sources) {
+        return Ok(());
+    }
     let status = Command::new("cargo")
         .args(["run", "--quiet", "--manifest-path"])
         .arg(root.join("tools/protogen/Cargo.toml"))
         .arg("--")
         .arg(root.join("api"))
-        .arg(root.join("crates/contracts/proto/src/generated"))
+        .arg(&generated)
         .status()
         .context("run cargo")?;
     ensure!(status.success(), "tools/protogen failed");
-    let sources = kruntimes_proto::sources::digests(&root.join("api"))?;
-    std::fs::write(root.join("crates/contracts/proto/src/generated/SOURCES"), sources)?;
+    std::fs::write(generated.join("SOURCES"), sources)?;
     Ok(())
 }
