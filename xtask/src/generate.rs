@@ -1,4 +1,5 @@
-//! `cargo xtask generate`: the CRDs from the types, the gRPC code from the protos.
+//! `cargo xtask generate`: the CRDs from the types, the document of reasons from their table, the gRPC code from the
+//! protos.
 
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         std::fs::write(&path, kruntimes_api::crd::yaml(&definition.object))
             .with_context(|| format!("write {}", path.display()))?;
     }
+    std::fs::write(root.join("docs/reasons.md"), kruntimes_api::explain::markdown())
+        .context("write docs/reasons.md")?;
     generate_protos(&root)
 }
 

@@ -9,7 +9,7 @@ mod home;
 mod tidy;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
-  generate    write the CRDs and the gRPC code
+  generate    write the CRDs, docs/reasons.md and the gRPC code
   tidy        check layers, file sizes, module docs and the paths in ARCHITECTURE.md
   ci          everything that .ci/run checks
   e2e local   kubectl against the local home

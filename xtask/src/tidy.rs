@@ -99,6 +99,17 @@ fn check_file(path: &Path) -> anyhow::Result<Vec<String>> {
         findings.push(format!("{shown} opens with {docs} lines of //!, the limit is 10"));
     }
     let place = shown.to_string();
+    let writes_reasons =
+        !["contracts/", "xtask/", "/tests", "tests.rs", "pure/objects/", "apiserver/"]
+            .iter()
+            .any(|part| place.contains(part));
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    for line in code.lines().filter(|line| writes_reasons && has_reason_literal(line)) {
+        findings.push(format!(
+            "{shown} writes a reason that crates/contracts/api does not explain: {}",
+            line.trim()
+        ));
+    }
     let reads_api = !["contracts/", "xtask/", "/tests/"].iter().any(|part| place.contains(part));
     for (field, accessor) in UNSERVED.iter().filter(|_| reads_api) {
         if text.contains(accessor) {
@@ -108,6 +119,18 @@ fn check_file(path: &Path) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(findings)
+}
+
+/// A field or variable `reason` that gets its name here, and not from the table of reasons. (`#[expect]` has a `reason`
+/// of its own, which is a sentence.)
+fn has_reason_literal(line: &str) -> bool {
+    ["reason: \"", "reason: Some(\"", "reason = \"", "\"reason\": \""].iter().any(|start| {
+        let name = line.split_once(start).and_then(|(_, rest)| rest.split('"').next());
+        name.is_some_and(|name| {
+            name.starts_with(|c: char| c.is_ascii_uppercase())
+                && name.chars().all(|c| c.is_ascii_alphanumeric())
+        })
+    })
 }
 
 /// Every path in ARCHITECTURE.md exists.
@@ -124,6 +147,18 @@ fn architecture() -> anyhow::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn reasons_come_from_their_table() {
+        for line in
+            ["reason: \"PodGone\",", "let reason = \"X\";", "json!({\"reason\": \"Ready\"})"]
+        {
+            assert!(super::has_reason_literal(line), "{line}");
+        }
+        for line in ["reason: pods::ERROR,", "reason = \"the lock is short\"", "reason.as_str()"] {
+            assert!(!super::has_reason_literal(line), "{line}");
+        }
+    }
+
     #[test]
     fn the_checkout_is_tidy() {
         super::run().unwrap();

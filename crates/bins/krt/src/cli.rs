@@ -68,6 +68,11 @@ pub(crate) enum Command {
     /// A home on this machine: API server, scheduler and pods as local processes
     #[command(subcommand)]
     Local(LocalCommand),
+    /// Say what a reason means and what to do: `krt explain NoCapacity`
+    Explain {
+        /// A reason of a Run or a pod; without one all are listed
+        reason: Option<String>,
+    },
     /// Print the version
     Version,
     /// Print a completion script for a shell

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::home::{Ephemeral, Home};
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::{local, logs, run, serve, show, table};
+use crate::{explain, local, logs, run, serve, show, table};
 use clap::CommandFactory;
 use std::future::Future;
 use tokio::runtime::Builder;
@@ -20,6 +20,9 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
     match command {
         Command::Version => {
             table::print(&format!("krt {}\n", env!("CARGO_PKG_VERSION"))).map(|()| 0)
+        }
+        Command::Explain { reason } => {
+            table::print(&explain::explain(reason.as_deref())?).map(|()| 0)
         }
         Command::Completion { shell } => completion(shell).map(|()| 0),
         Command::Serve(role) => serve::start(*role).map(|()| 0),
@@ -58,6 +61,7 @@ async fn ask(connection: Connection, command: Command) -> Result<(), Failure> {
         Command::Run(_)
         | Command::Local(_)
         | Command::Version
+        | Command::Explain { .. }
         | Command::Completion { .. }
         | Command::Serve(_) => Ok(()),
     }

@@ -4,6 +4,7 @@
 mod cli;
 mod client;
 mod duration;
+mod explain;
 mod failure;
 mod home;
 mod local;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         | Command::Runtime(_)
         | Command::Local(_)
         | Command::Version
+        | Command::Explain { .. }
         | Command::Completion { .. }
         | Command::Serve(_) => 1,
     };

@@ -1,5 +1,8 @@
 //! Condition types and their reasons.
 
+use crate::Reason;
+use crate::explain::reasons;
+
 /// A pod was chosen.
 pub const SCHEDULED: &str = "Scheduled";
 /// The attempt executes.
@@ -11,26 +14,69 @@ pub const FINISHED: &str = "Finished";
 /// Pod condition that runtimed keeps.
 pub const RUNTIMED_READY: &str = "kruntimes.io/RuntimedReady";
 
-/// Reason of `Scheduled=True`.
-pub const ASSIGNED: &str = "Assigned";
-/// Reason of `Running=True`.
-pub const CLAIMED: &str = "Claimed";
-/// Reason of `Running=True` of a later attempt.
-pub const RETRYING: &str = "Retrying";
-/// Reason of `Running=False` after success.
-pub const RUNNING_COMPLETED: &str = "Completed";
 /// Reason of `Completed=True` and `Finished=True` after success.
-pub const RUN_COMPLETED: &str = "RunCompleted";
-/// Reasons of `Scheduled=False`: the Run waits.
-pub const RUNTIME_NOT_FOUND: &str = "RuntimeNotFound";
-/// No pod of the Runtime is ready.
-pub const NO_READY_PODS: &str = "NoReadyPods";
-/// Every ready pod is full.
-pub const NO_CAPACITY: &str = "NoCapacity";
-/// A pod can't pull its image.
-pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
-/// A retry waits for its backoff.
-pub const BACKOFF: &str = "Backoff";
+pub const RUN_COMPLETED: &str = Reason::RunCompleted.as_str();
+
+reasons! {
+    WAITS in RunWaits:
+
+    /// No Runtime has the name that the Run asks for.
+    RUNTIME_NOT_FOUND = "RuntimeNotFound";
+    "The namespace of the Run has no Runtime with the name in `spec.runtime`.";
+    "Create the Runtime and the Run starts by itself, or cancel the Run and name one of `krt runtime list`. A Run \
+     never uses a Runtime of another namespace.";
+
+    /// No pod of the Runtime is ready.
+    NO_READY_PODS = "NoReadyPods";
+    "The Runtime exists, but none of its pods is ready: they start, fail to start, or their Runtime Server does not \
+     answer.";
+    "Wait if they were just created; else `kubectl describe pods -l runtime=NAME` says what keeps them. The Run \
+     starts by itself as soon as one is ready.";
+
+    /// Every ready pod is full.
+    NO_CAPACITY = "NoCapacity";
+    "Every ready pod of the Runtime is full: what its Runs ask for leaves no room for this one.";
+    "Nothing, if waiting is fine: the Run starts when another one ends. To shorten the queue raise `spec.replicas` or \
+     `spec.capacity.resources` of the Runtime.";
+
+    /// A pod can't pull its image.
+    IMAGE_PULL_FAILED = "ImagePullFailed";
+    "No pod of the Runtime is ready, and at least one can't get the image of a container.";
+    "Mend the image in the Runtime's `spec.template` (or `spec.daemonImage`) or the access to its registry; \
+     `kubectl describe pods -l runtime=NAME` holds the exact error. The local home starts no images: see \
+     ImageNotServedLocally.";
+
+    /// A retry waits for its backoff.
+    BACKOFF = "Backoff";
+    "An attempt has failed and the next one waits for `spec.retryPolicy.backoff`, doubled for each further attempt, \
+     at most one minute.";
+    "Nothing: `status.nextAttemptTime` says when it starts, `status.attempts` how the last ones ended. `krt cancel` \
+     ends the waiting.";
+}
+
+reasons! {
+    MOVES in RunMoves:
+
+    /// Reason of `Scheduled=True`.
+    ASSIGNED = "Assigned";
+    "The scheduler gave the Run a slot on the pod in `status.assignedPod`.";
+    "Nothing: the pod takes it next.";
+
+    /// Reason of `Running=True`.
+    CLAIMED = "Claimed";
+    "The pod executes the first attempt.";
+    "Nothing. `krt logs -f NAME` shows its output as it comes.";
+
+    /// Reason of `Running=True` of a later attempt.
+    RETRYING = "Retrying";
+    "The pod executes an attempt after one that failed or was lost.";
+    "Nothing. `status.attempts` says how the earlier ones ended.";
+
+    /// Reason of `Running=False` after success, and of a container that exited with 0.
+    RUNNING_COMPLETED = "Completed";
+    "The Run no longer runs because it has succeeded; of a container: its process has exited with 0.";
+    "Nothing for a Run. A container of a Runtime is started again; if that repeats, its server must not exit.";
+}
 
 /// Message of a Run that succeeded.
 pub const MESSAGE_COMPLETED: &str = "execution completed";

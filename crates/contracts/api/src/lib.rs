@@ -4,9 +4,11 @@
 
 pub mod conditions;
 pub mod crd;
+pub mod explain;
 pub mod labels;
 pub mod limits;
 pub mod names;
+pub mod pods;
 mod reasons;
 mod run;
 mod runtime;

@@ -1,5 +1,6 @@
 //! Why a Run is where it is: `status.reason` and the reasons of its conditions.
 
+use crate::explain::{Explanation, Place};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,88 @@ impl Reason {
             Self::OutputsInvalid => "OutputsInvalid",
             Self::OutputsTooLarge => "OutputsTooLarge",
             Self::ArtifactInvalid => "ArtifactInvalid",
+        }
+    }
+
+    /// What happened and what to do.
+    #[must_use]
+    pub const fn explain(self) -> Explanation {
+        let (happened, remedy) = self.texts();
+        Explanation { reason: self.as_str(), place: Place::RunEnds, happened, remedy }
+    }
+
+    const fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::RunCompleted => (
+                "The command has exited with 0, and all that it left behind was taken.",
+                "Nothing. `krt logs NAME` shows what it printed.",
+            ),
+            Self::Timeout => (
+                "The attempt ran longer than `spec.timeoutSeconds`; all its processes were killed.",
+                "Make the work shorter or the timeout longer (`krt run --timeout 10m`). `krt logs NAME` shows how far \
+                 it came.",
+            ),
+            Self::PrepareSource => (
+                "The workspace could not be prepared, so that nothing was executed; the message names the part of \
+                 the spec and what is wrong with it.",
+                "Mend that part of the Run and create it anew: a Run's spec can't be changed.",
+            ),
+            Self::RuntimeExecute => (
+                "The Runtime Server of the pod refused to execute the Run, or did not answer in time.",
+                "If the message names a part of the spec, mend it. Else look at the pod (`kubectl logs POD -c \
+                 runtime`); `spec.retryPolicy` tries again by itself.",
+            ),
+            Self::RuntimeError => (
+                "The command has failed: it exited with another code than 0 (`status.exitCode`), or a signal has \
+                 ended it (128 + its number).",
+                "`krt logs NAME` shows what it printed. `spec.retryPolicy` tries again where failing is normal.",
+            ),
+            Self::ExecutionLost => (
+                "The Runtime Server no longer knows the execution: it was restarted while the Run ran.",
+                "Create the Run again if its work may be done twice, or let `spec.retryPolicy` do so. If it repeats, \
+                 see why the container `runtime` restarts (`kubectl describe pod POD`).",
+            ),
+            Self::Cancelled => (
+                "A user has cancelled the Run (`krt cancel`, Ctrl-C in `krt run`, or `spec.cancelRequested`); all \
+                 its processes were killed.",
+                "Nothing. Create it again to have it done after all.",
+            ),
+            Self::PodGone => (
+                "The pod that had the Run was deleted, replaced or has ended; the message names it.",
+                "Create the Run again if its work may be done twice, or let `spec.retryPolicy` move it to another pod.",
+            ),
+            Self::PodTerminating => (
+                "The pod was told to end before the Run was done.",
+                "Create the Run again if its work may be done twice, or let `spec.retryPolicy` move it to another pod.",
+            ),
+            Self::PodUnhealthy => (
+                "The pod has not answered for so long that the Run was taken from it.",
+                "See what became of the pod and its machine (`kubectl describe pod POD`); `spec.retryPolicy` moves \
+                 the Run to another pod.",
+            ),
+            Self::NotStarted => (
+                "The pod gave the Run back before it had started anything; the attempt does not count.",
+                "Nothing: the Run waits for another slot by itself.",
+            ),
+            Self::Unschedulable => (
+                "No pod of the Runtime could ever hold the Run: it asks for more than a whole pod offers; the \
+                 message names the resource and the limit.",
+                "Ask for less in `spec.resources.requests`, or raise `spec.capacity.resources` of the Runtime.",
+            ),
+            Self::OutputsInvalid => (
+                "The file at `$KRUNTIME_OUTPUTS` is not what it must be: a regular file with lines NAME=VALUE; the \
+                 message names the line.",
+                "Mend what the command writes there.",
+            ),
+            Self::OutputsTooLarge => (
+                "The file at `$KRUNTIME_OUTPUTS` holds more than its limits allow; the message names the limit.",
+                "Write less there, and large results as files into `$KRUNTIME_ARTIFACTS_DIR`.",
+            ),
+            Self::ArtifactInvalid => (
+                "An entry of `$KRUNTIME_ARTIFACTS_DIR` can't be kept: its name, kind or size is not allowed; the \
+                 message names it.",
+                "Mend what the command leaves there.",
+            ),
         }
     }
 

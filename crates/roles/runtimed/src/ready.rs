@@ -3,7 +3,7 @@
 use crate::pod::Pod;
 use k8s_openapi::api::core::v1::{Pod as KubePod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kruntimes_api::{conditions, labels};
+use kruntimes_api::{conditions, labels, pods};
 use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::health::{Checks, Verdict};
 use kube::api::{ListParams, Patch, PatchParams};
@@ -158,7 +158,10 @@ fn with_condition(mut list: Vec<PodCondition>, verdict: &Verdict) -> (Vec<PodCon
     let condition = PodCondition {
         type_: conditions::RUNTIMED_READY.to_owned(),
         status: status.to_owned(),
-        reason: Some(if verdict.is_ok() { "Ready" } else { "NotReady" }.to_owned()),
+        reason: Some(
+            if verdict.is_ok() { pods::RUNTIMED_READY } else { pods::RUNTIMED_NOT_READY }
+                .to_owned(),
+        ),
         message: verdict.as_ref().err().cloned(),
         last_transition_time: Some(Time(jiff::Timestamp::now())),
         ..PodCondition::default()

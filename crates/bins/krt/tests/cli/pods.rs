@@ -38,6 +38,14 @@ async fn client(kubeconfig: &Path) -> Client {
     Client::try_from(config.unwrap()).unwrap()
 }
 
+/// What the API server answers to a GET.
+pub(crate) fn get(kubeconfig: &Path, path: &str) -> Value {
+    block_on(async {
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        client(kubeconfig).await.request(request).await.unwrap()
+    })
+}
+
 /// Creates an object as it stands: typed objects would go without their kind.
 async fn create<K>(api: &Api<K>, body: Value) -> K
 where

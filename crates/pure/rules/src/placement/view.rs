@@ -1,7 +1,7 @@
 //! What the scheduler knows of Runs, pods and pools, and why a Run waits.
 
 use k8s_openapi::api::core::v1::Pod;
-use kruntimes_api::{Run, conditions, labels, limits};
+use kruntimes_api::{Run, conditions, labels, limits, pods};
 use kube::ResourceExt;
 
 /// A Run's namespace and name.
@@ -152,7 +152,10 @@ fn health(pod: &Pod) -> PodHealth {
         waiting.and_then(|waiting| waiting.reason.as_deref()).is_some_and(|reason| {
             matches!(
                 reason,
-                "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ImageNotServedLocally"
+                "ErrImagePull"
+                    | "ImagePullBackOff"
+                    | "InvalidImageName"
+                    | pods::IMAGE_NOT_SERVED_LOCALLY
             )
         })
     });

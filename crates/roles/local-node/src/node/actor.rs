@@ -16,6 +16,7 @@ use super::write::{PodWriter, Written};
 use crate::PodIdentity;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kruntimes_api::pods;
 use kruntimes_daemon::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,7 +214,7 @@ impl Actor {
         }
         if is_pod_gone(self.containers.iter().map(Container::killed_since)) {
             let message = "the processes of all containers were killed".to_owned();
-            let reason = super::PROCESSES_GONE;
+            let reason = pods::PROCESSES_GONE;
             self.stop(Goal::Fail { reason, message }, Duration::ZERO);
         }
     }

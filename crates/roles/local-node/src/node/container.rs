@@ -11,6 +11,7 @@ use crate::logs::ContainerLog;
 use crate::process::{self, Exit, Process};
 use crate::{Config, PodIdentity};
 use jiff::Timestamp;
+use kruntimes_api::{conditions, pods};
 use rustix::process::Pid;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,9 +190,9 @@ impl Container {
             code: exit.code(),
             signal: exit.signal(),
             reason: match (&message, exit) {
-                (Some(_), _) => "StartError",
-                (None, Exit::Code(0)) => "Completed",
-                (None, Exit::Code(_) | Exit::Signal(_)) => "Error",
+                (Some(_), _) => pods::START_ERROR,
+                (None, Exit::Code(0)) => conditions::RUNNING_COMPLETED,
+                (None, Exit::Code(_) | Exit::Signal(_)) => pods::ERROR,
             },
             message,
             started,
@@ -263,7 +264,7 @@ impl Container {
     /// What the status says; in a pod that is over no restart is announced.
     pub(super) fn view(&self, over: bool) -> ContainerView {
         let (id, state) = match &self.state {
-            State::Waiting => (None, waiting("ContainerCreating", String::new())),
+            State::Waiting => (None, waiting(pods::CONTAINER_CREATING, String::new())),
             State::Running { pid, started, .. } => {
                 (Some(pid.as_raw_pid()), View::Running { since: *started })
             }
@@ -274,7 +275,7 @@ impl Container {
                 let message = ended.message.clone().unwrap_or_else(|| {
                     format!("exit status {}: the container is restarted after a while", ended.code)
                 });
-                (None, waiting("CrashLoopBackOff", message))
+                (None, waiting(pods::CRASH_LOOP_BACK_OFF, message))
             }
         };
         let last = if matches!(state, View::Ended(_)) { None } else { self.last.clone() };

@@ -3,6 +3,7 @@
 use super::status::{ContainerView, Ended, View};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use kruntimes_api::{conditions, pods};
 
 /// Exit code of a process whose end nobody saw, as kubelets write it.
 const UNKNOWN_EXIT: i32 = 137;
@@ -30,12 +31,17 @@ pub(super) fn views(pod: &Pod, now: Timestamp) -> Vec<ContainerView> {
 
 fn known_end(state: &ContainerState) -> Option<Ended> {
     let terminated = state.terminated.as_ref()?;
-    let reasons = ["Completed", "Error", "StartError", "ContainerStatusUnknown"];
+    let reasons = [
+        conditions::RUNNING_COMPLETED,
+        pods::ERROR,
+        pods::START_ERROR,
+        pods::CONTAINER_STATUS_UNKNOWN,
+    ];
     let reason = terminated.reason.as_deref();
     Some(Ended {
         code: terminated.exit_code,
         signal: terminated.signal,
-        reason: reasons.into_iter().find(|known| Some(*known) == reason).unwrap_or("Error"),
+        reason: reasons.into_iter().find(|known| Some(*known) == reason).unwrap_or(pods::ERROR),
         message: terminated.message.clone(),
         started: terminated.started_at.as_ref()?.0,
         finished: terminated.finished_at.as_ref()?.0,
@@ -49,7 +55,7 @@ fn lost(status: Option<&ContainerStatus>, now: Timestamp) -> Ended {
     Ended {
         code: UNKNOWN_EXIT,
         signal: None,
-        reason: "ContainerStatusUnknown",
+        reason: pods::CONTAINER_STATUS_UNKNOWN,
         message: Some("the local home that ran it has ended".to_owned()),
         started,
         finished: now,

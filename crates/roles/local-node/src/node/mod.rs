@@ -22,6 +22,7 @@ use address::Addresses;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kruntimes_api::pods;
 use kruntimes_daemon::Shutdown;
 use kube::api::ListParams;
 use kube::runtime::watcher::Event;
@@ -38,10 +39,6 @@ use write::PodWriter;
 const NODE_NAME: &str = "local";
 /// The node's own address.
 const HOST_ADDRESS: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// Reason of a pod whose processes somebody killed.
-pub(crate) const PROCESSES_GONE: &str = "PodProcessesGone";
-/// Reason of a pod that an earlier home ran.
-const NODE_RESTARTED: &str = "NodeRestarted";
 
 /// What the pods of the node share.
 pub(crate) struct Node {
@@ -184,7 +181,7 @@ fn first_stage(pod: &Pod) -> Option<Stage> {
         (_, Some("Failed")) => Some(Stage::Over { phase: "Failed", why: None }),
         (Some(_), _) => {
             let message = "the local home that ran the pod has ended".to_owned();
-            Some(Stage::Over { phase: "Failed", why: Some((NODE_RESTARTED, message)) })
+            Some(Stage::Over { phase: "Failed", why: Some((pods::NODE_RESTARTED, message)) })
         }
         (None, _) => Some(Stage::Pending(None)),
     }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe as ProbeSpec, Volume,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kruntimes_api::{labels, names};
+use kruntimes_api::{labels, names, pods};
 use std::time::Duration;
 
 /// `terminationGracePeriodSeconds`, unless given.
@@ -138,7 +138,7 @@ fn program(pod: &Pod, container: &Container) -> Result<Program, Refusal> {
         Some(role) => Ok(Program::Role { role, args: container.args.clone().unwrap_or_default() }),
         None => Err(Refusal {
             container: container.name.clone(),
-            reason: "ImageNotServedLocally",
+            reason: pods::IMAGE_NOT_SERVED_LOCALLY,
             message: format!(
                 "the local home starts no images, and \"{image}\" is none that krt stands in for: name the command \
                  of the container \"{}\" in the annotation {} of the pod template, as a JSON array of strings, or \
@@ -159,7 +159,7 @@ fn local_command(container: &str, command: &str) -> Result<Program, Refusal> {
     let Some(mut words) = usable else {
         return Err(Refusal {
             container: container.to_owned(),
-            reason: "InvalidLocalCommand",
+            reason: pods::INVALID_LOCAL_COMMAND,
             message: format!(
                 "the annotation {} must be a JSON array of strings, the program first: for example \
                  [\"python3\", \"server.py\"]",
@@ -207,7 +207,7 @@ fn usable(container: &str, variable: &EnvVar, text: String) -> Result<Value, Ref
     if text.contains('\0') || name.is_empty() || name.contains(['=', '\0']) {
         return Err(Refusal {
             container: container.to_owned(),
-            reason: "CreateContainerConfigError",
+            reason: pods::CREATE_CONTAINER_CONFIG_ERROR,
             message: format!(
                 "the environment variable {name:?} has a name or value that no process can have"
             ),
@@ -287,7 +287,7 @@ fn port(container: &Container, port: &IntOrString) -> Option<u16> {
 fn not_served(container: &str, what: &str) -> Refusal {
     Refusal {
         container: container.to_owned(),
-        reason: "NotServedLocally",
+        reason: pods::NOT_SERVED_LOCALLY,
         message: format!("the local home does not serve {what} yet: leave it out or use a cluster"),
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
     ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kruntimes_api::pods;
 use std::net::Ipv4Addr;
 
 /// What is known of a pod.
@@ -97,16 +98,19 @@ fn merge(
         found.is_none_or(|condition| condition.status != "True")
     });
     let not_ready = if ended {
-        Some((if observed.phase == "Failed" { "PodFailed" } else { "PodCompleted" }, String::new()))
+        Some((
+            if observed.phase == "Failed" { pods::POD_FAILED } else { pods::POD_COMPLETED },
+            String::new(),
+        ))
     } else if containers_ready {
         None
     } else {
-        Some(("ContainersNotReady", waiting))
+        Some((pods::CONTAINERS_NOT_READY, waiting))
     };
     let ready = not_ready.clone().or_else(|| {
         let gate = closed_gate?;
         let message = format!("the condition {} is not True", gate.condition_type);
-        Some(("ReadinessGatesNotReady", message))
+        Some((pods::READINESS_GATES_NOT_READY, message))
     });
     let own = [
         ("PodScheduled", None),

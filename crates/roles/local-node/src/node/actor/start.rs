@@ -8,6 +8,7 @@ use crate::node::plan::{PodPlan, Refusal, plan};
 use crate::node::write::Written;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kruntimes_api::pods;
 
 impl Actor {
     pub(super) async fn try_start(&mut self) {
@@ -48,7 +49,7 @@ impl Actor {
             Refusal { container: first.unwrap_or_default(), reason, message }
         };
         let directories = self.directories().ok_or_else(|| {
-            refuse("CreateContainerError", "the pod's UID is no file name".to_owned())
+            refuse(pods::CREATE_CONTAINER_ERROR, "the pod's UID is no file name".to_owned())
         })?;
         let token = self.token.get_or_insert_with(|| self.node.tokens.issue(&self.identity));
         let access = Access {
@@ -58,14 +59,17 @@ impl Actor {
             token,
         };
         directories.create().and_then(|()| directories.write_access(&access)).map_err(|error| {
-            refuse("CreateContainerError", format!("the pod's directories can't be made: {error}"))
+            refuse(
+                pods::CREATE_CONTAINER_ERROR,
+                format!("the pod's directories can't be made: {error}"),
+            )
         })?;
         let ports: Vec<u16> =
             plan.containers.iter().flat_map(|container| &container.ports).copied().collect();
         let address = self.node.addresses.take(&ports).ok_or_else(|| {
             let message = "the pod's ports are taken on every loopback address that was tried: \
                            a program listens on one of them on all addresses";
-            refuse("NoLoopbackAddress", message.to_owned())
+            refuse(pods::NO_LOOPBACK_ADDRESS, message.to_owned())
         })?;
         Ok(Place { address, directories })
     }

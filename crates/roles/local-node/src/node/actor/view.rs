@@ -5,6 +5,7 @@ use crate::node::container::waiting;
 use crate::node::lost;
 use crate::node::status::{ContainerView, Observed};
 use jiff::Timestamp;
+use kruntimes_api::pods;
 
 impl Actor {
     pub(super) fn observe(&self) -> Observed {
@@ -37,7 +38,7 @@ impl Actor {
         let views = containers.iter().map(|container| {
             let refused = refusal.filter(|refusal| refusal.container == container.name);
             let state = refused.map_or_else(
-                || waiting("ContainerCreating", String::new()),
+                || waiting(pods::CONTAINER_CREATING, String::new()),
                 |refusal| waiting(refusal.reason, refusal.message.clone()),
             );
             ContainerView {

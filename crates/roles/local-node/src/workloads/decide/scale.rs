@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kruntimes_api::pods;
 use std::time::Duration;
 
 /// Pods that one look makes at most; the events of these lead to the next look.
@@ -112,7 +113,7 @@ fn status(
 fn replacement_wait(ended: &[&Pod], wanted: usize, now: Timestamp) -> Option<Duration> {
     let recent: Vec<Timestamp> = ended
         .iter()
-        .filter(|pod| reason(pod) == Some(crate::node::PROCESSES_GONE))
+        .filter(|pod| reason(pod) == Some(pods::PROCESSES_GONE))
         .map(|pod| ended_at(pod))
         .filter(|at| age(*at, now) < FAILED_WINDOW)
         .collect();

@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet, ReplicaSetStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kruntimes_api::pods;
 use std::time::Duration;
 
 /// `progressDeadlineSeconds`, unless given.
@@ -97,10 +98,18 @@ fn available_condition(
 ) -> DeploymentCondition {
     if status.available_replicas.unwrap_or(0) >= bounds.desired - bounds.unavailable {
         let message = "Deployment has minimum availability.";
-        condition("Available", "True", "MinimumReplicasAvailable", message, last, None, now)
+        condition("Available", "True", pods::MINIMUM_REPLICAS_AVAILABLE, message, last, None, now)
     } else {
         let message = "Deployment does not have minimum availability.";
-        condition("Available", "False", "MinimumReplicasUnavailable", message, last, None, now)
+        condition(
+            "Available",
+            "False",
+            pods::MINIMUM_REPLICAS_UNAVAILABLE,
+            message,
+            last,
+            None,
+            now,
+        )
     }
 }
 
@@ -117,20 +126,20 @@ fn progressing(
     match stage {
         Stage::Complete => {
             let message = "the ReplicaSet of the current template has all its pods available";
-            (write("True", "NewReplicaSetAvailable", message, None), None)
+            (write("True", pods::NEW_REPLICA_SET_AVAILABLE, message, None), None)
         }
         Stage::Started | Stage::Moved => {
             let again =
-                last.is_some_and(|last| last.reason.as_deref() == Some("ReplicaSetUpdated"));
+                last.is_some_and(|last| last.reason.as_deref() == Some(pods::REPLICA_SET_UPDATED));
             let updated =
                 if stage == Stage::Started && again { updated } else { Some(seconds(now)) };
             let message = "the ReplicaSet of the current template is progressing";
-            (write("True", "ReplicaSetUpdated", message, updated), Some(deadline))
+            (write("True", pods::REPLICA_SET_UPDATED, message, updated), Some(deadline))
         }
         Stage::Waiting => {
             if let Some(last) = last.filter(|last| {
                 // A rollout that was complete does not fail because a pod is replaced.
-                last.reason.as_deref() != Some("ReplicaSetUpdated")
+                last.reason.as_deref() != Some(pods::REPLICA_SET_UPDATED)
             }) {
                 return (last.clone(), None);
             }
@@ -139,12 +148,12 @@ fn progressing(
             match deadline.checked_sub(waited).filter(|left| !left.is_zero()) {
                 Some(left) => {
                     let message = "the ReplicaSet of the current template is progressing";
-                    (write("True", "ReplicaSetUpdated", message, updated), Some(left))
+                    (write("True", pods::REPLICA_SET_UPDATED, message, updated), Some(left))
                 }
                 None => {
                     let message =
                         "the ReplicaSet of the current template has not progressed in time";
-                    (write("False", "ProgressDeadlineExceeded", message, None), None)
+                    (write("False", pods::PROGRESS_DEADLINE_EXCEEDED, message, None), None)
                 }
             }
         }
