@@ -1,8 +1,8 @@
 //! `cargo xtask ci`: what must pass before a change lands, with the seconds of each stage.
 
+use crate::cargo::cargo;
 use crate::generate::root;
 use anyhow::{Context, ensure};
-use std::process::Command;
 use std::time::Instant;
 
 /// The stages in order; the test runner's own lines come last.
@@ -20,7 +20,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for (name, arguments) in STAGES {
         let started = Instant::now();
         println!("== {name}: cargo {}", arguments.join(" "));
-        let status = Command::new("cargo")
+        let status = cargo()
             .args(arguments)
             .current_dir(root())
             .status()

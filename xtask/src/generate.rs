@@ -1,9 +1,9 @@
 //! `cargo xtask generate`: the CRDs from the types, the document of reasons from their table, the gRPC code from the
 //! protos.
 
+use crate::cargo::cargo;
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The root of the checkout.
 pub(crate) fn root() -> PathBuf {
@@ -32,7 +32,7 @@ fn generate_protos(root: &Path) -> anyhow::Result<()> {
     if std::fs::read_to_string(generated.join("SOURCES")).is_ok_and(|known| known == sources) {
         return Ok(());
     }
-    let status = Command::new("cargo")
+    let status = cargo()
         .args(["run", "--quiet", "--manifest-path"])
         .arg(root.join("tools/protogen/Cargo.toml"))
         .arg("--")

@@ -1,5 +1,6 @@
 //! A local home for the tools: the real binary in a directory of its own, stopped when dropped.
 
+use crate::cargo::cargo;
 use crate::generate::root;
 use anyhow::{Context, bail, ensure};
 use std::io::{BufRead, BufReader};
@@ -22,9 +23,9 @@ pub(crate) fn build(build: Build) -> anyhow::Result<PathBuf> {
         Build::Dev => (&["build", "--quiet"], "debug"),
         Build::Release => (&["build", "--quiet", "--release"], "release"),
     };
-    let status = Command::new("cargo").args(arguments).current_dir(root()).status()?;
+    let status = cargo().args(arguments).current_dir(root()).status()?;
     ensure!(status.success(), "krt did not build");
-    let metadata = Command::new("cargo")
+    let metadata = cargo()
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(root())
         .output()?;

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
 
 mod bench;
+mod cargo;
 mod ci;
 mod e2e;
 mod generate;
