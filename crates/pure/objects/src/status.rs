@@ -175,23 +175,49 @@ fn details(group: &str, kind: &str, name: &str) -> Value {
     details
 }
 
+/// How many errors of one object are told; that there are more is said.
+const MAX_CAUSES: usize = 100;
+
 fn causes(errors: &[FieldError]) -> Value {
     errors
         .iter()
+        .take(MAX_CAUSES)
         .map(|e| json!({ "reason": e.reason.as_str(), "message": e.message, "field": e.path }))
         .collect()
 }
 
 fn join(errors: &[FieldError]) -> String {
     let mut texts: Vec<String> = Vec::new();
-    for error in errors {
+    for error in errors.iter().take(MAX_CAUSES) {
         let text = error.to_string();
         if !texts.contains(&text) {
             texts.push(text);
         }
     }
+    if errors.len() > MAX_CAUSES {
+        texts.push("and more errors".to_owned());
+    }
     match texts.as_slice() {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::CauseReason;
+
+    #[test]
+    fn the_first_hundred_errors_are_told() {
+        let errors = |count: usize| -> Vec<FieldError> {
+            let error = |n| FieldError::new(format!("a[{n}]"), CauseReason::Invalid, "bad");
+            (0..count).map(error).collect()
+        };
+        let hundred = Failure::invalid_patch(&errors(100));
+        assert!(hundred.message.ends_with("a[99]: bad]"), "{}", hundred.message);
+        let more = Failure::invalid_patch(&errors(101));
+        assert!(more.message.ends_with("a[99]: bad, and more errors]"), "{}", more.message);
+        assert_eq!(more.details.unwrap()["causes"].as_array().unwrap().len(), 100);
     }
 }

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use kruntimes_objects::status::Failure;
-use kruntimes_objects::{json, protobuf};
+use kruntimes_objects::{json, protobuf, yaml};
 use serde_json::Value;
 
 /// The media type of a body, without parameters.
@@ -36,7 +36,6 @@ pub(crate) fn as_json(body: &Bytes) -> Result<(Value, Vec<String>), Failure> {
 fn as_yaml(body: &Bytes) -> Result<(Value, Vec<String>), Failure> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Failure::bad_request("the YAML body is not UTF-8"))?;
-    let value: Value = serde_saphyr::from_str(text)
-        .map_err(|e| Failure::bad_request(format!("the YAML body cannot be read: {e}")))?;
-    Ok((value, Vec::new()))
+    yaml::parse(text)
+        .map_err(|e| Failure::bad_request(format!("the YAML body cannot be read: {e}")))
 }

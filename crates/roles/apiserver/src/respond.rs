@@ -43,9 +43,19 @@ pub(crate) fn failure(failure: &Failure) -> Response<Body> {
     response
 }
 
-/// Adds warnings, as `Warning: 299 - "…"` headers.
+/// How many bytes of warnings one response carries, and one warning has, as kube-apiserver has it.
+const MAX_WARNINGS: usize = 4 * 1024;
+const MAX_WARNING: usize = 256;
+
+/// Adds warnings, as `Warning: 299 - "…"` headers; those beyond the limit are left out, for headers are not for thousands.
 pub(crate) fn warn(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
+    let mut left = MAX_WARNINGS;
     for warning in warnings {
+        let warning = &warning[..warning.floor_char_boundary(MAX_WARNING)];
+        left = match left.checked_sub(warning.len()) {
+            Some(left) => left,
+            None => break,
+        };
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(WARNING, value);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 use kruntimes_objects::create::{self, Prepared};
+use kruntimes_objects::jsonpatch::{self, DecodeError};
 use kruntimes_objects::schema::{CauseReason, FieldError};
 use kruntimes_objects::state::{Action, Expect, Refused, Write};
 use kruntimes_objects::status::Failure;
@@ -22,6 +23,8 @@ use crate::{negotiate, parse, policy, respond};
 
 /// The largest object, as etcd has it.
 pub(crate) const MAX_OBJECT: usize = 1_572_864;
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const JSON_PATCH: &str = "application/json-patch+json";
 /// How often a lost compare-and-set is computed anew.
 const RETRIES: usize = 64;
 /// How often a generated name is drawn.
@@ -206,22 +209,26 @@ impl ApiServer {
         parts: &Parts,
         body: &Bytes,
     ) -> Result<Response<Body>, Failure> {
-        match parse::media_type(&parts.headers).as_str() {
-            "application/merge-patch+json" => {}
+        let (body_value, duplicates) = match parse::media_type(&parts.headers).as_str() {
+            MERGE_PATCH | JSON_PATCH => parse::as_json(body)?,
             other => {
                 return Err(Failure::unsupported_media(format!(
-                    "the body of the request was in an unknown format - accepted media types include: application/merge-patch+json; {other} is not served"
+                    "the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE_PATCH}; {other} is not served"
                 )));
             }
+        };
+        let sent = Sent { len: body.len(), duplicates: &duplicates };
+        if parse::media_type(&parts.headers) == JSON_PATCH {
+            let patch =
+                jsonpatch::Patch::decode(&body_value).map_err(|error| undecodable(&error))?;
+            return self.change(user, call, parts, sent, |old| json_patched(&patch, old)).await;
         }
-        let (changes, duplicates) = parse::as_json(body)?;
-        if !changes.is_object() {
+        if !body_value.is_object() {
             return Err(Failure::bad_request("the merge patch is not an object"));
         }
-        let sent = Sent { len: body.len(), duplicates: &duplicates };
         self.change(user, call, parts, sent, |old| {
             let mut new = old.clone();
-            patch::merge(&mut new, &changes);
+            patch::merge(&mut new, &body_value);
             Ok(new)
         })
         .await
@@ -270,6 +277,27 @@ impl ApiServer {
         }
         Err(Failure::conflict(&call.res, &call.name))
     }
+}
+
+fn undecodable(error: &DecodeError) -> Failure {
+    match error {
+        DecodeError::TooMany(_) => Failure::too_large(format!("Request entity too large: {error}")),
+        DecodeError::Form(_) => Failure::bad_request(error.to_string()),
+    }
+}
+
+/// kube-apiserver says only that there was an error; here it is named behind that.
+fn json_patched(patch: &jsonpatch::Patch, old: &Value) -> Result<Value, Failure> {
+    let unprocessable = |why: String| {
+        let message =
+            format!("the server rejected our request due to an error in our request: {why}");
+        Failure::plain(422, "Invalid", message)
+    };
+    let mut new = old.clone();
+    patch.apply(&mut new).map_err(|error| unprocessable(error.to_string()))?;
+    json::check_limits(&new)
+        .map_err(|limit| unprocessable(format!("the patched object is not accepted: {limit}")))?;
+    Ok(new)
 }
 
 fn strict_change(call: &Call, parts: &Parts, object: &Value, findings: &[String]) -> Failure {

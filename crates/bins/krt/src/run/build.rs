@@ -7,6 +7,7 @@ use crate::cli::RunArgs;
 use crate::failure::Failure;
 use crate::{duration, names};
 use kruntimes_api::labels;
+use kruntimes_objects::yaml;
 use serde_json::{Map, Value, json};
 use std::io::Read;
 use std::path::Path;
@@ -63,7 +64,7 @@ fn manifest(text: &str) -> Result<Option<Value>, String> {
         return Ok(None);
     }
     let looks_like_one = text.lines().any(|line| line.trim_end() == "kind: Run");
-    match serde_saphyr::from_multiple::<Value>(text) {
+    match yaml::documents(text) {
         Ok(documents) => {
             let kinds: Vec<&str> = documents
                 .iter()

@@ -3,9 +3,13 @@ use super::node::{Additional, Node};
 use super::path::Path;
 use serde_json::Value;
 
+/// How many unknown fields are named.
+const MAX_NAMED: usize = 100;
+/// How many bytes of an unknown field's path are shown.
+const MAX_PATH: usize = 1024;
 const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// Removes unknown fields of a root object; their paths, sorted.
+/// Removes unknown fields of a root object; the paths of the first of them, sorted.
 pub(super) fn prune(node: &Node, object: &mut Value) -> Vec<String> {
     let mut pruning = Pruning { removed: Vec::new(), path: Path::default() };
     pruning.node(Some(node), object, true);
@@ -30,8 +34,9 @@ impl Pruning {
                     let mark = self.path.mark();
                     self.path.field(name);
                     let kept = self.field(node, name, value);
-                    if !kept {
-                        self.removed.push(self.path.as_str().to_owned());
+                    if !kept && self.removed.len() < MAX_NAMED {
+                        let path = self.path.as_str();
+                        self.removed.push(path[..path.floor_char_boundary(MAX_PATH)].to_owned());
                     }
                     self.path.back(mark);
                     kept

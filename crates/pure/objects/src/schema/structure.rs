@@ -20,6 +20,9 @@ pub(super) fn check(
     walk.errors
 }
 
+/// How many errors are gathered: each is compared with those before it, and few are told.
+const MAX_ERRORS: usize = 200;
+
 struct Walk<'w> {
     errors: Vec<FieldError>,
     path: Path,
@@ -51,7 +54,7 @@ impl Walk<'_> {
     fn push(&mut self, reason: CauseReason, message: String) {
         let path = path::joined(self.prefix, self.path.as_str());
         let error = FieldError::new(path::shown(&path), reason, message);
-        if !self.errors.contains(&error) {
+        if self.errors.len() < MAX_ERRORS && !self.errors.contains(&error) {
             self.errors.push(error);
         }
     }

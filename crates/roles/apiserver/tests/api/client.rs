@@ -63,9 +63,13 @@ impl Client {
     ) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let response = self.send(method, path, headers, body).await;
-        let code = response.status().as_u16();
+        (response.status().as_u16(), self.read(response).await)
+    }
+
+    /// The body of a response, null when it is no JSON.
+    pub(crate) async fn read(&self, response: http::Response<Body>) -> Value {
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        serde_json::from_slice(&bytes).unwrap_or(Value::Null)
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {

@@ -3,7 +3,9 @@
 mod client;
 mod crds;
 mod deletion;
+mod hostile;
 mod objects;
+mod patches;
 mod policy;
 mod validation;
 mod watches;
