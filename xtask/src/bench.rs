@@ -3,6 +3,8 @@
 //! The load generator is this process: over TLS, with its watch on a connection of its own. The floor is the bare
 //! fork+exec+wait of `bash -c true`. Figures are medians of the rounds, with their range.
 
+use crate::cargo::cargo;
+use crate::generate::root;
 use crate::home::{self, Home};
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
@@ -22,8 +24,20 @@ const AT_ONCE: usize = 64;
 const AT_ONCE_RUNS: usize = 400;
 const SPAWNS: usize = 300;
 
-/// Builds krt in release and prints the figures.
+/// Builds krt and this tool in release and starts the measurement: a debug load generator would take more of the
+/// machine than what it measures.
 pub(crate) fn run() -> anyhow::Result<()> {
+    home::build(home::Build::Release)?;
+    let status = cargo()
+        .args(["run", "--quiet", "--release", "--package", "xtask", "--", "bench", "measure"])
+        .current_dir(root())
+        .status()?;
+    ensure!(status.success(), "the measurement failed");
+    Ok(())
+}
+
+/// Measures and prints the figures.
+pub(crate) fn measure_all() -> anyhow::Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let krt = home::build(home::Build::Release)?;
     let mut starts: Vec<f64> = Vec::new();

@@ -25,6 +25,7 @@ fn main() -> anyhow::Result<()> {
         ["ci"] => ci::run(),
         ["e2e", "local"] => e2e::local(),
         ["bench"] => bench::run(),
+        ["bench", "measure"] => bench::measure_all(),
         _ => anyhow::bail!(USAGE),
     }
 }
