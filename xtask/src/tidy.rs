@@ -12,9 +12,7 @@ use std::process::Command;
 const LAYERS: [&str; 5] = ["contracts", "pure", "io", "roles", "bins"];
 const MAX_LINES: usize = 400;
 /// Fields that the CRD refuses, and how Rust code would read them.
-const UNSERVED: [(&str, &str); 6] = [
-    ("spec.source.repoURL", ".repo_url"),
-    ("spec.source.commitSHA", ".commit_sha"),
+const UNSERVED: [(&str, &str); 4] = [
     ("spec.handler", "spec.handler"),
     ("spec.env.valueFrom", "env.value_from"),
     ("spec.artifactStore", ".artifact_store"),

@@ -14,6 +14,18 @@ pub const ENTRYPOINT_CHARS: u32 = 4096;
 pub const HANDLER_CHARS: u32 = 512;
 /// `spec.source.inline`: characters.
 pub const INLINE_CHARS: u32 = 262_144;
+/// `spec.source.repoURL`: characters.
+pub const REPO_URL_CHARS: u32 = 2048;
+/// `spec.source.commitSHA`: characters.
+pub const COMMIT_SHA_CHARS: u32 = 256;
+/// A Git source, its files and its history together: bytes.
+pub const SOURCE_BYTES: u64 = 100 << 20;
+/// Files of a Git source.
+pub const SOURCE_FILES: u64 = 100_000;
+/// Directories that a file of a Git source may stand in.
+pub const SOURCE_DEPTH: usize = 64;
+/// How long fetching a Git source may take: seconds.
+pub const SOURCE_SECONDS: u64 = 30;
 /// `spec.timeoutSeconds`: a year.
 pub const TIMEOUT_SECONDS: i64 = 31_536_000;
 /// `spec.retryPolicy.maxAttempts`.

@@ -83,13 +83,15 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::INLINE_CHARS"))]
     pub inline: Option<String>,
-    /// Git repository, `https://` or `ssh://`.
+    /// Git repository that is fetched into the working directory, such as `https://github.com/owner/name`. Only `https://`
+    /// and no user or password. Submodules, LFS files and hooks are left alone. At most 100 MiB with its history, 100,000
+    /// files and 30 seconds; only the wanted commit is fetched, without its past.
     #[serde(default, rename = "repoURL", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048))]
+    #[schemars(length(max = "limits::REPO_URL_CHARS"))]
     pub repo_url: Option<String>,
-    /// Branch, tag or full commit of `repoURL`.
+    /// Branch, tag or full commit (40 hexadecimal digits) of `repoURL`; its default branch when absent.
     #[serde(default, rename = "commitSHA", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = "limits::COMMIT_SHA_CHARS"))]
     pub commit_sha: Option<String>,
 }
 

@@ -9,12 +9,14 @@
 //! All `unsafe` of the workspace stands in `sys.rs`.
 
 mod keeper;
+mod limits;
 mod supervisor;
 mod sys;
 mod tree;
 mod wire;
 mod zygote;
 
+pub use limits::{Limits, limit};
 pub use supervisor::TERMINATE_GRACE;
 pub use tree::{kill_own_descendants, kill_tree};
 pub use wire::{End, Report, Stage};

@@ -1,9 +1,9 @@
 //! The system calls that have no safe wrapper: fork, spawn, signal masks, descriptor ranges.
 //!
-//! Everything here runs in the main thread of a process that has no other thread.
+//! All but `limit_before_exec` runs in the main thread of a process that has no other thread.
 #![expect(unsafe_code, reason = "fork, posix_spawn and signal sets exist only as C functions")]
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit};
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
@@ -73,6 +73,23 @@ pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
     // SAFETY: see the contract above.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Has the child of `command` set its resource limits between fork and exec.
+pub(crate) fn limit_before_exec(command: &mut std::process::Command, limits: crate::Limits) {
+    let set = move || -> io::Result<()> {
+        for (resource, limit) in [
+            (Resource::Fsize, limits.file_bytes),
+            (Resource::Data, limits.memory_bytes),
+            (Resource::Core, 0),
+        ] {
+            let limit = Some(limit);
+            rustix::process::setrlimit(resource, Rlimit { current: limit, maximum: limit })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made: nothing is allocated and no lock is taken.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, set) };
 }
 
 /// What to execute: C strings that live in the request's buffer.

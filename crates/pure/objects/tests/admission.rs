@@ -6,6 +6,7 @@
 use kruntimes_api::{Phase, crd};
 use kruntimes_objects::schema::Schema;
 use kruntimes_rules::run::phase::legal_for_any;
+use kruntimes_rules::source::GitSource;
 use serde_json::{Value, json};
 
 fn schema(file: &str) -> Schema {
@@ -50,6 +51,11 @@ fn the_last_legal_value_of_each_limit_is_accepted() {
         json!({"args": vec!["x".repeat(8192); 16]}),
         json!({"source": {"inline": "x".repeat(262_144)}}),
         json!({"source": {"inline": "é".repeat(262_144)}}),
+        source("https://h", None),
+        source(&format!("https://h/{}", "x".repeat(2048 - "https://h/".len())), None),
+        source("https://[::1]:8443/a/b.git?q#z@", Some("refs/pull/1/head")),
+        source("https://h/x", Some(&"x".repeat(256))),
+        source("https://h/x", Some("0123456789012345678901234567890123456789")),
         json!({"retryPolicy": {"maxAttempts": 100}}),
         json!({"retryPolicy": {"backoff": "24h"}}),
         json!({"retryPolicy": {"backoff": "1ns"}}),
@@ -83,7 +89,12 @@ fn the_next_value_is_refused_by_field_and_limit() {
             json!({"source": {"inline": "a", "repoURL": "https://b"}}),
             &["spec.source", "exclude each other"],
         ),
-        (json!({"source": {"repoURL": "https://b"}}), &["spec.source.repoURL is not served yet"]),
+        (json!({"source": {"commitSHA": "main"}}), &["spec.source.commitSHA", "needs repoURL"]),
+        (
+            source(&format!("https://h/{}", "x".repeat(2049 - "https://h/".len())), None),
+            &["spec.source.repoURL", "2048"],
+        ),
+        (source("https://h/x", Some(&"x".repeat(257))), &["spec.source.commitSHA", "256"]),
         (json!({"retryPolicy": {"maxAttempts": 101}}), &["spec.retryPolicy.maxAttempts", "100"]),
         (json!({"retryPolicy": {"maxAttempts": 0}}), &["spec.retryPolicy.maxAttempts", "1"]),
         (json!({"retryPolicy": {"backoff": "soon"}}), &["spec.retryPolicy.backoff", "soon"]),
@@ -112,6 +123,94 @@ fn the_next_value_is_refused_by_field_and_limit() {
         check_refused(&schema, run(spec), parts);
     }
     check_refused(&schema, json!({"metadata": {"name": "a"}}), &["spec: Required value"]);
+}
+
+fn source(url: &str, revision: Option<&str>) -> Value {
+    let mut source = json!({ "repoURL": url });
+    if let Some(revision) = revision {
+        source["commitSHA"] = json!(revision);
+    }
+    json!({ "source": source })
+}
+
+/// The CRD and the rules that runtimed asks before a fetch say the same of every URL and revision.
+#[test]
+fn a_source_is_admitted_if_and_only_if_it_may_be_fetched() {
+    let schema = schema("kruntimes.io_runs.yaml");
+    let urls = [
+        "https://h",
+        "https://h/",
+        "https://a.b-c:8443/x.git?q#z@",
+        "https://[::1]:1/x",
+        "http://h/x",
+        "HTTPS://h/x",
+        "ssh://git@h/x",
+        "git@h:x",
+        "file:///etc",
+        "/etc",
+        "ext::sh -c true",
+        "-x",
+        "",
+        "https://me:secret@h/x",
+        "https://me@h",
+        "https://",
+        "https:///x",
+        "https://-h/x",
+        "https://h/a b",
+        "https://h/a\nb",
+        "https://h/\0",
+        "https://h\\x/",
+        "https://h?x",
+        "https://h/é",
+        "x\nhttps://h/x",
+        "https://h/x\n",
+    ];
+    let revisions = [
+        "main",
+        "v1.0",
+        "feature/a-b_c",
+        "refs/pull/1/head",
+        "é",
+        "@",
+        "a@b",
+        "0123456",
+        "",
+        "-x",
+        "+x",
+        "--upload-pack=true",
+        "/x",
+        "x/",
+        "x.",
+        "a..b",
+        "a//b",
+        "a@{1}",
+        "a b",
+        "a\nb",
+        "a\tb",
+        "a~1",
+        "a^",
+        "a:b",
+        "a?",
+        "a*",
+        "[a",
+        "a]",
+        "a\\b",
+        "a\u{7f}",
+        "\0",
+        "main\n",
+    ];
+    let pairs =
+        urls.map(|url| (url, None)).into_iter().chain(revisions.map(|r| ("https://h", Some(r))));
+    let (mut admitted, mut refused) = (0, 0);
+    for (url, revision) in pairs {
+        let spec = source(url, revision);
+        let rules = GitSource::of(&serde_json::from_value(spec["source"].clone()).unwrap());
+        let errors = errors(&schema, run(spec));
+        assert_eq!(errors.is_empty(), rules.is_ok(), "{url:?} {revision:?}: {errors}");
+        assert!(!errors.contains("secret"), "{errors}");
+        if errors.is_empty() { admitted += 1 } else { refused += 1 }
+    }
+    assert_eq!((admitted, refused), (13, 45));
 }
 
 #[test]

@@ -7,3 +7,4 @@ pub mod placement;
 pub mod pool;
 pub mod retention;
 pub mod run;
+pub mod source;

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::journal::Entry;
 use crate::pod::Pod;
 use crate::poll;
+use crate::preparing::Preparing;
 use crate::spool::Log;
 use crate::workspace::{DEFAULT_ENTRYPOINT, environment};
 use crate::write::{self, Final};
@@ -47,6 +48,7 @@ pub(crate) struct Attempt {
     tasks: JoinSet<()>,
     permit: Option<OwnedSemaphorePermit>,
     waits: Option<Slot>,
+    preparing: Option<Preparing>,
     cancel_told: bool,
     handed_back: bool,
     ending: Arc<AtomicBool>,
@@ -111,6 +113,7 @@ impl Attempt {
             tasks: JoinSet::new(),
             permit: None,
             waits: None,
+            preparing: None,
             cancel_told: false,
             handed_back: false,
             ending: Arc::default(),
@@ -190,6 +193,11 @@ impl Attempt {
                 self.permit = None;
             }
             Effect::PrepareWorkspace => self.prepare(),
+            Effect::StopPreparing => {
+                if let Some(preparing) = &mut self.preparing {
+                    preparing.stop();
+                }
+            }
             Effect::Execute => self.execute(),
             Effect::Inspect => {
                 self.register();
@@ -253,15 +261,9 @@ impl Attempt {
 
     fn prepare(&mut self) {
         let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
-        self.spawn(async move {
-            let prepare = move || pod.workspaces.prepare(&uid, &run);
-            let failure = match tokio::task::spawn_blocking(prepare).await {
-                Ok(Ok(())) => return Some(Event::Prepared),
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            Some(Event::PrepareFailed(failure))
-        });
+        let (preparing, work) = Preparing::begin(pod, uid, run);
+        self.preparing = Some(preparing);
+        self.spawn(work);
     }
 
     fn execute(&mut self) {
@@ -297,7 +299,11 @@ impl Attempt {
 
     fn remove_workspace(&mut self) {
         let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
+        let preparing = self.preparing.take();
         self.spawn(async move {
+            if let Some(preparing) = preparing {
+                preparing.ended().await;
+            }
             let removed = {
                 let uid = uid.clone();
                 tokio::task::spawn_blocking(move || pod.workspaces.remove(&uid)).await
@@ -358,7 +364,7 @@ fn request(pod: &Pod, uid: &str, run: &Run) -> ExecuteRequest {
         args: spec.args.clone(),
         env: environment(run, &pod.workspaces.outputs(uid)),
         timeout_seconds: spec.timeout_seconds.unwrap_or(0),
-        working_dir: pod.workspaces.working_directory(uid).display().to_string(),
+        working_dir: pod.workspaces.working_directory(uid, run).display().to_string(),
         entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),
         handler: String::new(),
     }

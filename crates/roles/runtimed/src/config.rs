@@ -1,5 +1,6 @@
 //! Flags and environment of `krt serve runtimed`, and what they mean here.
 
+use crate::source::SourceConfig;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use thiserror::Error;
@@ -22,6 +23,9 @@ pub struct Config {
     /// How many Runs execute at once.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub workers: u32,
+    /// Git sources.
+    #[command(flatten)]
+    pub source: SourceConfig,
     /// What stands for 127.0.0.1 in this pod.
     #[arg(long, env = "KRUNTIMES_LOOPBACK", hide = true)]
     pub loopback: Option<IpAddr>,

@@ -13,10 +13,12 @@ mod journal;
 mod lines;
 mod pod;
 mod poll;
+mod preparing;
 mod ready;
 mod registry;
 mod runtime;
 mod serving;
+mod source;
 mod spool;
 mod supervisor;
 #[cfg(test)]
@@ -26,6 +28,7 @@ mod workspace;
 mod write;
 
 pub use config::{AddressError, Config};
+pub use source::SourceConfig;
 
 use crate::pod::Pod;
 use k8s_openapi::api::core::v1::Pod as KubePod;
@@ -125,6 +128,8 @@ async fn serve_all(
             .map_err(control("log thread"))?,
         journal: journal::Journal::open(&config.control).map_err(control("journal"))?,
         workspaces: workspace::Workspaces::new(config.workspace.clone()),
+        sources: source::Sources::open(&config.control, config.source.clone())
+            .map_err(control("sources"))?,
         slots: Arc::new(Semaphore::new(config.workers as usize)),
         cancels: pod::Cancels::default(),
         synced: watch::Sender::new(false),

@@ -4,6 +4,7 @@ use crate::journal::Journal;
 use crate::lines::LineSink;
 use crate::registry::Registry;
 use crate::runtime::RuntimeServer;
+use crate::source::Sources;
 use crate::spool::Spool;
 use crate::workspace::Workspaces;
 use kruntimes_api::Run;
@@ -27,6 +28,7 @@ pub(crate) struct Pod {
     pub(crate) sink: LineSink,
     pub(crate) journal: Journal,
     pub(crate) workspaces: Workspaces,
+    pub(crate) sources: Sources,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) cancels: Cancels,
     /// Whether the Runs of this pod have been listed once.

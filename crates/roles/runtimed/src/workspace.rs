@@ -2,7 +2,9 @@
 //!
 //! Every step is relative to an open directory and follows no symbolic link.
 
+use crate::source::{FetchError, Fetched, place};
 use kruntimes_api::Run;
+use kruntimes_rules::source::{SourceError, git};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat};
 use std::collections::HashMap;
@@ -12,6 +14,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// The working directory of a Run without a repository.
+const WORK: &str = "work";
 /// The file that `entrypoint` names when it is not given.
 pub(crate) const DEFAULT_ENTRYPOINT: &str = "script";
 const DIRECTORY: OFlags =
@@ -24,6 +28,10 @@ pub(crate) enum PrepareError {
     Entrypoint(String),
     #[error("{0} is not served yet")]
     NotServed(&'static str),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
 }
@@ -43,9 +51,11 @@ impl Workspaces {
         Self { root }
     }
 
-    /// The working directory of a Run.
-    pub(crate) fn working_directory(&self, uid: &str) -> PathBuf {
-        self.root.join(uid).join("work")
+    /// The working directory of a Run: its repository, if it has one.
+    pub(crate) fn working_directory(&self, uid: &str, run: &Run) -> PathBuf {
+        let source = run.spec.source.as_ref();
+        let git = source.is_some_and(|source| source.repo_url.is_some());
+        self.root.join(uid).join(if git { git::DIRECTORY } else { WORK })
     }
 
     /// What the Run may write its outputs to, beside the working directory.
@@ -53,8 +63,13 @@ impl Workspaces {
         self.root.join(uid).join("outputs")
     }
 
-    /// Makes the workspace of `run` anew, with its source.
-    pub(crate) fn prepare(&self, uid: &str, run: &Run) -> Result<(), PrepareError> {
+    /// Makes the workspace of `run` anew, with its source, which was fetched if it is a repository.
+    pub(crate) fn prepare(
+        &self,
+        uid: &str,
+        run: &Run,
+        fetched: Option<Fetched>,
+    ) -> Result<(), PrepareError> {
         let source = run.spec.source.as_ref();
         if run.spec.env.iter().any(|variable| variable.value_from.is_some()) {
             return Err(PrepareError::NotServed("spec.env.valueFrom"));
@@ -64,7 +79,11 @@ impl Workspaces {
             openat(rustix::fs::CWD, &self.root, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty())
                 .map_err(io_error("mkdir"))?;
         let own = make_directory(&root, uid)?;
-        let work = make_directory(&own, "work")?;
+        if let Some(fetched) = fetched {
+            return place(&fetched.repository(), &own, git::DIRECTORY)
+                .map_err(|source| PrepareError::Io { what: "git checkout", source });
+        }
+        let work = make_directory(&own, WORK)?;
         if let Some(script) = source.and_then(|source| source.inline.as_deref()) {
             let entrypoint = run.spec.entrypoint.as_deref().unwrap_or(DEFAULT_ENTRYPOINT);
             write_script(work, entrypoint, script)?;

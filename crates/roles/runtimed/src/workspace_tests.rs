@@ -20,13 +20,13 @@ fn the_source_stands_where_the_entrypoint_says() {
     for (entrypoint, path) in
         [(None, "script"), (Some("a..b/c/d.sh"), "a..b/c/d.sh"), (Some("./x//y"), "x/y")]
     {
-        workspaces.prepare("u", &run(entrypoint, Some("echo\n"))).unwrap();
+        workspaces.prepare("u", &run(entrypoint, Some("echo\n")), None).unwrap();
         let file = root.join("u/work").join(path);
         assert_eq!(fs::read_to_string(&file).unwrap(), "echo\n");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
     }
     for wrong in ["/etc/x", "../x", "a/../x", "a/..", ".", ""] {
-        let error = workspaces.prepare("u", &run(Some(wrong), Some(""))).unwrap_err();
+        let error = workspaces.prepare("u", &run(Some(wrong), Some("")), None).unwrap_err();
         assert!(matches!(error, PrepareError::Entrypoint(_)), "{wrong}: {error}");
     }
 }
@@ -37,18 +37,18 @@ fn each_attempt_begins_with_an_empty_directory_and_leaves_nothing() {
     let outside = crate::testing::directory("workspace-outside");
     fs::write(outside.join("file"), "stays").unwrap();
     let workspaces = Workspaces::new(root.clone());
-    workspaces.prepare("u", &run(None, None)).unwrap();
-    let work = workspaces.working_directory("u");
+    workspaces.prepare("u", &run(None, None), None).unwrap();
+    let work = workspaces.working_directory("u", &run(None, None));
     fs::create_dir_all(work.join("closed/inner")).unwrap();
     fs::write(work.join("closed/inner/file"), "").unwrap();
     symlink(&outside, work.join("link")).unwrap();
     fs::set_permissions(work.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
-    workspaces.prepare("u", &run(None, None)).unwrap();
+    workspaces.prepare("u", &run(None, None), None).unwrap();
     assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
     // A link in place of the workspace itself is removed, not followed.
     workspaces.remove("u").unwrap();
     symlink(&outside, root.join("u")).unwrap();
-    drop(workspaces.prepare("u", &run(None, Some("echo"))));
+    drop(workspaces.prepare("u", &run(None, Some("echo")), None));
     assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "stays");
     assert!(!outside.join("work").exists());
     workspaces.remove("u").unwrap();
@@ -62,7 +62,7 @@ fn what_is_not_served_is_refused_by_name() {
     let mut from_secret = run(None, None);
     from_secret.spec.env =
         vec![EnvVar { value_from: Some(Default::default()), ..EnvVar::default() }];
-    let error = workspaces.prepare("u", &from_secret).unwrap_err().to_string();
+    let error = workspaces.prepare("u", &from_secret, None).unwrap_err().to_string();
     assert_eq!(error, "spec.env.valueFrom is not served yet");
 }
 

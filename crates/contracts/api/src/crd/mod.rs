@@ -4,6 +4,7 @@
 
 mod rules;
 mod schema;
+mod source;
 mod unserved;
 
 use serde_json::{Value, json};
@@ -35,6 +36,7 @@ fn run() -> Definition {
     let mut root =
         schema::root("Run represents one execution.", &schema::of::<crate::RunSpec>(), &status);
     rules::add_run(&mut root);
+    source::add_run(&mut root);
     unserved::add_run(&mut root);
     definition(
         &Names { kind: "Run", plural: "runs", short: "rn" },

@@ -140,20 +140,6 @@ fn add_paths(root: &mut Value) {
     );
     add(
         root,
-        "spec.source",
-        Rule::new(
-            "!(has(self.inline) && has(self.repoURL))",
-            "inline and repoURL exclude each other: set one of them",
-        ),
-    );
-    add(
-        root,
-        "spec.source",
-        Rule::new("!has(self.commitSHA) || has(self.repoURL)", "commitSHA needs repoURL")
-            .field("commitSHA"),
-    );
-    add(
-        root,
         "spec.retryPolicy.backoff",
         Rule::new(
             "self.matches('^([0-9]*[.]?[0-9]+(ns|us|ms|s|m|h))+$')

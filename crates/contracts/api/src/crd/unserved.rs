@@ -7,8 +7,6 @@ use serde_json::{Value, json};
 
 /// Fields of Run: path below the root, and the CEL that finds the field absent.
 pub(super) const RUN: &[(&str, &str)] = &[
-    ("spec.source.repoURL", "!has(self.repoURL)"),
-    ("spec.source.commitSHA", "!has(self.commitSHA)"),
     ("spec.handler", "!has(self.handler)"),
     ("spec.resources", "!has(self.resources)"),
     ("spec.network", "!has(self.network)"),

@@ -50,6 +50,8 @@ pub enum Effect {
     ReleaseSlot,
     /// Make the workspace anew; answers `Prepared` or `PrepareFailed`.
     PrepareWorkspace,
+    /// End the making of the workspace at once: nobody waits for its answer any more.
+    StopPreparing,
     /// Journal the attempt, then Execute; answers `Executed` or `ExecuteFailed`.
     Execute,
     /// Ask the server how the execution stands; answers `Started`, `Exited` or `Lost`.

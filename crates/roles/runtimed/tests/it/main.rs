@@ -1,6 +1,10 @@
 //! runtimed on the in-process API server, with a Runtime Server in the test's hand.
 
 #[cfg(test)]
+mod git;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod output;
@@ -10,5 +14,7 @@ mod readiness;
 mod restart;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod sources;
 #[cfg(test)]
 mod world;

@@ -12,7 +12,7 @@ use kruntimes_apiserver::{ApiServer, ApiService, Options, User};
 use kruntimes_cluster::status;
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::run::{patch::Assignment, retry};
-use kruntimes_runtimed::Config;
+use kruntimes_runtimed::{Config, SourceConfig};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
@@ -42,6 +42,7 @@ pub(crate) struct World {
     client: Client,
     pod_uid: String,
     workers: u32,
+    source: SourceConfig,
     runtimed: Option<(JoinHandle<()>, Trigger)>,
     _serving: JoinHandle<()>,
 }
@@ -53,6 +54,15 @@ impl World {
     }
 
     pub(crate) async fn start_with(workers: u32, with_events: bool) -> Self {
+        Self::start_all(workers, with_events, SourceConfig::default()).await
+    }
+
+    /// A pod that fetches sources as `source` says.
+    pub(crate) async fn start_fetching(source: SourceConfig) -> Self {
+        Self::start_all(2, true, source).await
+    }
+
+    async fn start_all(workers: u32, with_events: bool, source: SourceConfig) -> Self {
         let number = PODS.fetch_add(1, Ordering::Relaxed);
         let [_, _, high, low] = std::process::id().to_be_bytes();
         let address = IpAddr::V4(Ipv4Addr::new(127, high.max(1), low, number));
@@ -85,6 +95,7 @@ impl World {
             client,
             pod_uid: pod.uid().unwrap(),
             workers,
+            source,
             runtimed: None,
             _serving: serving,
         };
@@ -108,6 +119,7 @@ impl World {
             pod_name: POD.to_owned(),
             pod_namespace: "default".to_owned(),
             pod_uid: Some(self.pod_uid.clone()),
+            source: self.source.clone(),
             lifeline: None,
         };
         let (trigger, shutdown) = Shutdown::new();
@@ -134,12 +146,17 @@ impl World {
 
     /// Creates a Run and gives it to the pod. The answer is its UID.
     pub(crate) async fn assigned(&self, name: &str, spec: Value) -> String {
+        let run = self.created(name, spec).await.unwrap();
+        self.assign(&run).await;
+        run.uid().unwrap()
+    }
+
+    /// Creates a Run, if the API server admits it.
+    pub(crate) async fn created(&self, name: &str, spec: Value) -> kube::Result<Run> {
         let mut object = json!({"metadata": {"name": name}, "spec": {"runtime": "bash"}});
         object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         let run = serde_json::from_value(object).unwrap();
-        let run = self.runs().create(&PostParams::default(), &run).await.unwrap();
-        self.assign(&run).await;
-        run.uid().unwrap()
+        self.runs().create(&PostParams::default(), &run).await
     }
 
     pub(crate) async fn assign(&self, run: &Run) {

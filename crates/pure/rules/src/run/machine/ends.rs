@@ -11,13 +11,11 @@ use kruntimes_api::{Phase, Reason};
 impl Machine {
     pub(super) fn on_stop(&mut self, stop: Stop, now: Timestamp, effects: &mut Vec<Effect>) {
         match self.state {
-            State::Queued | State::Preparing => match stop {
-                Stop::Shutdown => self.hand_back("the pod ends", effects),
-                Stop::Timeout | Stop::Cancelled | Stop::Deleted | Stop::ExecuteFailed(_) => {
-                    self.stop = Some(stop);
-                    self.conclude(self.outcome_of_stop(), now, effects);
-                }
-            },
+            State::Queued => self.end_before_execute(stop, now, effects),
+            State::Preparing => {
+                effects.push(Effect::StopPreparing);
+                self.end_before_execute(stop, now, effects);
+            }
             State::Executing => {
                 self.stop = Some(stop);
                 self.state = State::Stopping(now);
@@ -26,6 +24,16 @@ impl Machine {
             // The first reason stays, except that a Run that is gone gets no status.
             State::Stopping(_) if stop == Stop::Deleted => self.stop = Some(stop),
             State::Stopping(_) | State::Ended => {}
+        }
+    }
+
+    fn end_before_execute(&mut self, stop: Stop, now: Timestamp, effects: &mut Vec<Effect>) {
+        match stop {
+            Stop::Shutdown => self.hand_back("the pod ends", effects),
+            Stop::Timeout | Stop::Cancelled | Stop::Deleted | Stop::ExecuteFailed(_) => {
+                self.stop = Some(stop);
+                self.conclude(self.outcome_of_stop(), now, effects);
+            }
         }
     }
 

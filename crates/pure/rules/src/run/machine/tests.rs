@@ -22,6 +22,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Effect::AcquireSlot => "acquire".to_owned(),
         Effect::ReleaseSlot => "release".to_owned(),
         Effect::PrepareWorkspace => "prepare".to_owned(),
+        Effect::StopPreparing => "stop".to_owned(),
         Effect::Execute => "execute".to_owned(),
         Effect::Inspect => "inspect".to_owned(),
         Effect::Cancel => "cancel".to_owned(),
@@ -167,9 +168,15 @@ fn before_the_execute_an_end_needs_no_kill() {
     play(spec(None, 2), &[prepare.clone(), (1, message(), &["retry:PrepareSource", "release"])]);
     play(
         spec(Some(1), 1),
-        &[prepare.clone(), (1000, Event::Deadline, &["Timeout:Timeout", "release"])],
+        &[prepare.clone(), (1000, Event::Deadline, &["stop", "Timeout:Timeout", "release"])],
     );
-    play(spec(None, 1), &[prepare, (1, Event::Shutdown, &["back:the pod ends", "release"])]);
+    for (event, effects) in [
+        (Event::CancelRequested, &["stop", "Cancelled:Cancelled", "release"] as &[&str]),
+        (Event::Deleted, &["stop", "release", "remove"]),
+        (Event::Shutdown, &["stop", "back:the pod ends", "release"]),
+    ] {
+        play(spec(None, 1), &[prepare.clone(), (1, event, effects), (2, Event::Prepared, &[])]);
+    }
 }
 
 #[test]

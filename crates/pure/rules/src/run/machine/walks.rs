@@ -53,6 +53,8 @@ impl World {
                 let failure = Event::PrepareFailed("no".to_owned());
                 self.pending.push(if failed { failure } else { Event::Prepared });
             }
+            // Its answer may be on its way already.
+            Effect::StopPreparing => assert_eq!(self.executes, 0, "stopped too late {log:#?}"),
             Effect::Cancel => {
                 self.cancels += 1;
                 assert_eq!(self.cancels, 1, "cancel asked twice {log:#?}");
