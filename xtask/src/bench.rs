@@ -6,17 +6,11 @@
 use crate::cargo::cargo;
 use crate::generate::root;
 use crate::home::{self, Home};
-use anyhow::{Context, ensure};
-use futures::{StreamExt, TryStreamExt};
-use kruntimes_api::Run;
-use kube::api::{Api, ListParams, ObjectMeta, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Client, Config, ResourceExt};
-use std::collections::BTreeMap;
+use crate::load::Load;
+use crate::processes;
+use anyhow::ensure;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use std::time::Instant;
 
 const ROUNDS: usize = 7;
 const ONE_BY_ONE: usize = 50;
@@ -74,7 +68,7 @@ async fn measure(home: &Home) -> anyhow::Result<()> {
         single.push(bare_one);
         ratio_one.push(rate_one / bare_one);
         let bare_many = spawn_rate(2)?;
-        let rate = load.run_many().await?;
+        let rate = load.run_many(AT_ONCE_RUNS, AT_ONCE).await?;
         floor.push(bare_many);
         many.push(rate);
         ratio_many.push(rate / bare_many);
@@ -96,87 +90,6 @@ fn print_figure(name: &str, figures: &mut [f64]) {
     let (Some(low), Some(high)) = (figures.first(), figures.last()) else { return };
     let median = figures[figures.len() / 2];
     println!("{name:<42} {median:>9.2}   ({low:.2} to {high:.2})");
-}
-
-/// Creates Runs and waits for their ends on one watch.
-struct Load {
-    runs: Api<Run>,
-    waits: mpsc::UnboundedSender<(String, oneshot::Sender<()>)>,
-}
-
-impl Load {
-    async fn new(home: &Home) -> anyhow::Result<Self> {
-        let runs = Api::default_namespaced(client(home).await?);
-        let watched: Api<Run> = Api::default_namespaced(client(home).await?);
-        let (waits, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(ends(watched, receiver));
-        Ok(Self { runs, waits })
-    }
-
-    async fn run_one(&self) -> anyhow::Result<Duration> {
-        let run = Run {
-            metadata: ObjectMeta {
-                generate_name: Some("bench-".to_owned()),
-                ..ObjectMeta::default()
-            },
-            spec: kruntimes_api::RunSpec {
-                runtime: "bash".to_owned(),
-                args: vec!["true".to_owned()],
-                ..kruntimes_api::RunSpec::default()
-            },
-            ..Run::default()
-        };
-        let started = Instant::now();
-        let created = self.runs.create(&PostParams::default(), &run).await?;
-        let (sender, ended) = oneshot::channel();
-        self.waits.send((created.name_any(), sender)).ok().context("the watch ended")?;
-        tokio::time::timeout(Duration::from_secs(30), ended).await??;
-        Ok(started.elapsed())
-    }
-
-    async fn run_many(&self) -> anyhow::Result<f64> {
-        let started = Instant::now();
-        let runs = futures::stream::iter(0..AT_ONCE_RUNS).map(|_| self.run_one());
-        let ended: Vec<Duration> = runs.buffer_unordered(AT_ONCE).try_collect().await?;
-        let rate = ended.len() as f64 / started.elapsed().as_secs_f64();
-        let failed = self.runs.list(&ListParams::default().fields("status.phase=Failed")).await?;
-        ensure!(failed.items.is_empty(), "{} Runs failed", failed.items.len());
-        Ok(rate)
-    }
-}
-
-/// Tells each waiter when its Run has ended, in whichever order the two become known.
-async fn ends(runs: Api<Run>, mut waits: mpsc::UnboundedReceiver<(String, oneshot::Sender<()>)>) {
-    let stream = watcher(runs, watcher::Config::default()).default_backoff().applied_objects();
-    futures::pin_mut!(stream);
-    let mut waiting: BTreeMap<String, oneshot::Sender<()>> = BTreeMap::new();
-    let mut ended: BTreeMap<String, ()> = BTreeMap::new();
-    loop {
-        tokio::select! {
-            Some(Ok(run)) = stream.next() => {
-                if run.phase().is_terminal() {
-                    match waiting.remove(&run.name_any()) {
-                        Some(waiter) => waiter.send(()).unwrap_or_default(),
-                        None => drop(ended.insert(run.name_any(), ())),
-                    }
-                }
-            }
-            Some((name, waiter)) = waits.recv() => {
-                if ended.remove(&name).is_some() {
-                    waiter.send(()).unwrap_or_default();
-                } else {
-                    waiting.insert(name, waiter);
-                }
-            }
-            else => return,
-        }
-    }
-}
-
-async fn client(home: &Home) -> anyhow::Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(home.kubeconfig())?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
 }
 
 /// Bare fork+exec+wait of `bash -c true`, by so many threads.
@@ -203,48 +116,11 @@ fn spawn_rate(workers: usize) -> anyhow::Result<f64> {
 /// PSS of the home's processes by role.
 fn print_memory(home: u32) -> anyhow::Result<()> {
     let mut total = 0.0;
-    for pid in std::iter::once(home).chain(descendants(home)?) {
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<_> = command.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        let role = words.iter().skip(1).take(2).map(AsRef::as_ref).collect::<Vec<_>>().join(" ");
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let Ok(rollup) = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else {
-            continue;
-        };
-        let kib = rollup
-            .lines()
-            .find_map(|line| line.strip_prefix("Pss:"))
-            .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
-            .unwrap_or(0.0);
-        total += kib;
-        println!(
-            "memory, {:<33} {:>9.2} MiB PSS",
-            format!("{} ({role})", name.trim()),
-            kib / 1024.0
-        );
+    for process in processes::of_home(home)? {
+        total += process.pss_kib;
+        let mib = process.pss_kib / 1024.0;
+        println!("memory, {:<33} {mib:>9.2} MiB PSS", process.role);
     }
     println!("memory, all {:>41.2} MiB PSS", total / 1024.0);
     Ok(())
-}
-
-fn descendants(root: u32) -> anyhow::Result<Vec<u32>> {
-    let mut parents = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
-        if let Some(parent) = parent.and_then(|parent| parent.parse::<u32>().ok()) {
-            parents.insert(pid, parent);
-        }
-    }
-    let mut found = vec![root];
-    let mut index = 0;
-    while index < found.len() {
-        let parent = found[index];
-        found.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid));
-        index += 1;
-    }
-    found.remove(0);
-    Ok(found)
 }

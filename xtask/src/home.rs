@@ -70,6 +70,11 @@ impl Home {
         self.directory.path().join("kubeconfig")
     }
 
+    /// Its data directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The main process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

@@ -2,11 +2,15 @@
 #![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
 
 mod bench;
+mod board;
 mod cargo;
 mod ci;
 mod e2e;
 mod generate;
 mod home;
+mod leak;
+mod load;
+mod processes;
 mod tidy;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
@@ -14,7 +18,10 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy        check layers, file sizes, module docs and the paths in ARCHITECTURE.md
   ci          everything that .ci/run checks
   e2e local   kubectl against the local home
-  bench       latency, rate, memory and start, beside the machine's floor";
+  e2e leak    a local home after a few hundred Runs holds what it held before
+  soak        the same after thousands
+  bench       latency, rate, memory and start, beside the machine's floor
+  bench board the scheduler's decisions a second, without an API server";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,8 +31,11 @@ fn main() -> anyhow::Result<()> {
         ["tidy"] => tidy::run(),
         ["ci"] => ci::run(),
         ["e2e", "local"] => e2e::local(),
+        ["e2e", "leak"] => leak::run(leak::QUICK),
+        ["soak"] => leak::run(leak::FULL),
         ["bench"] => bench::run(),
         ["bench", "measure"] => bench::measure_all(),
+        ["bench", "board"] => board::run(),
         _ => anyhow::bail!(USAGE),
     }
 }

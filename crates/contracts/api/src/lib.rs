@@ -14,7 +14,9 @@ mod run;
 mod runtime;
 
 pub use reasons::Reason;
-pub use run::{AttemptRecord, Phase, RetryPolicy, Run, RunSpec, RunStatus, Source, Timeline};
+pub use run::{
+    AttemptRecord, Phase, RetryPolicy, Run, RunResources, RunSpec, RunStatus, Source, Timeline,
+};
 pub use runtime::{Capacity, Runtime, RuntimeSpec, RuntimeStatus};
 
 /// API group of every kind.

@@ -38,5 +38,13 @@ pub const MESSAGE_BYTES: usize = 1024;
 pub const ATTEMPT_RECORDS: usize = 10;
 /// Slots of a pod whose Runtime names no capacity.
 pub const DEFAULT_CAPACITY_RUNS: u32 = 2;
+/// `runs` of a pod, and of a Run's request.
+pub const CAPACITY_RUNS: u32 = 10_000;
+/// Amount of any other resource, of a pod and of a Run's request.
+pub const RESOURCE_AMOUNT: u64 = 1_000_000_000_000_000;
+/// Different resources of a pod, and of a Run's request.
+pub const RESOURCE_ITEMS: u32 = 16;
+/// Name of a resource: characters. It is part of the name of an annotation (63) after `capacity.`.
+pub const RESOURCE_NAME_CHARS: u32 = 54;
 /// Name of a Runtime: characters. `app=kruntimes-<name>` must be a label value (63).
 pub const RUNTIME_NAME_CHARS: u32 = 53;

@@ -2,6 +2,7 @@
 
 use crate::{limits, namespaced_kind};
 use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::core::ObjectMeta;
 use schemars::JsonSchema;
@@ -66,6 +67,9 @@ pub struct RunSpec {
     /// Retry attempts and backoff. Execution is at-least-once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
+    /// What the Run takes of its pod while it executes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<RunResources>,
     /// Asks for the Run to be cancelled. Once true it stays true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested: Option<bool>,
@@ -93,6 +97,16 @@ pub struct Source {
     #[serde(default, rename = "commitSHA", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::COMMIT_SHA_CHARS"))]
     pub commit_sha: Option<String>,
+}
+
+/// What a Run takes of its pod while it executes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunResources {
+    /// Integers by resource, as in `spec.capacity.resources` of the Runtime; `runs` is 1 unless given. A Run waits until a
+    /// pod has all of it free. One that asks for more than any pod could ever have fails with reason Unschedulable.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, Quantity>,
 }
 
 /// How often an execution that failed is tried again.

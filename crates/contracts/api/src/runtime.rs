@@ -57,7 +57,8 @@ pub struct RuntimeSpec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Capacity {
-    /// Per-pod logical capacity, including the built-in `runs` (default 2): how many Runs execute at once.
+    /// Per-pod logical capacity: an integer per resource, including the built-in `runs` (default 2): how many Runs execute
+    /// at once. Names are yours; a Run takes its `spec.resources.requests` of them while it executes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, Quantity>,
 }

@@ -64,6 +64,12 @@ fn the_last_legal_value_of_each_limit_is_accepted() {
         json!({"ttlSecondsAfterFinished": 0}),
         json!({"env": vec![json!({"name": "A", "value": "b"}); 256]}),
         json!({"runtime": "x".repeat(63)}),
+        json!({"resources": {}}),
+        json!({"resources": {"requests": {"runs": 1}}}),
+        json!({"resources": {"requests": {"runs": "10000", "gpu": 0, "a.b-c_9": "999P"}}}),
+        json!({"resources": {"requests": {"gpu": 1_000_000_000_000_000_u64}}}),
+        json!({"resources": {"requests": {"x".repeat(54): 1}}}),
+        json!({"resources": {"requests": amounts(16)}}),
     ] {
         let text = spec.to_string().chars().take(80).collect::<String>();
         assert_eq!(errors(&schema, run(spec)), "", "{text}");
@@ -106,7 +112,7 @@ fn the_next_value_is_refused_by_field_and_limit() {
         (json!({"timeout": 5}), &["use spec.timeoutSeconds"]),
         (json!({"mode": {"task": {}}}), &["use spec.entrypoint"]),
         (json!({"handler": "a.b"}), &["spec.handler is not served yet"]),
-        (json!({"resources": {"requests": {"runs": 1}}}), &["spec.resources is not served yet"]),
+        (json!({"resources": {"limits": {"x": 1}}}), &["spec.resources.limits is not served yet"]),
         (json!({"network": "none"}), &["spec.network is not served yet"]),
         (
             json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
@@ -213,6 +219,41 @@ fn a_source_is_admitted_if_and_only_if_it_may_be_fetched() {
     assert_eq!((admitted, refused), (13, 45));
 }
 
+/// So many different resources.
+fn amounts(count: usize) -> Value {
+    (0..count).map(|index| (format!("r{index}"), json!(1))).collect()
+}
+
+#[test]
+fn amounts_of_resources_are_integers_within_their_limits() {
+    let runs = schema("kruntimes.io_runs.yaml");
+    let runtimes = schema("kruntimes.io_runtimes.yaml");
+    let refused = |amounts: Value, parts: &[&str]| {
+        let (spec, field) =
+            (json!({"resources": {"requests": amounts}}), "spec.resources.requests");
+        check_refused(&runs, run(spec), &[&[field], parts].concat());
+        let template = json!({"spec": {"containers": [{"name": "runtime", "image": "x"}]}});
+        let mut runtime = runtime("bash", template);
+        runtime["spec"]["capacity"] = json!({"resources": {"gpu": 1, "runs": 10_000}});
+        assert_eq!(errors(&runtimes, runtime.clone()), "");
+        runtime["spec"]["capacity"]["resources"] = amounts;
+        check_refused(&runtimes, runtime, &[&["spec.capacity.resources"], parts].concat());
+    };
+    for value in ["1.5", "-1", "1e3", "100m", "", "Gi", "+1", "01", "many"] {
+        refused(json!({"gpu": value}), &[".gpu", &format!("{value:?}")]);
+    }
+    refused(json!({"gpu": -1}), &[".gpu", "-1", "greater than or equal to 0"]);
+    refused(json!({"gpu": 1_000_000_000_000_001_u64}), &[".gpu", "1000000000000000"]);
+    refused(json!({"gpu": 1.5}), &[".gpu", "must be of type integer"]);
+    for value in [json!(0), json!("0"), json!(10_001), json!("10001"), json!("2k")] {
+        refused(json!({"runs": value}), &["runs must be an integer from 1 to 10000"]);
+    }
+    refused(amounts(17), &["17", "16"]);
+    for name in ["x".repeat(55), "a/b".to_owned(), "-a".to_owned(), String::new()] {
+        refused(json!({name: 1}), &["the name of a resource", "54"]);
+    }
+}
+
 #[test]
 fn a_spec_never_changes_but_for_cancel_and_ttl() {
     let schema = schema("kruntimes.io_runs.yaml");
@@ -232,6 +273,7 @@ fn a_spec_never_changes_but_for_cancel_and_ttl() {
         json!({"source": {"inline": "x"}}),
         json!({"env": [{"name": "A"}]}),
         json!({"retryPolicy": {"maxAttempts": 2}}),
+        json!({"resources": {"requests": {"gpu": 1}}}),
     ] {
         assert_eq!(changed(spec.clone()), 1, "{spec}");
     }

@@ -5,18 +5,19 @@ use crate::journal::Entry;
 use crate::pod::Pod;
 use crate::poll;
 use crate::preparing::Preparing;
+use crate::slots::Held;
 use crate::spool::Log;
 use crate::workspace::{DEFAULT_ENTRYPOINT, environment};
 use crate::write::{self, Final};
 use kruntimes_api::{Run, RunSpec};
 use kruntimes_proto::executor::v1::ExecuteRequest;
+use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::run::event::{Effect, Event};
 use kruntimes_rules::run::machine::Machine;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -31,8 +32,6 @@ pub(crate) enum Update {
     Shutdown,
 }
 
-type Slot = Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>;
-
 /// One attempt.
 pub(crate) struct Attempt {
     pod: Arc<Pod>,
@@ -46,9 +45,9 @@ pub(crate) struct Attempt {
     events: mpsc::UnboundedSender<Event>,
     received: mpsc::UnboundedReceiver<Event>,
     tasks: JoinSet<()>,
-    permit: Option<OwnedSemaphorePermit>,
-    waits: Option<Slot>,
     preparing: Option<Preparing>,
+    held: Option<Held>,
+    waits: Option<oneshot::Receiver<Held>>,
     cancel_told: bool,
     handed_back: bool,
     ending: Arc<AtomicBool>,
@@ -60,11 +59,14 @@ fn far() -> tokio::time::Instant {
     tokio::time::Instant::now() + std::time::Duration::from_secs(3600)
 }
 
-async fn slot(waits: &mut Option<Slot>) -> OwnedSemaphorePermit {
-    match waits {
-        Some(waits) => waits.await,
-        None => std::future::pending().await,
+/// Waits for ever where nothing is waited for, or where the pod never has it.
+async fn granted(waits: &mut Option<oneshot::Receiver<Held>>) -> Held {
+    if let Some(receiver) = waits
+        && let Ok(held) = receiver.await
+    {
+        return held;
     }
+    std::future::pending().await
 }
 
 impl std::fmt::Debug for Attempt {
@@ -86,6 +88,7 @@ impl Attempt {
             ..RunSpec::default()
         };
         let journalled = pod.journal.find(&uid).filter(|entry| entry.attempt == number);
+        let mut held = None;
         let ((machine, first), log) = match journalled {
             Some(entry) => {
                 tracing::info!(
@@ -94,6 +97,7 @@ impl Attempt {
                     "the attempt is in the journal: it is not executed again"
                 );
                 let known = status.and_then(|status| status.timeline.as_ref());
+                held = Some(pod.slots.take_now(request_of(&run)));
                 let machine = Machine::reattach(spec, number, entry.received, known);
                 (machine, pod.spool.resume(&uid))
             }
@@ -111,7 +115,7 @@ impl Attempt {
             events,
             received,
             tasks: JoinSet::new(),
-            permit: None,
+            held,
             waits: None,
             preparing: None,
             cancel_told: false,
@@ -132,9 +136,9 @@ impl Attempt {
             let event = tokio::select! {
                 Some(event) = self.received.recv() => Some(event),
                 Some(update) = updates.recv() => self.on_update(update),
-                permit = slot(&mut self.waits) => {
+                held = granted(&mut self.waits) => {
                     self.waits = None;
-                    self.permit = Some(permit);
+                    self.held = Some(held);
                     Some(Event::SlotGranted)
                 }
                 () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => {
@@ -190,7 +194,7 @@ impl Attempt {
             Effect::AcquireSlot => self.acquire_slot(),
             Effect::ReleaseSlot => {
                 self.waits = None;
-                self.permit = None;
+                self.held = None;
             }
             Effect::PrepareWorkspace => self.prepare(),
             Effect::StopPreparing => {
@@ -244,19 +248,16 @@ impl Attempt {
     }
 
     fn acquire_slot(&mut self) {
-        let slots = Arc::clone(&self.pod.slots);
-        if let Ok(permit) = Arc::clone(&slots).try_acquire_owned() {
-            self.permit = Some(permit);
-            self.send(Event::SlotGranted);
-            return;
-        }
-        self.waits = Some(Box::pin(async move {
-            match slots.acquire_owned().await {
-                Ok(permit) => permit,
-                // Slots are never closed; without one an attempt waits until it is handed back.
-                Err(_) => std::future::pending().await,
+        if self.held.is_none() {
+            match self.pod.slots.acquire(request_of(&self.run)) {
+                Ok(held) => self.held = Some(held),
+                Err(waits) => {
+                    self.waits = Some(waits);
+                    return;
+                }
             }
-        }));
+        }
+        self.send(Event::SlotGranted);
     }
 
     fn prepare(&mut self) {
@@ -353,6 +354,11 @@ impl Attempt {
         }
         self.uid
     }
+}
+
+/// The scheduler assigns no Run whose request can't be read; here such a one takes a Run's slot.
+fn request_of(run: &Run) -> Arc<Resources> {
+    Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run())
 }
 
 fn request(pod: &Pod, uid: &str, run: &Run) -> ExecuteRequest {

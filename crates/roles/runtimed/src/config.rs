@@ -1,6 +1,8 @@
 //! Flags and environment of `krt serve runtimed`, and what they mean here.
 
 use crate::source::SourceConfig;
+use kruntimes_api::labels;
+use kruntimes_rules::capacity::{self, Resources};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use thiserror::Error;
@@ -26,6 +28,9 @@ pub struct Config {
     /// Git sources.
     #[command(flatten)]
     pub source: SourceConfig,
+    /// What else this pod has for the Runs that execute at once, as `gpu=2`.
+    #[arg(long, value_name = "NAME=AMOUNT", value_delimiter = ',', value_parser = resource)]
+    pub capacity: Vec<(String, u64)>,
     /// What stands for 127.0.0.1 in this pod.
     #[arg(long, env = "KRUNTIMES_LOOPBACK", hide = true)]
     pub loopback: Option<IpAddr>,
@@ -57,7 +62,24 @@ pub struct AddressError {
     value: String,
 }
 
+/// Reads `gpu=2`.
+fn resource(text: &str) -> Result<(String, u64), String> {
+    let (name, value) =
+        text.split_once('=').ok_or("a resource and its amount, as `gpu=2`, are needed")?;
+    if name.is_empty() || name == labels::RUNS_RESOURCE {
+        return Err("runs are given by --workers; name another resource, as `gpu=2`".to_owned());
+    }
+    let amount = capacity::amount("--capacity", name, value).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), amount))
+}
+
 impl Config {
+    /// What this pod has for the Runs that execute at once.
+    pub(crate) fn resources(&self) -> Resources {
+        let runs = Resources::runs(self.workers);
+        self.capacity.iter().fold(runs, |all, (name, amount)| all.with(name, *amount))
+    }
+
     fn loopback(&self) -> IpAddr {
         self.loopback.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
@@ -135,5 +157,19 @@ mod tests {
     fn a_pod_executes_at_least_one_run_at_once() {
         assert!(Command::try_parse_from(["x", "--pod-name=p", "--workers=0"]).is_err());
         assert_eq!(parse(&["--workers=1"]).workers, 1);
+        assert!(Command::try_parse_from(["x", "--pod-name=p", "--workers=10001"]).is_err());
+        assert_eq!(parse(&["--workers=10000"]).workers, 10_000);
+    }
+
+    #[test]
+    fn a_pod_has_runs_and_what_else_is_named() {
+        assert_eq!(parse(&[]).resources().to_string(), "runs=2");
+        let config = parse(&["--workers=4", "--capacity=gpu=2", "--capacity=tpu=1,memory=8Gi"]);
+        assert_eq!(config.resources().to_string(), "runs=4, gpu=2, memory=8589934592, tpu=1");
+        for wrong in ["gpu", "=1", "runs=1", "gpu=", "gpu=x", "gpu=1.5", "gpu=-1", "gpu=1Pi"] {
+            let flag = format!("--capacity={wrong}");
+            let error = Command::try_parse_from(["x", "--pod-name=p", &flag]).unwrap_err();
+            assert!(error.to_string().contains(wrong), "{error}");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod ready;
 mod registry;
 mod runtime;
 mod serving;
+mod slots;
 mod source;
 mod spool;
 mod supervisor;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -130,7 +131,7 @@ async fn serve_all(
         workspaces: workspace::Workspaces::new(config.workspace.clone()),
         sources: source::Sources::open(&config.control, config.source.clone())
             .map_err(control("sources"))?,
-        slots: Arc::new(Semaphore::new(config.workers as usize)),
+        slots: slots::Slots::new(config.resources()),
         cancels: pod::Cancels::default(),
         synced: watch::Sender::new(false),
         leaving: watch::Sender::new(false),

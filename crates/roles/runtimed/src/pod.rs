@@ -4,6 +4,7 @@ use crate::journal::Journal;
 use crate::lines::LineSink;
 use crate::registry::Registry;
 use crate::runtime::RuntimeServer;
+use crate::slots::Slots;
 use crate::source::Sources;
 use crate::spool::Spool;
 use crate::workspace::Workspaces;
@@ -12,7 +13,7 @@ use kube::Api;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A Cancel that stays unanswered for so long makes the Runtime Server count as dead.
@@ -29,7 +30,7 @@ pub(crate) struct Pod {
     pub(crate) journal: Journal,
     pub(crate) workspaces: Workspaces,
     pub(crate) sources: Sources,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Slots,
     pub(crate) cancels: Cancels,
     /// Whether the Runs of this pod have been listed once.
     pub(crate) synced: watch::Sender<bool>,

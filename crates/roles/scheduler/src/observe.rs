@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Run, Runtime, labels};
 use kruntimes_cluster::watch::{ObjectKey, Observed, forward};
-use kruntimes_rules::placement::{Board, PodView, PoolKey, RunKey};
+use kruntimes_rules::placement::{Board, PodView, PoolKey, RunKey, RuntimeView};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use std::collections::BTreeMap;
@@ -82,10 +82,11 @@ impl Watches {
                     namespace: runtime.namespace().unwrap_or_default(),
                     runtime: runtime.name_any(),
                 },
-                runtime.metadata.deletion_timestamp.is_none(),
+                RuntimeView::of(&runtime),
             ),
             Input::Runtime(Observed::Gone(key)) => {
-                board.set_runtime(PoolKey { namespace: key.namespace, runtime: key.name }, false)
+                let pool = PoolKey { namespace: key.namespace, runtime: key.name };
+                board.set_runtime(pool, RuntimeView::Gone);
             }
             Input::Runtime(Observed::Synced) => self.runtimes = true,
         }

@@ -2,31 +2,45 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kruntimes_api::{Run, Timeline, labels};
+use kruntimes_api::{Run, Runtime, Timeline, labels};
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::Chain;
-use kruntimes_rules::placement::{Board, Decision, PoolKey, RunKey};
+use kruntimes_rules::capacity::Resources;
+use kruntimes_rules::placement::{Board, Decision, PoolKey, RunKey, RuntimeView};
 use kruntimes_rules::run::patch::Assignment;
 use kube::{Api, Client, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 
 /// The answer to one write.
 #[derive(Debug)]
 pub(crate) struct Written {
     key: RunKey,
     version: Option<String>,
-    result: Result<Run, WriteError>,
+    result: Result<Run, NotWritten>,
+}
+
+#[derive(Debug, Error)]
+enum NotWritten {
+    #[error(transparent)]
+    Refused(#[from] WriteError),
+    #[error("the Runtime could not be read")]
+    Unknown(#[source] kube::Error),
+    #[error("the Runtime is another one now")]
+    Outdated,
 }
 
 /// Writes one decision.
 pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
     let run = match &decision {
-        Decision::Assign { run, .. } | Decision::Cancel { run } | Decision::Wait { run, .. } => {
-            run.clone()
-        }
+        Decision::Assign { run, .. }
+        | Decision::Cancel { run }
+        | Decision::Refuse { run, .. }
+        | Decision::Wait { run, .. } => run.clone(),
     };
-    let runs = Api::namespaced(client, run.namespace().as_deref().unwrap_or_default());
+    let namespace = run.namespace().unwrap_or_default();
+    let runs = Api::namespaced(client.clone(), &namespace);
     let now = Timestamp::now();
     let result = match &decision {
         Decision::Assign { pod, attempt, seen, .. } => {
@@ -37,22 +51,50 @@ pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
                 attempt: *attempt,
                 timeline: &timeline,
             };
-            status::assign(&runs, &run, &assignment, now).await
+            status::assign(&runs, &run, &assignment, now).await.map_err(NotWritten::from)
         }
-        Decision::Cancel { .. } => status::cancel_pending(&runs, &run, now).await,
+        Decision::Cancel { .. } => {
+            status::cancel_pending(&runs, &run, now).await.map_err(NotWritten::from)
+        }
+        Decision::Refuse { message, .. } => {
+            let runtimes = Api::namespaced(client, &namespace);
+            refuse(&runs, &runtimes, &run, message, now).await
+        }
         Decision::Wait { waiting, .. } => {
-            let message = waiting.message(&PoolKey::of(&run));
-            status::waiting(&runs, &run, waiting.reason(), &message, now).await
+            let request = Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run());
+            let message = waiting.message(&PoolKey::of(&run), &request);
+            let reason = waiting.reason();
+            status::waiting(&runs, &run, reason, &message, now).await.map_err(NotWritten::from)
         }
     };
     Written { key: RunKey::of(&run), version: run.resource_version(), result }
+}
+
+/// The end of a Run is for ever, so it is not written on what a watch that lags behind has shown.
+async fn refuse(
+    runs: &Api<Run>,
+    runtimes: &Api<Runtime>,
+    run: &Run,
+    message: &str,
+    now: Timestamp,
+) -> Result<Run, NotWritten> {
+    if let Ok(request) = Resources::requested(&run.spec) {
+        let runtime = runtimes.get_opt(&run.spec.runtime).await.map_err(NotWritten::Unknown)?;
+        match runtime.as_ref().map(RuntimeView::of) {
+            Some(RuntimeView::Usable(capacity)) if !capacity.holds(&request) => {}
+            Some(RuntimeView::Usable(_) | RuntimeView::Unusable | RuntimeView::Gone) | None => {
+                return Err(NotWritten::Outdated);
+            }
+        }
+    }
+    Ok(status::fail_unschedulable(runs, run, message, now).await?)
 }
 
 /// Tells the board what became of a write.
 pub(crate) fn feed_back(board: &mut Board, written: Written, now: Duration, wall: Timestamp) {
     match written.result {
         Ok(run) => board.assigned(Arc::new(run), wall),
-        Err(WriteError::Gone(_)) => board.drop_run(&written.key),
+        Err(NotWritten::Refused(WriteError::Gone(_))) => board.drop_run(&written.key),
         Err(error) => {
             let RunKey { namespace, name } = &written.key;
             tracing::debug!(namespace, name, error = %Chain(&error), "status not written");

@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask generate` writes them to `api/crds`; the local home installs them from here.
 
+mod resources;
 mod rules;
 mod schema;
 mod source;
@@ -37,6 +38,7 @@ fn run() -> Definition {
         schema::root("Run represents one execution.", &schema::of::<crate::RunSpec>(), &status);
     rules::add_run(&mut root);
     source::add_run(&mut root);
+    resources::limit(&mut root, "spec.resources.requests");
     unserved::add_run(&mut root);
     definition(
         &Names { kind: "Run", plural: "runs", short: "rn" },
@@ -62,6 +64,7 @@ fn runtime() -> Definition {
         &schema::of::<crate::RuntimeStatus>(),
     );
     rules::add_runtime(&mut root);
+    resources::limit(&mut root, "spec.capacity.resources");
     unserved::add_runtime(&mut root);
     definition(
         &Names { kind: "Runtime", plural: "runtimes", short: "rt" },

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Fields of Run: path below the root, and the CEL that finds the field absent.
 pub(super) const RUN: &[(&str, &str)] = &[
     ("spec.handler", "!has(self.handler)"),
-    ("spec.resources", "!has(self.resources)"),
+    ("spec.resources.limits", "!has(self.limits)"),
     ("spec.network", "!has(self.network)"),
     ("spec.env[].valueFrom", "!has(self.valueFrom)"),
 ];
@@ -31,11 +31,6 @@ pub(super) fn add_run(root: &mut Value) {
 
 pub(super) fn add_runtime(root: &mut Value) {
     add_all(root, RUNTIME);
-    add(
-        root,
-        "spec.capacity.resources",
-        Rule::new("self.all(name, name == 'runs')", "only the resource runs is served yet"),
-    );
 }
 
 fn add_all(root: &mut Value, fields: &[(&str, &str)]) {

@@ -2,11 +2,15 @@
 //!
 //! `now` is a reading of a monotonic clock; `wall` is the time of day, for the timeline only.
 
-use super::pool::Pool;
-use super::{PodRef, PodView, PoolKey, RunKey, Waiting};
-use crate::run::retry;
+use super::decision::{
+    Decision, attempt_of, backoff, is_before, is_cancelled, next_attempt, pod_of,
+};
+use super::pods::Shape;
+use super::pool::{Next, Pool};
+use super::{PodRef, PodView, PoolKey, RunKey, RuntimeView, Waiting};
+use crate::capacity::Resources;
 use jiff::Timestamp;
-use kruntimes_api::{Phase, Reason, Run, RunStatus};
+use kruntimes_api::{Phase, Run};
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,37 +23,11 @@ const MESSAGES_PER_SECOND: u32 = 10;
 /// How long a Run whose write failed waits for the watch before it is tried again.
 const PARK: Duration = Duration::from_secs(1);
 
-/// What the scheduler must write.
-#[derive(Debug, Clone)]
-pub enum Decision {
-    /// Bind the Run to the pod. Answer with [`Board::assigned`] or [`Board::not_assigned`].
-    Assign {
-        /// The Run as last seen.
-        run: Arc<Run>,
-        /// The pod.
-        pod: PodRef,
-        /// Number of the attempt.
-        attempt: i32,
-        /// When the scheduler saw the Run pending.
-        seen: Timestamp,
-    },
-    /// End a pending Run that its user cancelled.
-    Cancel {
-        /// The Run as last seen.
-        run: Arc<Run>,
-    },
-    /// Say why the Run waits.
-    Wait {
-        /// The Run as last seen.
-        run: Arc<Run>,
-        /// Why.
-        waiting: Waiting,
-    },
-}
-
 #[derive(Debug)]
 struct Tracked {
     run: Arc<Run>,
+    /// What it takes of a pod.
+    request: Shape,
     seen: Timestamp,
     state: State,
 }
@@ -71,7 +49,8 @@ enum State {
     Parked {
         until: Duration,
     },
-    Cancelling,
+    /// Decided to end; the write is under way.
+    Ending,
     Placed {
         pod: PodRef,
         attempt: i32,
@@ -86,15 +65,17 @@ pub struct Board {
     /// Pools with something to place, perhaps.
     dirty: BTreeSet<PoolKey>,
     cancels: BTreeSet<RunKey>,
+    /// Runs whose request can't be read, and why.
+    unreadable: BTreeMap<RunKey, String>,
     timers: BTreeSet<(Duration, RunKey)>,
     next_message: Duration,
     next_sequence: u64,
 }
 
 impl Board {
-    /// A Runtime appeared or went.
-    pub fn set_runtime(&mut self, key: PoolKey, exists: bool) {
-        self.pools.entry(key.clone()).or_default().runtime_exists = exists;
+    /// A Runtime appeared, changed or went.
+    pub fn set_runtime(&mut self, key: PoolKey, view: RuntimeView) {
+        self.pools.entry(key.clone()).or_default().set_runtime(view);
         self.touch(key);
     }
 
@@ -130,8 +111,9 @@ impl Board {
     pub fn drop_run(&mut self, key: &RunKey) {
         let Some(tracked) = self.runs.remove(key) else { return };
         self.cancels.remove(key);
+        self.unreadable.remove(key);
         let pool_key = PoolKey::of(&tracked.run);
-        self.leave(key, &pool_key, &tracked.state);
+        self.leave(key, &pool_key, &tracked);
         self.touch(pool_key);
     }
 
@@ -156,10 +138,10 @@ impl Board {
         wall: Timestamp,
     ) {
         let Some(tracked) = self.runs.get(key) else { return };
-        if !matches!(tracked.state, State::Assumed { .. } | State::Cancelling) {
+        if !matches!(tracked.state, State::Assumed { .. } | State::Ending) {
             return;
         }
-        let run = tracked.run.clone();
+        let (run, request) = (tracked.run.clone(), Arc::clone(&tracked.request));
         let newer = run.resource_version().as_deref() != version;
         self.drop_run(key);
         if newer {
@@ -167,8 +149,8 @@ impl Board {
         } else {
             let until = now + PARK;
             self.timers.insert((until, key.clone()));
-            self.runs
-                .insert(key.clone(), Tracked { run, seen: wall, state: State::Parked { until } });
+            let state = State::Parked { until };
+            self.runs.insert(key.clone(), Tracked { run, request, seen: wall, state });
         }
     }
 
@@ -189,17 +171,14 @@ impl Board {
             decisions.extend(self.cancel(&key));
         }
         while decisions.len() < budget
-            && let Some(pool_key) = self.dirty.first().cloned()
+            && let Some((key, message)) = self.unreadable.pop_first()
         {
-            match self.place(&pool_key) {
-                Some(decision) => decisions.push(decision),
-                None => {
-                    self.dirty.remove(&pool_key);
-                    if self.pools.get(&pool_key).is_some_and(Pool::is_empty) {
-                        self.pools.remove(&pool_key);
-                    }
-                }
-            }
+            decisions.extend(self.refuse(&key, message));
+        }
+        while decisions.len() < budget
+            && let Some(pool_key) = self.dirty.pop_first()
+        {
+            self.decide_pool(pool_key, now, budget, &mut decisions);
         }
         decisions
     }
@@ -207,7 +186,7 @@ impl Board {
     /// Runs that wait for a pod.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.pools.values().map(|pool| pool.queue.len()).sum()
+        self.pools.values().map(Pool::waiting_runs).sum()
     }
 
     fn touch(&mut self, key: PoolKey) {
@@ -218,7 +197,7 @@ impl Board {
         if let Some(tracked) = self.runs.get_mut(&key) {
             match &tracked.state {
                 // An event from before the write: the answer of the write decides.
-                State::Assumed { .. } | State::Cancelling => {
+                State::Assumed { .. } | State::Ending => {
                     tracked.run = run;
                     return;
                 }
@@ -236,77 +215,127 @@ impl Board {
         if is_cancelled(&run) {
             self.cancels.insert(key.clone());
         }
+        let request = match Resources::requested(&run.spec) {
+            Ok(request) => request,
+            Err(invalid) => {
+                self.unreadable.insert(key.clone(), invalid.to_string());
+                let (request, state) = (Resources::one_run(), State::Ending);
+                self.runs.insert(key, Tracked { run, request, seen: wall, state });
+                return;
+            }
+        };
         let state = match backoff(&run) {
             Some(delay) => {
                 let until = now + delay;
                 self.timers.insert((until, key.clone()));
                 State::Backoff { until }
             }
-            None => self.enqueue(&key, &PoolKey::of(&run), now),
+            None => self.enqueue(&key, &PoolKey::of(&run), &request, now),
         };
-        self.runs.insert(key, Tracked { run, seen: wall, state });
+        self.runs.insert(key, Tracked { run, request, seen: wall, state });
     }
 
-    fn enqueue(&mut self, key: &RunKey, pool_key: &PoolKey, now: Duration) -> State {
+    fn enqueue(
+        &mut self,
+        key: &RunKey,
+        pool_key: &PoolKey,
+        request: &Shape,
+        now: Duration,
+    ) -> State {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.pools.entry(pool_key.clone()).or_default().queue.insert(sequence, key.clone());
+        let pool = self.pools.entry(pool_key.clone()).or_default();
+        pool.push(request, sequence, key.clone(), now);
         self.timers.insert((now + MESSAGE_AFTER, key.clone()));
         self.touch(pool_key.clone());
         State::Queued { sequence, reported: None }
     }
 
     fn set_placed(&mut self, key: RunKey, run: Arc<Run>, pod: PodRef, wall: Timestamp) {
+        let attempt = attempt_of(&run);
+        if let Some(tracked) = self.runs.get_mut(&key)
+            && let State::Assumed { pod: known } | State::Placed { pod: known, .. } = &tracked.state
+            && *known == pod
+        {
+            (tracked.run, tracked.state) = (run, State::Placed { pod, attempt });
+            return;
+        }
         let pool_key = PoolKey::of(&run);
         let former = self.runs.remove(&key);
         let seen = former.as_ref().map_or(wall, |tracked| tracked.seen);
-        if let Some(former) = former {
-            self.leave(&key, &pool_key, &former.state);
+        if let Some(former) = &former {
+            self.leave(&key, &pool_key, former);
         }
-        self.pools.entry(pool_key.clone()).or_default().take(&pod);
+        // It was placed by what it requests; where that can't be read it counts as one Run.
+        let request = Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run());
+        self.pools.entry(pool_key.clone()).or_default().take(&pod, &request);
         self.touch(pool_key);
-        let attempt = attempt_of(&run);
-        self.runs.insert(key, Tracked { run, seen, state: State::Placed { pod, attempt } });
+        let state = State::Placed { pod, attempt };
+        self.runs.insert(key, Tracked { run, request, seen, state });
     }
 
     /// Takes a Run out of the queue or off its slot.
-    fn leave(&mut self, key: &RunKey, pool_key: &PoolKey, state: &State) {
-        match state {
+    fn leave(&mut self, key: &RunKey, pool_key: &PoolKey, tracked: &Tracked) {
+        match &tracked.state {
             State::Queued { sequence, .. } => {
                 if let Some(pool) = self.pools.get_mut(pool_key) {
-                    pool.queue.remove(sequence);
+                    pool.remove(&tracked.request, *sequence);
                 }
             }
             State::Assumed { pod } | State::Placed { pod, .. } => {
                 if let Some(pool) = self.pools.get_mut(pool_key) {
-                    pool.release(pod);
+                    pool.release(pod, &tracked.request);
                 }
             }
             State::Backoff { until } | State::Parked { until } => {
                 self.timers.remove(&(*until, key.clone()));
             }
-            State::Cancelling => {}
+            State::Ending => {}
         }
     }
 
     fn cancel(&mut self, key: &RunKey) -> Option<Decision> {
+        self.unreadable.remove(key);
         let tracked = self.runs.remove(key)?;
         let run = tracked.run.clone();
-        self.leave(key, &PoolKey::of(&run), &tracked.state);
-        self.runs.insert(key.clone(), Tracked { state: State::Cancelling, ..tracked });
+        self.leave(key, &PoolKey::of(&run), &tracked);
+        self.runs.insert(key.clone(), Tracked { state: State::Ending, ..tracked });
         Some(Decision::Cancel { run })
     }
 
-    /// Places the first Run of the pool on its best pod.
-    fn place(&mut self, pool_key: &PoolKey) -> Option<Decision> {
-        let pool = self.pools.get_mut(pool_key)?;
-        if !pool.runtime_exists {
-            return None;
+    /// The pool has taken the Run off its queue already, or never had it.
+    fn refuse(&mut self, key: &RunKey, message: String) -> Option<Decision> {
+        let tracked = self.runs.get_mut(key)?;
+        tracked.state = State::Ending;
+        Some(Decision::Refuse { run: tracked.run.clone(), message })
+    }
+
+    /// Decides about the Runs of one pool, until none can be decided or the budget is spent.
+    fn decide_pool(
+        &mut self,
+        pool_key: PoolKey,
+        now: Duration,
+        budget: usize,
+        decisions: &mut Vec<Decision>,
+    ) {
+        while let Some(next) = self.pools.get_mut(&pool_key).and_then(|pool| pool.next(now)) {
+            decisions.extend(match next {
+                Next::Refuse(key, message) => self.refuse(&key, message),
+                Next::Place(key, pod) => self.assume(&key, pod),
+            });
+            if decisions.len() >= budget {
+                self.dirty.insert(pool_key);
+                return;
+            }
         }
-        let pod = pool.best()?;
-        let (_, key) = pool.queue.pop_first()?;
-        pool.take(&pod);
-        let tracked = self.runs.get_mut(&key)?;
+        if self.pools.get(&pool_key).is_some_and(Pool::is_empty) {
+            self.pools.remove(&pool_key);
+        }
+    }
+
+    /// From here on the Run counts as placed, whatever the watch shows.
+    fn assume(&mut self, key: &RunKey, pod: PodRef) -> Option<Decision> {
+        let tracked = self.runs.get_mut(key)?;
         let attempt = next_attempt(&tracked.run);
         tracked.state = State::Assumed { pod: pod.clone() };
         Some(Decision::Assign { run: tracked.run.clone(), pod, attempt, seen: tracked.seen })
@@ -323,7 +352,8 @@ impl Board {
                 State::Queued { .. } => decisions.extend(self.report(&key, now)),
                 State::Backoff { until } if *until <= now => {
                     let pool_key = PoolKey::of(&tracked.run);
-                    let state = self.enqueue(&key, &pool_key, now);
+                    let request = Arc::clone(&tracked.request);
+                    let state = self.enqueue(&key, &pool_key, &request, now);
                     if let Some(tracked) = self.runs.get_mut(&key) {
                         tracked.state = state;
                     }
@@ -336,7 +366,7 @@ impl Board {
                 State::Backoff { .. }
                 | State::Parked { .. }
                 | State::Assumed { .. }
-                | State::Cancelling
+                | State::Ending
                 | State::Placed { .. } => {}
             }
         }
@@ -360,40 +390,4 @@ impl Board {
         self.timers.insert((again, key.clone()));
         None
     }
-}
-
-fn status(run: &Run) -> Option<&RunStatus> {
-    run.status.as_ref()
-}
-
-fn attempt_of(run: &Run) -> i32 {
-    status(run).and_then(|status| status.attempt).unwrap_or(0)
-}
-
-fn is_not_started(run: &Run) -> bool {
-    status(run).and_then(|status| status.reason.as_deref()) == Some(Reason::NotStarted.as_str())
-}
-
-fn is_cancelled(run: &Run) -> bool {
-    run.spec.cancel_requested.unwrap_or(false)
-}
-
-fn next_attempt(run: &Run) -> i32 {
-    retry::next_attempt(status(run))
-}
-
-/// Whether a pending Run is an older state than its placement as attempt `placed`.
-fn is_before(run: &Run, placed: i32) -> bool {
-    attempt_of(run) < placed
-}
-
-fn backoff(run: &Run) -> Option<Duration> {
-    let next = next_attempt(run);
-    (next > 1 && !is_not_started(run))
-        .then(|| retry::delay_before(run.spec.retry_policy.as_ref(), next))
-}
-
-fn pod_of(run: &Run) -> Option<PodRef> {
-    let status = status(run)?;
-    Some(PodRef { name: status.assigned_pod.clone()?, uid: status.assigned_pod_uid.clone()? })
 }

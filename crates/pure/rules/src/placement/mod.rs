@@ -1,14 +1,22 @@
 //! Which pending Run goes to which pod: pools, load and the queue of a scheduler.
 //!
-//! Invariants: a placement is *assumed* from the decision on, so no pod is over its capacity; a decision costs the
-//! logarithm of backlog and pods; Runs of one pool are placed in the order in which they were seen.
+//! Invariants: a placement is *assumed* from the decision on, so no pod is over its capacity in any resource; a decision
+//! costs the logarithm of backlog and pods; of the Runs of one pool the oldest that fits is placed first (ADR 0002).
 
 mod board;
+mod decision;
+mod pods;
 mod pool;
 mod view;
 
-pub use board::{Board, Decision};
-pub use view::{PodHealth, PodRef, PodView, PoolKey, RunKey, Waiting};
+pub use board::Board;
+pub use decision::Decision;
+pub use pool::unschedulable;
+pub use view::{PodHealth, PodRef, PodView, PoolKey, RunKey, RuntimeView, Waiting};
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod shapes_tests;
 #[cfg(test)]
 mod tests;

@@ -3,32 +3,43 @@
 #![expect(clippy::needless_pass_by_value, reason = "a table's values are used once")]
 
 use super::*;
+use crate::capacity::Resources;
 use jiff::Timestamp;
 use kruntimes_api::Run;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-const START: Timestamp = Timestamp::UNIX_EPOCH;
+pub(super) const START: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn secs(seconds: u64) -> Duration {
+pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn pool(namespace: &str) -> PoolKey {
+pub(super) fn pool(namespace: &str) -> PoolKey {
     PoolKey { namespace: namespace.to_owned(), runtime: "bash".to_owned() }
 }
 
-fn pod(namespace: &str, name: &str, capacity: u32, health: PodHealth) -> PodView {
+pub(super) fn pod(namespace: &str, name: &str, capacity: u32, health: PodHealth) -> PodView {
     PodView {
         pool: pool(namespace),
         pod: PodRef { name: name.to_owned(), uid: format!("uid-{name}") },
         health,
-        capacity,
+        capacity: Resources::runs(capacity),
     }
 }
 
-fn run_with(namespace: &str, name: &str, version: u64, spec: Value, status: Value) -> Arc<Run> {
+pub(super) fn usable(capacity: Resources) -> RuntimeView {
+    RuntimeView::Usable(capacity)
+}
+
+pub(super) fn run_with(
+    namespace: &str,
+    name: &str,
+    version: u64,
+    spec: Value,
+    status: Value,
+) -> Arc<Run> {
     let mut object = json!({
         "metadata": {"namespace": namespace, "name": name, "uid": name, "resourceVersion": version.to_string()},
         "spec": {"runtime": "bash"},
@@ -38,11 +49,11 @@ fn run_with(namespace: &str, name: &str, version: u64, spec: Value, status: Valu
     Arc::new(serde_json::from_value(object).unwrap())
 }
 
-fn pending(name: &str) -> Arc<Run> {
+pub(super) fn pending(name: &str) -> Arc<Run> {
     run_with("default", name, 1, json!({}), json!({"phase": "Pending"}))
 }
 
-fn placed(name: &str, pod: &str, attempt: i32) -> Arc<Run> {
+pub(super) fn placed(name: &str, pod: &str, attempt: i32) -> Arc<Run> {
     let status = json!({
         "phase": "Scheduled", "assignedPod": pod, "assignedPodUID": format!("uid-{pod}"), "attempt": attempt,
     });
@@ -51,7 +62,7 @@ fn placed(name: &str, pod: &str, attempt: i32) -> Arc<Run> {
 
 fn board(pods: &[(&str, u32)]) -> Board {
     let mut board = Board::default();
-    board.set_runtime(pool("default"), true);
+    board.set_runtime(pool("default"), usable(Resources::runs(2)));
     for (name, capacity) in pods {
         board.set_pod(&pod("default", name, *capacity, PodHealth::Ready));
     }
@@ -59,12 +70,15 @@ fn board(pods: &[(&str, u32)]) -> Board {
 }
 
 /// Decisions as text: `a@p1#1` assigns attempt 1 of Run a to p1.
-fn decide(board: &mut Board, now: Duration) -> Vec<String> {
+pub(super) fn decide(board: &mut Board, now: Duration) -> Vec<String> {
     let text = |decision: &Decision| match decision {
         Decision::Assign { run, pod, attempt, .. } => {
             format!("{}@{}#{attempt}", RunKey::of(run).name, pod.name)
         }
         Decision::Cancel { run } => format!("{} cancelled", RunKey::of(run).name),
+        Decision::Refuse { run, message } => {
+            format!("{} refused: {message}", RunKey::of(run).name)
+        }
         Decision::Wait { run, waiting } => {
             format!("{} waits: {}", RunKey::of(run).name, waiting.reason())
         }
@@ -96,7 +110,7 @@ fn a_slot_that_comes_free_is_taken_at_once() {
 fn a_run_never_leaves_its_namespace() {
     let mut board = board(&[]);
     board.set_pod(&pod("other", "p1", 9, PodHealth::Ready));
-    board.set_runtime(pool("other"), true);
+    board.set_runtime(pool("other"), usable(Resources::runs(2)));
     board.set_run(pending("a"), secs(0), START);
     assert_eq!(decide(&mut board, secs(0)), [""; 0]);
 }
@@ -109,7 +123,7 @@ fn a_waiting_run_says_why_after_a_second_and_again_when_it_changes() {
     assert_eq!(board.deadline(), Some(secs(1)));
     assert_eq!(decide(&mut board, secs(1)), ["a waits: RuntimeNotFound"]);
     assert_eq!(decide(&mut board, secs(3)), [""; 0]);
-    board.set_runtime(pool("default"), true);
+    board.set_runtime(pool("default"), usable(Resources::runs(2)));
     assert_eq!(decide(&mut board, secs(4)), ["a waits: NoReadyPods"]);
     board.set_pod(&pod("default", "p1", 1, PodHealth::ImagePullFailed));
     assert_eq!(decide(&mut board, secs(6)), ["a waits: ImagePullFailed"]);

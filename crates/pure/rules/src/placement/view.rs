@@ -1,7 +1,8 @@
 //! What the scheduler knows of Runs, pods and pools, and why a Run waits.
 
+use crate::capacity::Resources;
 use k8s_openapi::api::core::v1::Pod;
-use kruntimes_api::{Run, conditions, labels, limits, pods};
+use kruntimes_api::{Run, Runtime, conditions, labels, pods};
 use kube::ResourceExt;
 
 /// A Run's namespace and name.
@@ -56,8 +57,8 @@ pub struct PodView {
     pub pod: PodRef,
     /// Whether it takes Runs.
     pub health: PodHealth,
-    /// How many Runs it takes at once.
-    pub capacity: u32,
+    /// What it has, taken or not.
+    pub capacity: Resources,
 }
 
 /// Whether a pod takes Runs.
@@ -69,6 +70,31 @@ pub enum PodHealth {
     NotReady,
     /// A container's image can't be had.
     ImagePullFailed,
+    /// Ended, or about to: it will never take a Run again.
+    Leaving,
+}
+
+/// What the scheduler knows of a Runtime.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RuntimeView {
+    /// There is none of that name, or it is being deleted.
+    #[default]
+    Gone,
+    /// Its capacity can't be read.
+    Unusable,
+    /// What each pod that it makes has.
+    Usable(Resources),
+}
+
+impl RuntimeView {
+    /// The view of a Runtime.
+    #[must_use]
+    pub fn of(runtime: &Runtime) -> Self {
+        if runtime.metadata.deletion_timestamp.is_some() {
+            return Self::Gone;
+        }
+        Resources::of_runtime(&runtime.spec).map_or(Self::Unusable, Self::Usable)
+    }
 }
 
 /// Why a Run waits.
@@ -98,20 +124,6 @@ impl Waiting {
             Self::Backoff => conditions::BACKOFF,
         }
     }
-
-    /// What a person reads.
-    #[must_use]
-    pub fn message(self, pool: &PoolKey) -> String {
-        let PoolKey { namespace, runtime } = pool;
-        let what = match self {
-            Self::RuntimeNotFound => format!("namespace {namespace} has none of that name"),
-            Self::NoReadyPods => "none of its pods is ready".to_owned(),
-            Self::NoCapacity => "all slots of its ready pods are taken".to_owned(),
-            Self::ImagePullFailed => "its pods can't pull their image".to_owned(),
-            Self::Backoff => return "waiting for the backoff of the next attempt".to_owned(),
-        };
-        format!("waiting for Runtime {runtime}: {what}")
-    }
 }
 
 impl PodView {
@@ -123,17 +135,9 @@ impl PodView {
             pool: PoolKey { namespace: pod.namespace()?, runtime },
             pod: PodRef { name: pod.name_any(), uid: pod.uid()? },
             health: health(pod),
-            capacity: capacity(pod),
+            capacity: Resources::of_annotations(pod.annotations()),
         })
     }
-}
-
-fn capacity(pod: &Pod) -> u32 {
-    pod.annotations()
-        .get(labels::CAPACITY_RUNS)
-        .and_then(|runs| runs.parse().ok())
-        .filter(|runs| *runs > 0)
-        .unwrap_or(limits::DEFAULT_CAPACITY_RUNS)
 }
 
 fn health(pod: &Pod) -> PodHealth {
@@ -142,9 +146,12 @@ fn health(pod: &Pod) -> PodHealth {
         let mut conditions = status.conditions.iter().flatten();
         conditions.any(|condition| condition.type_ == kind && condition.status == "True")
     };
-    let running = status.phase.as_deref() == Some("Running");
+    let phase = status.phase.as_deref();
     let deleting = pod.metadata.deletion_timestamp.is_some();
-    if running && !deleting && holds("Ready") && holds(conditions::RUNTIMED_READY) {
+    if deleting || matches!(phase, Some("Succeeded" | "Failed")) {
+        return PodHealth::Leaving;
+    }
+    if phase == Some("Running") && holds("Ready") && holds(conditions::RUNTIMED_READY) {
         return PodHealth::Ready;
     }
     let pull_failed = status.container_statuses.iter().flatten().any(|container| {

@@ -58,11 +58,11 @@ fn template(pool: &ValidPool) -> PodTemplateSpec {
     let mut template = pool.template.clone();
     let metadata = template.metadata.get_or_insert_default();
     metadata.labels.get_or_insert_default().extend(pool_labels(pool));
-    if let Some(runs) = pool.runs {
-        metadata
-            .annotations
-            .get_or_insert_default()
-            .insert(labels::CAPACITY_RUNS.to_owned(), runs.to_string());
+    if let Some(capacity) = &pool.capacity {
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.extend(capacity.iter().map(|(name, amount)| {
+            (format!("{}{name}", labels::CAPACITY_PREFIX), amount.to_string())
+        }));
     }
     let spec = template.spec.get_or_insert_default();
     spec.containers = std::iter::once(server(pool))
@@ -107,7 +107,11 @@ fn runtimed(pool: &ValidPool) -> Container {
         format!("--status-addr=:{}", names::STATUS_PORT),
         format!("--runtime-name={}", pool.name),
     ];
-    arguments.extend(pool.runs.map(|runs| format!("--workers={runs}")));
+    if let Some(capacity) = &pool.capacity {
+        arguments.push(format!("--workers={}", capacity.slots()));
+        let others = capacity.iter().filter(|(name, _)| *name != labels::RUNS_RESOURCE);
+        arguments.extend(others.map(|(name, amount)| format!("--capacity={name}={amount}")));
+    }
     let probe = |path: &str, initial, period| Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),

@@ -94,10 +94,38 @@ fn a_runtime_that_cannot_work_is_named() {
     let good = template(json!([{"name": "runtime", "image": "r"}]));
     let check = |spec: Value| validate(&runtime(spec), &settings()).unwrap_err();
     assert_eq!(check(json!({"template": first})), InvalidPool::NoServer);
-    for runs in ["0", "1.5", "-1", "x", "1k"] {
-        let spec = json!({"template": good, "capacity": {"resources": {"runs": runs}}});
-        assert_eq!(check(spec), InvalidPool::Capacity(runs.to_owned()));
+    for (name, value) in
+        [("runs", "0"), ("runs", "10001"), ("runs", "x"), ("gpu", "1.5"), ("gpu", "-1")]
+    {
+        let spec = json!({"template": good, "capacity": {"resources": {name: value}}});
+        let error = check(spec).to_string();
+        let start = format!("spec.capacity.resources.{name}: {value:?} is not an integer from ");
+        assert!(error.starts_with(&start), "{error}");
     }
+}
+
+#[test]
+fn every_resource_reaches_the_scheduler_and_runtimed() {
+    let containers = json!([{"name": "runtime", "image": "r"}]);
+    let built = |resources: Value| {
+        let built = build(json!({
+            "template": template(containers.clone()), "capacity": {"resources": resources},
+        }));
+        let template = &built["spec"]["template"];
+        let arguments = template["spec"]["containers"][1]["args"].as_array().unwrap().clone();
+        (template["metadata"]["annotations"].clone(), Value::Array(arguments[3..].to_vec()))
+    };
+    let (annotations, arguments) = built(json!({"memory": "8Gi", "gpu": 2, "none": 0}));
+    assert_eq!(
+        annotations,
+        json!({
+            "kruntimes.io/capacity.runs": "2", "kruntimes.io/capacity.gpu": "2",
+            "kruntimes.io/capacity.memory": "8589934592",
+        })
+    );
+    let expected = json!(["--workers=2", "--capacity=gpu=2", "--capacity=memory=8589934592"]);
+    assert_eq!(arguments, expected);
+    assert_eq!(built(json!({})), (Value::Null, json!([])), "both sides know the default");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Checks a Runtime into a pool that can be built. The CRD refuses most of this already; an object that was stored
 //! before a rule existed must still not harm others.
 
+use crate::capacity::{InvalidAmount, Resources};
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
-use kruntimes_api::{Runtime, labels, limits, names};
+use kruntimes_api::{Runtime, limits, names};
 use kube::ResourceExt;
 
 /// What the controller's flags say.
@@ -21,8 +22,8 @@ pub struct ValidPool {
     pub(super) replicas: i32,
     pub(super) port: i32,
     pub(super) daemon_image: String,
-    /// `None` leaves the default to scheduler and runtimed.
-    pub(super) runs: Option<u32>,
+    /// What a pod has. `None` leaves the default to scheduler and runtimed.
+    pub(super) capacity: Option<Resources>,
     pub(super) server: Container,
     pub(super) extras: Vec<Container>,
     pub(super) template: PodTemplateSpec,
@@ -40,9 +41,9 @@ pub enum InvalidPool {
     /// The name does not fit into a label.
     #[error("metadata.name: at most {} characters", limits::RUNTIME_NAME_CHARS)]
     NameTooLong,
-    /// The capacity is not a positive integer.
-    #[error("spec.capacity.resources.runs: {0:?} is not a positive integer")]
-    Capacity(String),
+    /// The capacity can't be read.
+    #[error(transparent)]
+    Capacity(#[from] InvalidAmount),
 }
 
 /// Checks a Runtime.
@@ -64,6 +65,8 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         .filter(|first| first.name == names::RUNTIME_CONTAINER)
         .ok_or(InvalidPool::NoServer)?;
     let extras = containers.filter(|extra| extra.name != names::RUNTIMED_CONTAINER).collect();
+    let named = runtime.spec.capacity.as_ref().is_some_and(|named| !named.resources.is_empty());
+    let capacity = named.then(|| Resources::of_runtime(&runtime.spec)).transpose()?;
     Ok(ValidPool {
         name,
         namespace,
@@ -76,21 +79,9 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
             .clone()
             .filter(|image| !image.is_empty())
             .unwrap_or_else(|| settings.daemon_image.clone()),
-        runs: runs(runtime)?,
+        capacity,
         server,
         extras,
         template: runtime.spec.template.clone(),
     })
-}
-
-fn runs(runtime: &Runtime) -> Result<Option<u32>, InvalidPool> {
-    let resources = runtime.spec.capacity.as_ref().map(|capacity| &capacity.resources);
-    let Some(quantity) = resources.and_then(|resources| resources.get(labels::RUNS_RESOURCE))
-    else {
-        return Ok(None);
-    };
-    match quantity.0.parse::<u32>() {
-        Ok(runs) if runs > 0 => Ok(Some(runs)),
-        _ => Err(InvalidPool::Capacity(quantity.0.clone())),
-    }
 }

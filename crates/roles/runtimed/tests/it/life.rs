@@ -153,6 +153,24 @@ async fn no_more_execute_at_once_than_slots_and_the_rest_is_handed_back() {
 }
 
 #[tokio::test]
+async fn every_resource_is_admitted_up_to_the_capacity_of_the_pod() {
+    let world = World::start(3).await;
+    let gpus = |gpu: u32| json!({"resources": {"requests": {"gpu": gpu}}});
+    let first = world.assigned("a", gpus(2)).await;
+    world.fake.executed(0).await;
+    world.assigned("b", gpus(1)).await;
+    let plain = world.assigned("c", json!({})).await;
+    assert_eq!(world.fake.executed(1).await.id, plain, "a slot is free, a gpu is not");
+    let run =
+        world.until("b", |run| run.phase() == Phase::Pending && !reason(run).is_empty()).await;
+    assert_eq!(reason(&run), "NotStarted");
+    world.assign(&run).await;
+    world.fake.exit(&first, 0, "");
+    let again = world.fake.executed(2).await;
+    assert_eq!(Some(again.id), run.metadata.uid);
+}
+
+#[tokio::test]
 async fn a_retry_waits_until_the_former_attempt_is_forgotten() {
     let world = World::start(1).await;
     let spec = json!({"source": {"inline": "x"}, "retryPolicy": {"maxAttempts": 2}});

@@ -92,3 +92,44 @@ async fn a_waiting_run_that_is_cancelled_ends() {
     assert_eq!(status.message.as_deref(), Some("cancelled by user"));
     assert!(status.completion_time.is_some());
 }
+
+fn gpus(gpu: u32) -> serde_json::Value {
+    json!({"resources": {"requests": {"gpu": gpu}}})
+}
+
+#[tokio::test]
+async fn every_resource_of_a_pod_is_filled_and_no_further() {
+    let world = World::start();
+    world.runtime("default").await;
+    world.ready_pod("default", "p1", "9").await;
+    for name in ["a", "b", "c"] {
+        world.run("default", name, gpus(1)).await;
+    }
+    let waiting =
+        world.until_any("default", |run| scheduled_reason(run) == Some("NoCapacity")).await;
+    assert_eq!(
+        waiting.status.unwrap().message.as_deref(),
+        Some("waiting for Runtime bash: no ready pod has runs=1, gpu=1 free")
+    );
+    assert_eq!(world.pods_of("default").await.get("p1"), Some(&2));
+    world.run("default", "plain", json!({})).await;
+    world.until("default", "plain", |run| run.phase() == Phase::Scheduled).await;
+}
+
+#[tokio::test]
+async fn a_run_that_no_pod_could_ever_hold_fails_with_field_value_and_limit() {
+    let world = World::start();
+    world.run("default", "a", gpus(3)).await;
+    world.until("default", "a", |run| scheduled_reason(run) == Some("RuntimeNotFound")).await;
+    world.runtime("default").await;
+    let run = world.until("default", "a", |run| run.phase() == Phase::Failed).await;
+    let status = run.status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("Unschedulable"));
+    let message = status.message.unwrap();
+    assert!(message.starts_with("spec.resources.requests.gpu: 3 can never be had: "), "{message}");
+    assert!(status.conditions.iter().any(|known| known.type_ == "Finished"));
+    assert!(status.completion_time.is_some() && status.attempt.is_none());
+    world.run("default", "b", gpus(2)).await;
+    let run = world.until("default", "b", |run| scheduled_reason(run).is_some()).await;
+    assert_eq!(scheduled_reason(&run), Some("NoReadyPods"));
+}

@@ -44,10 +44,17 @@ impl World {
     }
 
     pub(crate) async fn runtime(&self, namespace: &str) {
+        self.runtime_with(namespace, json!({"runs": 9, "gpu": 2})).await;
+    }
+
+    pub(crate) async fn runtime_with(&self, namespace: &str, resources: Value) {
         let runtimes: Api<Runtime> = Api::namespaced(self.client.clone(), namespace);
         let runtime = serde_json::from_value(json!({
             "metadata": {"name": "bash"},
-            "spec": {"template": {"spec": {"containers": [{"name": "runtime", "image": "x"}]}}},
+            "spec": {
+                "template": {"spec": {"containers": [{"name": "runtime", "image": "x"}]}},
+                "capacity": {"resources": resources},
+            },
         }))
         .unwrap();
         runtimes.create(&PostParams::default(), &runtime).await.unwrap();
@@ -60,7 +67,7 @@ impl World {
             "metadata": {
                 "name": name,
                 "labels": {"runtime": "bash"},
-                "annotations": {"kruntimes.io/capacity.runs": capacity},
+                "annotations": {"kruntimes.io/capacity.runs": capacity, "kruntimes.io/capacity.gpu": "2"},
             },
             "spec": {"containers": [{"name": "runtime", "image": "x"}]},
         }))

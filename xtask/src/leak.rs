@@ -1,0 +1,215 @@
+//! `cargo xtask e2e leak` and `cargo xtask soak`: what a local home holds after many Runs and their deletion.
+//!
+//! After a warm-up, each process must have the same descriptors and threads and at most 1.05 times the memory (PSS) that
+//! it had before, there must be as many files and processes, and a kept Run must cost at most 8 KiB.
+
+use crate::home::{self, Home};
+use crate::load::Load;
+use crate::processes::{self, Process};
+use anyhow::{Context, ensure};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How many Runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    /// Before the first look.
+    warm_up: usize,
+    /// Between the first look and the last.
+    runs: usize,
+}
+
+/// For every change. The warm-up is long enough to fill what is kept for watches that come back.
+pub(crate) const QUICK: Counts = Counts { warm_up: 300, runs: 500 };
+/// For a release.
+pub(crate) const FULL: Counts = Counts { warm_up: 500, runs: 5_000 };
+
+const AT_ONCE: usize = 32;
+/// The most that a process may have in the end, of what it had at the start.
+const GROWTH: f64 = 1.05;
+/// The most that a Run may cost while it is kept, in all processes.
+const RUN_KIB: f64 = 8.0;
+/// Threads that wait for work and memory that was freed go back within this time.
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What the home holds.
+#[derive(Debug, Clone)]
+struct Sample {
+    processes: Vec<Process>,
+    files: usize,
+}
+
+impl Sample {
+    fn take(home: &Home) -> anyhow::Result<Self> {
+        Ok(Self {
+            processes: processes::of_home(home.pid())?,
+            files: count_files(home.directory())?,
+        })
+    }
+
+    fn pss_kib(&self) -> f64 {
+        self.processes.iter().map(|process| process.pss_kib).sum()
+    }
+
+    /// What is more than it was.
+    fn findings(&self, start: &Self) -> Vec<String> {
+        let mut findings = Vec::new();
+        if self.files != start.files {
+            findings.push(format!("{} files, {} at the start", self.files, start.files));
+        }
+        for process in &self.processes {
+            let name = format!("{}, pid {}", process.role, process.pid);
+            match start.processes.iter().find(|former| former.pid == process.pid) {
+                None => findings.push(format!("{name}: a process that was not there")),
+                Some(former) => findings.extend(
+                    grown(process, former).into_iter().map(|what| format!("{name}: {what}")),
+                ),
+            }
+        }
+        let gone = |former: &&Process| self.processes.iter().all(|now| now.pid != former.pid);
+        for former in start.processes.iter().filter(gone) {
+            findings.push(format!("{}, pid {}: the process is gone", former.role, former.pid));
+        }
+        findings
+    }
+}
+
+fn grown(now: &Process, start: &Process) -> Vec<String> {
+    let mut findings = Vec::new();
+    if now.pss_kib > start.pss_kib * GROWTH {
+        let (now, start) = (now.pss_kib, start.pss_kib);
+        findings.push(format!(
+            "{now:.0} KiB, {start:.0} at the start: {:.3} times, the limit is {GROWTH}",
+            now / start
+        ));
+    }
+    if now.descriptors != start.descriptors {
+        findings
+            .push(format!("{} descriptors, {} at the start", now.descriptors, start.descriptors));
+    }
+    if now.threads != start.threads {
+        findings.push(format!("{} threads, {} at the start", now.threads, start.threads));
+    }
+    findings
+}
+
+/// Runs the whole check.
+pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let krt = home::build(home::Build::Dev)?;
+    let home = Home::start(&krt)?;
+    load(&home, counts.warm_up)?;
+    delete_all(&home)?;
+    let start = settled(&home)?;
+    print("start", &start);
+    load(&home, counts.runs)?;
+    let kept = settled(&home)?;
+    print("kept", &kept);
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let run_kib = (kept.pss_kib() - start.pss_kib()) / counts.runs as f64;
+    println!("leak: {run_kib:.2} KiB a Run while {} are kept", counts.runs);
+    ensure!(run_kib <= RUN_KIB, "a kept Run costs {run_kib:.2} KiB, the limit is {RUN_KIB}");
+    delete_all(&home)?;
+    let (end, findings) = settles_to(&home, &start)?;
+    print("end", &end);
+    ensure!(findings.is_empty(), "the home holds more than before:\n  {}", findings.join("\n  "));
+    println!("1 passed, 0 failed");
+    Ok(())
+}
+
+/// So many Runs to their ends, on connections that are closed afterwards.
+fn load(home: &Home, count: usize) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let rate = runtime.block_on(async { Load::new(home).await?.run_many(count, AT_ONCE).await })?;
+    println!("leak: {count} Runs, {rate:.0} a second");
+    Ok(())
+}
+
+fn delete_all(home: &Home) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let status = Command::new("kubectl")
+        .args(["delete", "runs", "--all"])
+        .env("KUBECONFIG", home.kubeconfig())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("start kubectl: it must be installed")?;
+    ensure!(status.success(), "kubectl delete runs --all failed");
+    println!("leak: kubectl delete runs --all took {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// The home once nothing has fallen for as long as idle threads and freed memory may take to go back.
+fn settled(home: &Home) -> anyhow::Result<Sample> {
+    let started = Instant::now();
+    let mut lowest = Sample::take(home)?;
+    let mut since = Instant::now();
+    while since.elapsed() < QUIET && started.elapsed() < SETTLES_WITHIN {
+        std::thread::sleep(LOOK);
+        let now = Sample::take(home)?;
+        if is_less(&now, &lowest) {
+            since = Instant::now();
+            lowest = now;
+        }
+    }
+    Ok(lowest)
+}
+
+const QUIET: Duration = Duration::from_secs(12);
+
+fn is_less(now: &Sample, before: &Sample) -> bool {
+    let counts = |sample: &Sample| {
+        let each = sample.processes.iter();
+        each.map(|process| process.descriptors + process.threads).sum::<usize>()
+            + sample.files
+            + sample.processes.len()
+    };
+    counts(now) < counts(before) || now.pss_kib() < before.pss_kib() * 0.99
+}
+
+/// The home as soon as it holds no more than at the start, or what it holds when the time is over.
+fn settles_to(home: &Home, start: &Sample) -> anyhow::Result<(Sample, Vec<String>)> {
+    let started = Instant::now();
+    loop {
+        let now = Sample::take(home)?;
+        let findings = now.findings(start);
+        if findings.is_empty() || started.elapsed() >= SETTLES_WITHIN {
+            return Ok((now, findings));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn count_files(directory: &Path) -> anyhow::Result<usize> {
+    let mut count = 0;
+    let mut stack = vec![directory.to_owned()];
+    while let Some(next) = stack.pop() {
+        // What is removed meanwhile is no file any more.
+        let Ok(entries) = std::fs::read_dir(&next) else { continue };
+        for entry in entries {
+            let entry = entry?;
+            count += 1;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                stack.push(entry.path());
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn print(when: &str, sample: &Sample) {
+    for process in &sample.processes {
+        let Process { role, pss_kib, descriptors, threads, .. } = process;
+        println!(
+            "leak, {when:<5} {role:<40} {pss_kib:>8.0} KiB {descriptors:>4} descriptors {threads:>3} threads"
+        );
+    }
+    println!(
+        "leak, {when:<5} {:<40} {:>8.0} KiB {:>4} files",
+        "all",
+        sample.pss_kib(),
+        sample.files
+    );
+}

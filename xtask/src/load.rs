@@ -1,0 +1,98 @@
+//! A load of short Runs on a local home: over TLS, with the watch of their ends on a connection of its own.
+
+use crate::home::Home;
+use anyhow::{Context, ensure};
+use futures::{StreamExt, TryStreamExt};
+use kruntimes_api::Run;
+use kube::api::{Api, ListParams, ObjectMeta, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Config, ResourceExt};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Creates Runs and waits for their ends on one watch.
+#[derive(Debug)]
+pub(crate) struct Load {
+    runs: Api<Run>,
+    waits: mpsc::UnboundedSender<(String, oneshot::Sender<()>)>,
+}
+
+impl Load {
+    /// A load on the home, on connections of its own.
+    pub(crate) async fn new(home: &Home) -> anyhow::Result<Self> {
+        let runs = Api::default_namespaced(client(home).await?);
+        let watched: Api<Run> = Api::default_namespaced(client(home).await?);
+        let (waits, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(ends(watched, receiver));
+        Ok(Self { runs, waits })
+    }
+
+    /// One Run of `true`, to its end.
+    pub(crate) async fn run_one(&self) -> anyhow::Result<Duration> {
+        let run = Run {
+            metadata: ObjectMeta {
+                generate_name: Some("bench-".to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec: kruntimes_api::RunSpec {
+                runtime: "bash".to_owned(),
+                args: vec!["true".to_owned()],
+                ..kruntimes_api::RunSpec::default()
+            },
+            ..Run::default()
+        };
+        let started = Instant::now();
+        let created = self.runs.create(&PostParams::default(), &run).await?;
+        let (sender, ended) = oneshot::channel();
+        self.waits.send((created.name_any(), sender)).ok().context("the watch ended")?;
+        tokio::time::timeout(Duration::from_secs(30), ended).await??;
+        Ok(started.elapsed())
+    }
+
+    /// So many of them; the answer is Runs a second.
+    pub(crate) async fn run_many(&self, count: usize, at_once: usize) -> anyhow::Result<f64> {
+        let started = Instant::now();
+        let runs = futures::stream::iter(0..count).map(|_| self.run_one());
+        let ended: Vec<Duration> = runs.buffer_unordered(at_once).try_collect().await?;
+        let rate = ended.len() as f64 / started.elapsed().as_secs_f64();
+        let failed = self.runs.list(&ListParams::default().fields("status.phase=Failed")).await?;
+        ensure!(failed.items.is_empty(), "{} Runs failed", failed.items.len());
+        Ok(rate)
+    }
+}
+
+/// Tells each waiter when its Run has ended, in whichever order the two become known.
+async fn ends(runs: Api<Run>, mut waits: mpsc::UnboundedReceiver<(String, oneshot::Sender<()>)>) {
+    let stream = watcher(runs, watcher::Config::default()).default_backoff().applied_objects();
+    futures::pin_mut!(stream);
+    let mut waiting: BTreeMap<String, oneshot::Sender<()>> = BTreeMap::new();
+    let mut ended: BTreeMap<String, ()> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            Some(Ok(run)) = stream.next() => {
+                if run.phase().is_terminal() {
+                    match waiting.remove(&run.name_any()) {
+                        Some(waiter) => waiter.send(()).unwrap_or_default(),
+                        None => drop(ended.insert(run.name_any(), ())),
+                    }
+                }
+            }
+            Some((name, waiter)) = waits.recv() => {
+                if ended.remove(&name).is_some() {
+                    waiter.send(()).unwrap_or_default();
+                } else {
+                    waiting.insert(name, waiter);
+                }
+            }
+            else => return,
+        }
+    }
+}
+
+async fn client(home: &Home) -> anyhow::Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(home.kubeconfig())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
