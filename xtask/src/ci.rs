@@ -30,3 +30,38 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::STAGES;
+    use crate::generate::root;
+
+    /// Commands of pages that no stage runs: `cargo xtask bench` does.
+    const ELSEWHERE: [&str; 1] = ["cargo build --release"];
+
+    /// The test of the pages leaves `sh ci` blocks to the stages.
+    #[test]
+    fn every_ci_block_of_a_page_is_a_stage() {
+        let stages: Vec<String> = STAGES
+            .iter()
+            .map(|(_, arguments)| format!("cargo {}", arguments.join(" ")))
+            .chain(ELSEWHERE.map(str::to_owned))
+            .collect();
+        let mut seen = Vec::new();
+        for page in ["README.md", "docs/quickstart.md"] {
+            let text = std::fs::read_to_string(root().join(page)).unwrap();
+            for block in text.split("```sh ci\n").skip(1) {
+                for command in block.split("```").next().unwrap_or_default().lines() {
+                    assert!(
+                        stages.iter().any(|stage| stage == command),
+                        "{page}: `{command}` is no stage"
+                    );
+                    seen.push(command.to_owned());
+                }
+            }
+        }
+        for top in ["cargo run -- run --local -f examples/hello.yaml", "cargo test --workspace"] {
+            assert!(seen.iter().any(|command| command == top), "README.md has no `{top}`");
+        }
+    }
+}

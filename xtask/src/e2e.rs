@@ -79,7 +79,21 @@ pub(crate) fn local() -> anyhow::Result<()> {
         case(&tools).with_context(|| format!("e2e local, {name}"))?;
         println!("e2e local: {name} ok");
     }
-    println!("{} passed, 0 failed", cases.len());
+    drop(home);
+    docs()?;
+    println!("{} passed, 0 failed", cases.len() + 1);
+    Ok(())
+}
+
+/// The pages and examples with all their blocks, those that need kubectl included.
+fn docs() -> anyhow::Result<()> {
+    let status = crate::cargo::cargo()
+        .args(["test", "--quiet", "--workspace", "--test", "docs"])
+        .current_dir(root())
+        .env("KRT_DOCS_KUBECTL", "1")
+        .status()?;
+    ensure!(status.success(), "e2e local, docs: see above");
+    println!("e2e local: docs ok");
     Ok(())
 }
 

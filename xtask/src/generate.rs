@@ -1,5 +1,5 @@
-//! `cargo xtask generate`: the CRDs from the types, the document of reasons from their table, the gRPC code from the
-//! protos.
+//! `cargo xtask generate`: the CRDs and their reference from the types, the document of reasons from their table, krt's
+//! reference from its commands, the gRPC code from the protos.
 
 use crate::cargo::cargo;
 use anyhow::{Context, ensure};
@@ -21,7 +21,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     std::fs::write(root.join("docs/reasons.md"), kruntimes_api::explain::markdown())
         .context("write docs/reasons.md")?;
-    generate_protos(&root)
+    std::fs::write(root.join("docs/api.md"), kruntimes_api::crd::reference::markdown())
+        .context("write docs/api.md")?;
+    generate_protos(&root)?;
+    configuration(&root)
 }
 
 /// Builds and runs the protobuf compiler only when a proto differs from what the committed code came from: it takes
@@ -43,4 +46,21 @@ fn generate_protos(root: &Path) -> anyhow::Result<()> {
     ensure!(status.success(), "tools/protogen failed");
     std::fs::write(generated.join("SOURCES"), sources)?;
     Ok(())
+}
+
+/// Replaces what follows the marker in `docs/configuration.md` by what krt says of itself.
+fn configuration(root: &Path) -> anyhow::Result<()> {
+    const MARKER: &str = "<!-- krt reference -->\n";
+    let krt = crate::home::build(crate::home::Build::Dev)?;
+    let printed =
+        std::process::Command::new(&krt).arg("reference").output().context("run krt reference")?;
+    ensure!(printed.status.success(), "krt reference failed");
+    let path = root.join("docs/configuration.md");
+    let page = std::fs::read_to_string(&path).context("read docs/configuration.md")?;
+    let (head, _) = page
+        .split_once(MARKER)
+        .context("docs/configuration.md has no line `<!-- krt reference -->`")?;
+    let reference = String::from_utf8(printed.stdout)?;
+    std::fs::write(&path, format!("{head}{MARKER}{reference}"))
+        .context("write docs/configuration.md")
 }

@@ -14,10 +14,10 @@ mod processes;
 mod tidy;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
-  generate    write the CRDs, docs/reasons.md and the gRPC code
+  generate    write the CRDs, the references in docs and the gRPC code
   tidy        check layers, file sizes, module docs and the paths in ARCHITECTURE.md
   ci          everything that .ci/run checks
-  e2e local   kubectl against the local home
+  e2e local   kubectl against the local home, and the blocks of the docs that need it
   e2e leak    a local home after a few hundred Runs holds what it held before
   soak        the same after thousands
   bench       latency, rate, memory and start, beside the machine's floor

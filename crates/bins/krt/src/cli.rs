@@ -73,6 +73,8 @@ pub(crate) enum Command {
         /// A reason of a Run or a pod; without one all are listed
         reason: Option<String>,
     },
+    /// Print every command, flag and environment variable as Markdown
+    Reference,
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -126,11 +128,14 @@ pub(crate) struct RunArgs {
     /// Create the Run, print its name and leave
     #[arg(long, conflicts_with = "wait")]
     pub(crate) no_wait: bool,
+    /// Have the API server check the Run, print its name and leave; nothing is created
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Accepted for old scripts: waiting is the default
     #[arg(long, hide = true)]
     pub(crate) wait: bool,
-    /// Output of --no-wait
-    #[arg(short, long, value_enum, requires = "no_wait")]
+    /// Output of --no-wait or --dry-run
+    #[arg(short, long, value_enum)]
     pub(crate) output: Option<Output>,
     /// Command with its arguments, or with -f the script's arguments
     #[arg(last = true, value_name = "COMMAND")]

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::home::{Ephemeral, Home};
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::{explain, local, logs, run, serve, show, table};
+use crate::{explain, local, logs, reference, run, serve, show, table};
 use clap::CommandFactory;
 use std::future::Future;
 use tokio::runtime::Builder;
@@ -25,6 +25,7 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
             table::print(&explain::explain(reason.as_deref())?).map(|()| 0)
         }
         Command::Completion { shell } => completion(shell).map(|()| 0),
+        Command::Reference => table::print(&reference::markdown(Cli::command())).map(|()| 0),
         Command::Serve(role) => serve::start(*role).map(|()| 0),
         Command::Local(command) => local::start(command, verbose).map(|()| 0),
         Command::Run(args) => {
@@ -60,6 +61,7 @@ async fn ask(connection: Connection, command: Command) -> Result<(), Failure> {
         Command::Runtime(RuntimeCommand::Get(args)) => show::get_runtime(&home, &args).await,
         Command::Run(_)
         | Command::Local(_)
+        | Command::Reference
         | Command::Version
         | Command::Explain { .. }
         | Command::Completion { .. }

@@ -41,9 +41,10 @@ impl Home {
         }
         let config = match load(flags)? {
             Some(kubeconfig) => from_kubeconfig(kubeconfig, flags).await?,
+            // A local home is no server's: its token must not go elsewhere.
+            None if flags.server.is_some() => from_kubeconfig(bare(flags), flags).await?,
             None => match data_dir::running(&data_dir::default()?)? {
                 Some(running) => from_file(&running.kubeconfig()).await?,
-                None if flags.server.is_some() => from_kubeconfig(bare(flags), flags).await?,
                 None => return Err(Failure::new(NO_HOME)),
             },
         };

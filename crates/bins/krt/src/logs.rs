@@ -41,6 +41,7 @@ pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
         pod,
         pod_uid: run.status.as_ref().and_then(|status| status.assigned_pod_uid.clone()),
         run_uid: run.metadata.uid.clone().unwrap_or_default(),
+        attempt: run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0),
     };
     let ended = run.phase().is_terminal();
     let patience = if ended { Patience::Once } else { Patience::Retry };

@@ -13,6 +13,7 @@ mod names;
 mod objects;
 mod output;
 mod progress;
+mod reference;
 mod run;
 mod serve;
 mod show;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         | Command::Logs(_)
         | Command::Runtime(_)
         | Command::Local(_)
+        | Command::Reference
         | Command::Version
         | Command::Explain { .. }
         | Command::Completion { .. }

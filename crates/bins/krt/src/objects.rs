@@ -31,8 +31,29 @@ pub(crate) async fn create(
     plural: &str,
     object: &Value,
 ) -> Result<Value, kube::Error> {
+    post(client, namespace, plural, object, &PostParams::default()).await
+}
+
+/// What [`create`] would answer; nothing is created.
+pub(crate) async fn check(
+    client: &Client,
+    namespace: &str,
+    plural: &str,
+    object: &Value,
+) -> Result<Value, kube::Error> {
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    post(client, namespace, plural, object, &params).await
+}
+
+async fn post(
+    client: &Client,
+    namespace: &str,
+    plural: &str,
+    object: &Value,
+    params: &PostParams,
+) -> Result<Value, kube::Error> {
     let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
-    let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..params.clone() };
     let mut request = Request::new(path(Some(namespace), plural))
         .create(&params, body)
         .map_err(kube::Error::BuildRequest)?;

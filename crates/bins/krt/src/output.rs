@@ -19,6 +19,8 @@ use tonic::{Code, Request, Status, Streaming};
 
 /// gRPC metadata key: only the events of the Run with this UID.
 const RUN_METADATA: &str = "kruntimes-run";
+/// Metadata with the number of the attempt of a Watch.
+const ATTEMPT_METADATA: &str = "kruntimes-attempt";
 /// Time to connect to a pod on this machine.
 const CONNECT: Duration = Duration::from_secs(2);
 /// First wait before another try, doubled up to the last.
@@ -61,6 +63,8 @@ pub(crate) struct Target {
     pub(crate) pod_uid: Option<String>,
     /// UID of the Run.
     pub(crate) run_uid: String,
+    /// Number of the attempt: its pod may still hold the output of the one before.
+    pub(crate) attempt: i32,
 }
 
 /// One event for whoever prints.
@@ -186,6 +190,7 @@ impl Reader {
             .map_err(|_| Some(OutputError::Other("the Run's UID is not text".to_owned())))?;
         request.metadata_mut().insert(TOKEN_METADATA, token);
         request.metadata_mut().insert(RUN_METADATA, run);
+        request.metadata_mut().insert(ATTEMPT_METADATA, self.target.attempt.into());
         let response = RuntimeEventsClient::new(channel)
             .watch(request)
             .await

@@ -29,7 +29,7 @@ pub(crate) enum Role {
         #[command(flatten)]
         log: LogArgs,
         #[command(flatten)]
-        config: kruntimes_runtimed::Config,
+        config: Box<kruntimes_runtimed::Config>,
     },
     /// Be the Runtime Server for bash
     RuntimeBash {
@@ -110,7 +110,7 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
             // The lifeline is watched here, for every role alike.
             config.lifeline = None;
             role_with_client(&log.log, async |client, shutdown| {
-                Box::pin(kruntimes_runtimed::serve(config, client, shutdown))
+                Box::pin(kruntimes_runtimed::serve(*config, client, shutdown))
                     .await
                     .map_err(|error| Failure::new(chain(&error)))
             })

@@ -34,25 +34,28 @@ namespaced_kind!(Run, "Run", "runs");
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunSpec {
-    /// Runtime name to execute on. Only Runtime pods in the same namespace are considered.
+    /// Name of the Runtime to execute on, in the same namespace. A Run whose Runtime does not exist waits for it.
+    /// Example: `bash`.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
     )]
     pub runtime: String,
-    /// Source files prepared into the workspace.
+    /// Where the files of the workspace come from. Each attempt has a fresh workspace. Default: an empty workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Relative path inside the workspace of the file to execute (default `script`). Absolute paths and `..` are rejected.
+    /// The file to execute, as a path relative to the workspace; `inline` is written there. bash reads it: it needs no
+    /// executable bit. If there is no such file, `args` is the command. Default: `script`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::ENTRYPOINT_CHARS"))]
     pub entrypoint: Option<String>,
-    /// Function to call, for Runtime Servers that know handlers.
+    /// Function to call, for Runtime Servers that know handlers. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::HANDLER_CHARS"))]
     pub handler: Option<String>,
-    /// Arguments or command passed to the Runtime Server. Without a source, one argument is a bash script
-    /// and two or more are a command with its arguments.
+    /// With a file to execute: its arguments. Without one: a single argument is a bash script, two or more are one
+    /// command with its arguments, passed as they are; but where the first of them holds white space, each is a line of one
+    /// bash script. A Run needs a file or `args`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = "limits::ARGS_ITEMS"), inner(length(max = "limits::ARG_CHARS")))]
     pub args: Vec<String>,
@@ -60,20 +63,23 @@ pub struct RunSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = "limits::ENV_ITEMS"))]
     pub env: Vec<EnvVar>,
-    /// Seconds that one attempt may take. An attempt above it ends with phase Timeout.
+    /// Seconds that one attempt may take, counted from when its pod receives it. After them all its processes get SIGTERM,
+    /// 2 s later SIGKILL, and the attempt ends with reason Timeout. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = "limits::TIMEOUT_SECONDS"))]
     pub timeout_seconds: Option<i64>,
-    /// Retry attempts and backoff. Execution is at-least-once.
+    /// Whether and when a failed attempt is tried again. Without it work starts at most once. Default: one attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
-    /// What the Run takes of its pod while it executes.
+    /// What the Run takes of its pod while it executes. Default: one of `runs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<RunResources>,
-    /// Asks for the Run to be cancelled. Once true it stays true.
+    /// Set it to true to cancel the Run: all its processes get SIGTERM, 2 s later SIGKILL. It can't be taken back.
+    /// Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested: Option<bool>,
-    /// Seconds after its end at which the Run is deleted. 0 keeps it for ever.
+    /// Seconds after its end at which the Run is deleted; 0 keeps it for ever. It can be changed at any time. Default: the
+    /// controller's `--default-ttl`, which is 7 days; 24 hours in a local home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
@@ -83,17 +89,18 @@ pub struct RunSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// A script, written to the file that `entrypoint` names.
+    /// Text of a script, written to the file that `entrypoint` names. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::INLINE_CHARS"))]
     pub inline: Option<String>,
     /// Git repository that is fetched into the working directory, such as `https://github.com/owner/name`. Only `https://`
     /// and no user or password. Submodules, LFS files and hooks are left alone. At most 100 MiB with its history, 100,000
     /// files and 30 seconds; only the wanted commit is fetched, without its past.
+    /// Default: none.
     #[serde(default, rename = "repoURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::REPO_URL_CHARS"))]
     pub repo_url: Option<String>,
-    /// Branch, tag or full commit (40 hexadecimal digits) of `repoURL`; its default branch when absent.
+    /// Branch, tag or full commit (40 hexadecimal digits) of `repoURL`. Default: its default branch.
     #[serde(default, rename = "commitSHA", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::COMMIT_SHA_CHARS"))]
     pub commit_sha: Option<String>,
@@ -105,23 +112,26 @@ pub struct Source {
 pub struct RunResources {
     /// Integers by resource, as in `spec.capacity.resources` of the Runtime; `runs` is 1 unless given. A Run waits until a
     /// pod has all of it free. One that asks for more than any pod could ever have fails with reason Unschedulable.
+    /// Example: `{runs: 1, gpu: 1}`. Default: `{runs: 1}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub requests: BTreeMap<String, Quantity>,
 }
 
-/// How often an execution that failed is tried again.
+/// Whether and when a failed attempt is tried again. Each attempt has a fresh workspace and its own timeout, on any pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryPolicy {
-    /// Attempts in all (default 1).
+    /// Attempts in all, the first one included. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = "limits::MAX_ATTEMPTS"))]
     pub max_attempts: Option<i32>,
-    /// Wait before the second attempt (default `1s`), doubled for each further one up to a minute: `500ms`, `1m30s`.
+    /// Wait before the second attempt, doubled before each further one, up to a minute: above `0s`, up to `24h`.
+    /// Examples: `500ms`, `1m30s`. Default: `1s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub backoff: Option<String>,
-    /// Reasons that are tried again; empty means all but Cancelled.
+    /// Reasons of a failed attempt after which it is tried again, of Timeout, PrepareSource, RuntimeExecute, RuntimeError,
+    /// ExecutionLost, PodGone, PodTerminating and PodUnhealthy. Default: all of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 128)))]
     pub retryable_reasons: Vec<String>,
@@ -195,21 +205,22 @@ impl std::fmt::Display for Phase {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunStatus {
-    /// Pending, Scheduled, Running, Succeeded, Failed, Timeout or Cancelled. A terminal phase never changes.
+    /// Pending: waits for a pod. Scheduled: a pod is chosen. Running: executes. Succeeded, Failed, Timeout, Cancelled:
+    /// ended, which never changes. A Run that ends within 50 ms may never show Running.
     #[serde(default)]
     pub phase: Phase,
-    /// Runtime pod selected by the scheduler.
+    /// Pod that executes the Run; absent while it is Pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_pod: Option<String>,
-    /// UID of that pod.
+    /// UID of the pod of the newest attempt.
     #[serde(default, rename = "assignedPodUID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub assigned_pod_uid: Option<String>,
-    /// Why the Run is in its phase, for people.
+    /// Why the Run is in its phase, for people: what it waits for, or how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::MESSAGE_CHARS"))]
     pub message: Option<String>,
-    /// Why the Run is in its phase, for programs.
+    /// Why the newest attempt ended, for programs: RunCompleted, RuntimeError, Timeout, ….
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub reason: Option<String>,
@@ -217,30 +228,31 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 255))]
     pub exit_code: Option<i32>,
-    /// Number of the current attempt, from 1.
+    /// Number of the newest attempt, from 1; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub attempt: Option<i32>,
-    /// When the next attempt may start, for people: a retry waits its backoff.
+    /// When the next attempt may start: a retry waits its backoff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
-    /// When the current attempt was received by its pod.
+    /// When the pod of the newest attempt received it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// When the Run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    /// Stages of the current attempt.
+    /// When the newest attempt reached each stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
-    /// The last 10 attempts that ended.
+    /// The last 10 attempts that ended, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub attempts: Vec<AttemptRecord>,
-    /// Bounded structured outputs from `$KRUNTIME_OUTPUTS`.
+    /// Structured outputs from the file `$KRUNTIME_OUTPUTS`. Not served yet.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
-    /// Conditions for lifecycle states: Scheduled, Running, Completed, Finished.
+    /// Scheduled: a pod is chosen, or why not. Running: the attempt executes. Completed: true after success, false with the
+    /// reason otherwise. Finished: true after any end, so that `kubectl wait --for=condition=Finished` always returns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,

@@ -34,21 +34,22 @@ namespaced_kind!(Runtime, "Runtime", "runtimes");
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeSpec {
-    /// Pod template of the Runtime pods. The first container must be named `runtime` and hold the Runtime Server.
+    /// Template of the pool's pods, a PodTemplateSpec of Kubernetes. Its first container is named `runtime` and holds the
+    /// Runtime Server; the controller adds the sidecar `runtimed` and the volume `workspace`.
     pub template: PodTemplateSpec,
-    /// Port of the Runtime Server.
+    /// Port of the Runtime Server in the pod.
     #[serde(default = "default_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// Desired Runtime pod count.
+    /// How many pods the pool has.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 1))]
     pub replicas: i32,
-    /// Image of the injected runtimed sidecar.
+    /// Image of the sidecar `runtimed`. Default: the controller's `--default-daemon-image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub daemon_image: Option<String>,
-    /// What one pod can take at once.
+    /// What one pod can take at once. Default: 2 Runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
 }
@@ -57,8 +58,9 @@ pub struct RuntimeSpec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Capacity {
-    /// Per-pod logical capacity: an integer per resource, including the built-in `runs` (default 2): how many Runs execute
-    /// at once. Names are yours; a Run takes its `spec.resources.requests` of them while it executes.
+    /// Per-pod logical capacity: an integer per resource, including the built-in `runs`: how many Runs execute at once. Other
+    /// names are yours; a Run takes its `spec.resources.requests` of them while it executes. Example: `{runs: "4", gpu: "1"}`.
+    /// Default: `{runs: "2"}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, Quantity>,
 }
@@ -67,10 +69,10 @@ pub struct Capacity {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeStatus {
-    /// Pods that are ready.
+    /// Pods that are ready to take Runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
-    /// Conditions.
+    /// Conditions of the pool. No part writes one yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,

@@ -1,6 +1,7 @@
 //! The committed CRDs are the ones that the types generate.
 
 use kruntimes_api::crd;
+use serde_json::Value;
 use std::path::Path;
 
 #[test]
@@ -21,10 +22,10 @@ fn committed_crds_are_fresh() {
 }
 
 /// Every `type` is one name and nothing may be null: a null that is kept could walk around a rule.
-fn check_types(schema: &serde_json::Value, path: &str) -> usize {
+fn check_types(schema: &Value, path: &str) -> usize {
     let mut found = 0;
     match schema {
-        serde_json::Value::Object(object) => {
+        Value::Object(object) => {
             for (key, value) in object {
                 if key == "type" && !path.ends_with("/properties") {
                     assert!(value.is_string() && value != "null", "{path}/type is {value}");
@@ -38,13 +39,10 @@ fn check_types(schema: &serde_json::Value, path: &str) -> usize {
                 found += check_types(value, &format!("{path}/{key}"));
             }
         }
-        serde_json::Value::Array(items) => {
+        Value::Array(items) => {
             found += items.iter().map(|item| check_types(item, path)).sum::<usize>();
         }
-        serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
     found
 }
@@ -55,4 +53,60 @@ fn schemas_are_structural() {
         let schema = &definition.object["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         assert!(check_types(schema, "") > 50, "{}", definition.file);
     }
+}
+
+#[test]
+fn the_api_reference_is_fresh() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/api.md");
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == crd::reference::markdown(),
+        "docs/api.md differs from the CRDs: run `cargo xtask generate`"
+    );
+}
+
+/// Every field below `schema` says what it means, and every optional one of a spec what holds without it.
+fn check_docs(schema: &Value, path: &str, findings: &mut Vec<String>) -> usize {
+    let mut found = 0;
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        // Kubernetes documents its own types.
+        if ["template", "conditions", "env"].contains(&name.as_str())
+            && field["description"].is_string()
+        {
+            continue;
+        }
+        let text = field["description"].as_str().unwrap_or_default();
+        if !text.ends_with('.') {
+            findings
+                .push(format!("{path} has no description that ends with a full stop: {text:?}"));
+        }
+        let tells = field.get("default").is_some()
+            || required.contains(&Value::from(name.as_str()))
+            || ["Default: ", "Refused: ", "Not served yet."].iter().any(|part| text.contains(part));
+        if path.starts_with("spec.") && !tells {
+            findings
+                .push(format!("{path} does not say its default: end its doc with `Default: …`"));
+        }
+        found += 1
+            + check_docs(field, &path, findings)
+            + check_docs(&field["items"], &format!("{path}[]"), findings);
+    }
+    found
+}
+
+#[test]
+fn every_field_is_documented() {
+    let mut findings = Vec::new();
+    for definition in crd::definitions() {
+        let schema =
+            &definition.object["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+        let mut found = 0;
+        for part in ["spec", "status"] {
+            found += check_docs(&schema[part], part, &mut findings);
+        }
+        assert!(found > 5, "{} has {found} fields", definition.file);
+    }
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
 }

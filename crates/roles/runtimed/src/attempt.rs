@@ -99,9 +99,9 @@ impl Attempt {
                 let known = status.and_then(|status| status.timeline.as_ref());
                 held = Some(pod.slots.take_now(request_of(&run)));
                 let machine = Machine::reattach(spec, number, entry.received, known);
-                (machine, pod.spool.resume(&uid))
+                (machine, pod.spool.resume(&uid, number))
             }
-            None => (Machine::start(spec, number, clock.now()), pod.spool.fresh(&uid)),
+            None => (Machine::start(spec, number, clock.now()), pod.spool.fresh(&uid, number)),
         };
         let (events, received) = mpsc::unbounded_channel();
         let mut attempt = Self {

@@ -1,6 +1,7 @@
 //! Port 9093: the status and the output of the newest attempt of each Run, from the spool, also after its end.
 //!
-//! `executor.v1.Runtime` with Status alone, and `RuntimeEvents.Watch` of one Run, named by metadata `kruntimes-run`.
+//! `executor.v1.Runtime` with Status alone, and `RuntimeEvents.Watch` of one Run, named by metadata `kruntimes-run`;
+//! with `kruntimes-attempt` of no attempt before that one.
 
 use crate::spool::{Frame, Log, Next, Reader, Spool, Stage, Stream};
 use crate::token::Token;
@@ -23,6 +24,8 @@ use tonic::{Request, Response, Status};
 
 /// Metadata that names the Run of a Watch by its UID.
 const RUN_METADATA: &str = "kruntimes-run";
+/// Metadata with the number of the attempt that is awaited: a reader may be here before the attempt is.
+const ATTEMPT_METADATA: &str = "kruntimes-attempt";
 /// Streams of one connection at once.
 const STREAMS: u32 = 256;
 
@@ -121,6 +124,9 @@ impl RuntimeEvents for Logs {
             Status::invalid_argument(format!("metadata {RUN_METADATA} must hold a Run's UID"))
         })?;
         let log = self.find(uid)?;
+        if log.is_before(awaited_attempt(&request)?) {
+            return Err(Status::not_found("the attempt has not begun on this pod"));
+        }
         let resume_after = request.get_ref().resume_after;
         let follow =
             Follow { uid: uid.to_owned(), reader: log.reader(), sequence: 0, started: false };
@@ -138,6 +144,13 @@ impl RuntimeEvents for Logs {
     async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         not_here()
     }
+}
+
+fn awaited_attempt<T>(request: &Request<T>) -> Result<i32, Status> {
+    let Some(value) = request.metadata().get(ATTEMPT_METADATA) else { return Ok(0) };
+    value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        Status::invalid_argument(format!("metadata {ATTEMPT_METADATA} must be a number"))
+    })
 }
 
 struct Follow {

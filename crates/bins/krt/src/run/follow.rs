@@ -155,10 +155,9 @@ impl Follow<'_> {
                 pod: pod.clone(),
                 pod_uid: status.assigned_pod_uid.clone(),
                 run_uid: self.uid.clone(),
+                attempt: status.attempt.unwrap_or(0),
             };
-            let attempt_is_new = status.attempt != self.status.attempt;
-            if self.output.as_ref().is_none_or(|(current, _)| *current != target || attempt_is_new)
-            {
+            if self.output.as_ref().is_none_or(|(current, _)| *current != target) {
                 self.start_output(target);
             }
         }

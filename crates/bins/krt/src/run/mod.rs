@@ -20,21 +20,32 @@ pub(crate) async fn run(
     signals: &mut Signals,
     progress: &Progress,
 ) -> Result<u8, Failure> {
+    if args.output.is_some() && !args.no_wait && !args.dry_run {
+        return Err(Failure::usage(
+            "-o needs --no-wait or --dry-run: a Run that is followed prints its own output",
+        ));
+    }
     let object = build::run(args, jiff::Timestamp::now())?;
     let namespace = namespace(home, &object)?;
-    let created = objects::create(&home.client, &namespace, "runs", &object)
-        .await
-        .map_err(|error| named(error, &object, &namespace))?;
-    let name = table::text(&created, "/metadata/name");
-    if args.no_wait {
-        let output = args.output.unwrap_or(Output::Name);
-        let text = table::structured(created, output, objects::RUN_RESOURCE)?;
-        table::print(
-            &text.unwrap_or_else(|| format!("{}/{name} created\n", objects::RUN_RESOURCE)),
-        )?;
-        return Ok(0);
+    let created = if args.dry_run {
+        objects::check(&home.client, &namespace, "runs", &object).await
+    } else {
+        objects::create(&home.client, &namespace, "runs", &object).await
+    };
+    let created = created.map_err(|error| named(error, &object, &namespace))?;
+    match (args.dry_run, args.no_wait) {
+        (true, _) => show(created, args.output.unwrap_or(Output::Table), "created (dry run)"),
+        (false, true) => show(created, args.output.unwrap_or(Output::Name), "created"),
+        (false, false) => follow::follow(home, &namespace, &created, signals, progress).await,
     }
-    follow::follow(home, &namespace, &created, signals, progress).await
+}
+
+/// Prints a Run that is not followed.
+fn show(created: Value, output: Output, done: &str) -> Result<u8, Failure> {
+    let name = table::text(&created, "/metadata/name");
+    let text = table::structured(created, output, objects::RUN_RESOURCE)?;
+    table::print(&text.unwrap_or_else(|| format!("{}/{name} {done}\n", objects::RUN_RESOURCE)))?;
+    Ok(0)
 }
 
 /// The namespace of the Run, by kubectl's rule: a manifest's own, which `-n` may only repeat.

@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask generate` writes them to `api/crds`; the local home installs them from here.
 
+pub mod reference;
 mod resources;
 mod rules;
 mod schema;
@@ -34,8 +35,11 @@ pub fn all() -> Vec<Value> {
 fn run() -> Definition {
     let mut status = schema::of::<crate::RunStatus>();
     status["default"] = json!({"phase": "Pending"});
-    let mut root =
-        schema::root("Run represents one execution.", &schema::of::<crate::RunSpec>(), &status);
+    let mut root = schema::root(
+        "Run represents one execution: what to execute, and how it went.",
+        &schema::of::<crate::RunSpec>(),
+        &status,
+    );
     rules::add_run(&mut root);
     source::add_run(&mut root);
     resources::limit(&mut root, "spec.resources.requests");
@@ -59,7 +63,7 @@ fn run() -> Definition {
 
 fn runtime() -> Definition {
     let mut root = schema::root(
-        "Runtime defines a warm execution pool.",
+        "Runtime defines a warm execution pool: pods that stand ready to execute Runs of the same namespace.",
         &schema::of::<crate::RuntimeSpec>(),
         &schema::of::<crate::RuntimeStatus>(),
     );

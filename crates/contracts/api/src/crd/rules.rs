@@ -98,7 +98,7 @@ fn add_replaced(root: &mut Value) {
         ),
         ("mode", any_object, "spec.mode is not a field: use spec.entrypoint and spec.args"),
     ] {
-        shape["description"] = json!("Refused: see its replacement in the error.");
+        shape["description"] = json!(format!("Refused: {instead}."));
         at(root, "spec")["properties"][name] = shape;
         add(root, "spec", Rule::new(&format!("!has(self.{name})"), instead).field(name));
     }
@@ -151,6 +151,16 @@ fn add_paths(root: &mut Value) {
 }
 
 fn add_text(root: &mut Value) {
+    // In a container Kubernetes expands `$(NAME)`; here a value is what it says.
+    for (field, text) in [
+        ("name", "Name of the variable, not empty and without `=`. Example: `LOG_LEVEL`."),
+        (
+            "value",
+            "Its value, passed as it is: `$(NAME)` and `$NAME` are not expanded. Default: empty.",
+        ),
+    ] {
+        at(root, "spec.env[]")["properties"][field]["description"] = json!(text);
+    }
     let total = limits::TEXT_TOTAL_CHARS;
     add(
         root,

@@ -40,13 +40,15 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Log {
     uid: String,
+    /// Number of the attempt; 0 when an earlier life of this runtimed began it.
+    attempt: i32,
     path: PathBuf,
     state: Mutex<State>,
     changed: watch::Sender<(u64, Stage)>,
 }
 
 impl Log {
-    pub(super) fn new(directory: &Path, uid: &str) -> Self {
+    pub(super) fn new(directory: &Path, uid: &str, attempt: i32) -> Self {
         let state = State {
             file: None,
             length: 0,
@@ -58,6 +60,7 @@ impl Log {
         };
         Self {
             uid: uid.to_owned(),
+            attempt,
             path: directory.join(uid),
             state: Mutex::new(state),
             changed: watch::Sender::new((0, Stage::Waiting)),
@@ -66,7 +69,7 @@ impl Log {
 
     /// Reads a file of an earlier life; a torn last frame is cut.
     pub(super) fn load(directory: &Path, uid: &str) -> io::Result<Self> {
-        let log = Self::new(directory, uid);
+        let log = Self::new(directory, uid, 0);
         let file = fs::OpenOptions::new().read(true).write(true).open(&log.path)?;
         {
             let mut state = log.lock();
@@ -89,6 +92,11 @@ impl Log {
 
     pub(crate) fn uid(&self) -> &str {
         &self.uid
+    }
+
+    /// Whether it is of an attempt before `attempt`, as far as that is known.
+    pub(crate) fn is_before(&self, attempt: i32) -> bool {
+        self.attempt != 0 && self.attempt < attempt
     }
 
     /// Bytes on the disk.

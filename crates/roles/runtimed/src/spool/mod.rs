@@ -61,8 +61,8 @@ impl Spool {
     }
 
     /// The log of a new attempt; what an earlier one printed goes.
-    pub(crate) fn fresh(&self, uid: &str) -> Arc<Log> {
-        let log = Arc::new(Log::new(&self.directory, uid));
+    pub(crate) fn fresh(&self, uid: &str, attempt: i32) -> Arc<Log> {
+        let log = Arc::new(Log::new(&self.directory, uid, attempt));
         let mut inner = self.lock();
         inner.ended.retain(|ended| ended.uid() != uid);
         if let Some(former) = inner.logs.insert(uid.to_owned(), Arc::clone(&log)) {
@@ -73,7 +73,7 @@ impl Spool {
     }
 
     /// The log of an attempt that an earlier life of this runtimed began.
-    pub(crate) fn resume(&self, uid: &str) -> Arc<Log> {
+    pub(crate) fn resume(&self, uid: &str, attempt: i32) -> Arc<Log> {
         let found = {
             let mut inner = self.lock();
             inner.ended.retain(|ended| ended.uid() != uid);
@@ -81,7 +81,7 @@ impl Spool {
         };
         match found {
             Some(log) if log.reopen() => log,
-            _ => self.fresh(uid),
+            _ => self.fresh(uid, attempt),
         }
     }
 

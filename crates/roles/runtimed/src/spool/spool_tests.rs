@@ -22,7 +22,7 @@ fn exit(code: i32) -> Exit {
 #[test]
 fn any_bytes_come_back_as_they_were_and_repeated_pieces_once() {
     let spool = Spool::open(&crate::testing::directory("spool-bytes")).unwrap();
-    let log = spool.fresh("u");
+    let log = spool.fresh("u", 1);
     let mut reader = log.reader();
     assert_eq!(reader.try_next().unwrap(), Next::Later);
     assert_eq!(log.append(Stream::Stdout, 0, 7, b"\xff\0a"), b"\xff\0a");
@@ -44,7 +44,7 @@ fn any_bytes_come_back_as_they_were_and_repeated_pieces_once() {
 #[test]
 fn a_stream_keeps_its_first_mebibyte_and_counts_the_rest() {
     let spool = Spool::open(&crate::testing::directory("spool-limit")).unwrap();
-    let log = spool.fresh("u");
+    let log = spool.fresh("u", 1);
     let piece = vec![b'x'; 100_000];
     for index in 0..20 {
         assert_eq!(log.append(Stream::Stdout, index * 100_000, 7, &piece).len(), 100_000);
@@ -60,7 +60,7 @@ fn a_stream_keeps_its_first_mebibyte_and_counts_the_rest() {
 #[test]
 fn single_bytes_do_not_grow_the_file_beyond_its_limit() {
     let spool = Spool::open(&crate::testing::directory("spool-small")).unwrap();
-    let log = spool.fresh("u");
+    let log = spool.fresh("u", 1);
     for index in 0..400_000 {
         log.append(Stream::Stdout, index, 7, b"x");
     }
@@ -70,7 +70,7 @@ fn single_bytes_do_not_grow_the_file_beyond_its_limit() {
 #[test]
 fn offsets_of_a_hostile_server_are_survived() {
     let spool = Spool::open(&crate::testing::directory("spool-hostile")).unwrap();
-    let log = spool.fresh("u");
+    let log = spool.fresh("u", 1);
     assert_eq!(log.append(Stream::Stdout, u64::MAX, 7, b"far"), b"far");
     assert_eq!(log.append(Stream::Stdout, u64::MAX - 1, 7, b"near"), b"ear");
     assert_eq!(log.append(Stream::Stdout, 0, 7, b""), b"");
@@ -82,10 +82,10 @@ fn offsets_of_a_hostile_server_are_survived() {
 fn a_log_is_there_after_a_restart_and_a_torn_frame_is_not() {
     let control = crate::testing::directory("spool-restart");
     let spool = Spool::open(&control).unwrap();
-    let ended = spool.fresh("ended");
+    let ended = spool.fresh("ended", 1);
     ended.append(Stream::Stdout, 0, 7, b"all");
     ended.exited(&exit(3), 0, 7);
-    let cut = spool.fresh("cut");
+    let cut = spool.fresh("cut", 1);
     cut.append(Stream::Stdout, 0, 7, b"first");
     let path = control.join("logs/cut");
     let mut content = fs::read(&path).unwrap();
@@ -95,7 +95,7 @@ fn a_log_is_there_after_a_restart_and_a_torn_frame_is_not() {
     let log = again.find("ended").unwrap();
     assert_eq!(output(&mut log.reader()), (b"all".to_vec(), vec![], Some(0)));
     assert_eq!(log.exit().unwrap().exit_code, 3);
-    let resumed = again.resume("cut");
+    let resumed = again.resume("cut", 1);
     assert_eq!(resumed.stage(), Stage::Started);
     assert_eq!(resumed.append(Stream::Stdout, 0, 7, b"first and more"), b" and more");
     assert_eq!(output(&mut resumed.reader()).0, b"first and more");
@@ -104,17 +104,18 @@ fn a_log_is_there_after_a_restart_and_a_torn_frame_is_not() {
 #[test]
 fn the_newest_attempt_replaces_the_former_and_the_oldest_run_makes_room() {
     let spool = Spool::open(&crate::testing::directory("spool-room")).unwrap();
-    let first = spool.fresh("u");
+    let first = spool.fresh("u", 1);
     first.append(Stream::Stdout, 0, 7, b"one");
-    let second = spool.fresh("u");
+    let second = spool.fresh("u", 2);
+    assert!(first.is_before(2) && !first.is_before(1) && !second.is_before(2));
     second.append(Stream::Stdout, 0, 7, b"two");
     spool.retire(&first);
     assert_eq!(output(&mut spool.find("u").unwrap().reader()).0, b"two");
     assert_eq!(output(&mut first.reader()).0, b"one");
     spool.retire(&second);
-    let running = spool.fresh("running");
+    let running = spool.fresh("running", 1);
     for index in 0..=ENDED_RUNS {
-        let log = spool.fresh(&format!("r{index}"));
+        let log = spool.fresh(&format!("r{index}"), 1);
         spool.retire(&log);
     }
     assert!(spool.find("u").is_none());

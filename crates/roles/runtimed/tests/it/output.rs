@@ -33,10 +33,19 @@ fn signed<T>(message: T, token: &str) -> Request<T> {
 }
 
 async fn watch(world: &World, uid: &str) -> Streaming<ExecutionEvent> {
+    watch_attempt(world, uid, "1").await.unwrap()
+}
+
+async fn watch_attempt(
+    world: &World,
+    uid: &str,
+    attempt: &str,
+) -> Result<Streaming<ExecutionEvent>, tonic::Status> {
     let mut client = RuntimeEventsClient::new(channel(world).await);
     let mut request = signed(WatchRequest::default(), &token(world).await);
     request.metadata_mut().insert("kruntimes-run", uid.parse().unwrap());
-    client.watch(request).await.unwrap().into_inner()
+    request.metadata_mut().insert("kruntimes-attempt", attempt.parse().unwrap());
+    Ok(client.watch(request).await?.into_inner())
 }
 
 async fn next(stream: &mut Streaming<ExecutionEvent>) -> Option<Event> {
@@ -73,6 +82,28 @@ async fn output_arrives_live_with_every_byte_and_stays_after_the_end() {
     assert_eq!(status.state(), ExecutionState::Failed);
     assert_eq!((status.stdout.as_str(), status.stderr.as_str()), ("\u{fffd}\0a", "oh"));
     assert_eq!((status.exit_code, status.error_message.as_str()), (3, "exit status 3"));
+}
+
+#[tokio::test]
+async fn a_reader_of_the_next_attempt_is_not_given_the_output_of_the_former() {
+    let world = World::start(1).await;
+    let uid = world.assigned("a", json!({"retryPolicy": {"maxAttempts": 2}})).await;
+    world.fake.executed(0).await;
+    world.fake.output(&uid, 1, 0, b"first");
+    world.fake.exit(&uid, 1, "exit status 1");
+    let run = world.until("a", |run| run.phase() == kruntimes_api::Phase::Pending).await;
+    let early = watch_attempt(&world, &uid, "2").await.unwrap_err();
+    assert_eq!(early.code(), Code::NotFound);
+    assert_eq!(watch_attempt(&world, &uid, "x").await.unwrap_err().code(), Code::InvalidArgument);
+    world.assign(&run).await;
+    world.fake.executed(1).await;
+    world.fake.output(&uid, 1, 0, b"second");
+    let mut live = watch_attempt(&world, &uid, "2").await.unwrap();
+    assert!(matches!(next(&mut live).await, Some(Event::Started(_))));
+    let Some(Event::Output(piece)) = next(&mut live).await else { panic!("no output") };
+    assert_eq!(piece.data, b"second");
+    world.fake.exit(&uid, 0, "");
+    world.until_over("a").await;
 }
 
 #[tokio::test]

@@ -1,0 +1,123 @@
+//! The README and the pages of `docs/`.
+
+use crate::page::{Action, Step, parse};
+use crate::user::Reader;
+use crate::{none, root, session, with_kubectl};
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Pages of figures, whose command measures for minutes.
+const WITHOUT_BLOCKS: [&str; 1] = ["docs/benchmarks.md"];
+/// Pages that run beside each other.
+const AT_ONCE: usize = 2;
+
+/// Every page: its name and text.
+fn pages() -> Vec<(String, String)> {
+    let mut names = vec!["README.md".to_owned()];
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
+            names.push(format!("docs/{name}"));
+        }
+    }
+    names.sort();
+    let text = |name: &String| std::fs::read_to_string(root().join(name)).unwrap();
+    names.iter().map(|name| (name.clone(), text(name))).collect()
+}
+
+/// The steps of a page that run here, and how many of them need kubectl.
+fn steps(name: &str, text: &str) -> Result<(Vec<Step>, usize), String> {
+    let mut steps = parse(name, text)?;
+    let blocks = steps.iter().filter(|step| matches!(step.action, Action::Run(_))).count();
+    if (blocks == 0) != WITHOUT_BLOCKS.contains(&name) {
+        return Err(format!("{name} has {blocks} sh blocks: a page shows how to do what it says"));
+    }
+    steps.retain(|step| match &step.action {
+        Action::Run(commands) => !commands.ci && (with_kubectl() || !commands.kubectl),
+        Action::Write { .. } => true,
+    });
+    let kubectl = steps
+        .iter()
+        .filter(|step| matches!(&step.action, Action::Run(commands) if commands.kubectl))
+        .count();
+    Ok((steps, kubectl))
+}
+
+fn run(steps: &[Step]) -> Vec<String> {
+    let starts_one = |step: &Step| matches!(&step.action, Action::Run(commands) if commands.text.contains("krt local up"));
+    let reader = if steps.iter().any(starts_one) { Reader::new() } else { Reader::at_home() };
+    session::run(&reader, steps)
+}
+
+#[test]
+fn every_block_does_what_its_page_says() {
+    let mut findings = Vec::new();
+    let mut work = Vec::new();
+    let mut kubectl = 0;
+    for (name, text) in pages() {
+        match steps(&name, &text) {
+            Ok((steps, of_kubectl)) => {
+                kubectl += of_kubectl;
+                work.push(steps);
+            }
+            Err(error) => findings.push(error),
+        }
+    }
+    work.retain(|steps| !steps.is_empty());
+    assert!(work.len() > 2, "only {} pages have blocks", work.len());
+    assert_eq!(kubectl > 0, with_kubectl(), "{kubectl} blocks need kubectl");
+    let (queue, found) = (Mutex::new(work), Mutex::new(findings));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(steps) = queue.lock().unwrap().pop() else { return };
+                    found.lock().unwrap().extend(run(&steps));
+                }
+            });
+        }
+    });
+    none(&found.into_inner().unwrap());
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let mut findings = Vec::new();
+    let mut checked = 0;
+    for (name, text) in pages() {
+        let folder = root().join(&name).parent().unwrap().to_owned();
+        // Code may hold anything.
+        let text: String = text.split('`').step_by(2).collect();
+        let links = text.match_indices("](").map(|(at, open)| &text[at + open.len()..]);
+        for link in links.filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.contains("://") {
+                continue;
+            }
+            checked += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root().join(&name) } else { folder.join(path) };
+            if !target.exists() {
+                findings.push(format!("{name} links to {link}, which does not exist"));
+            } else if !anchor.is_empty() {
+                let target = std::fs::read_to_string(target).unwrap();
+                if !target.lines().any(|line| line.starts_with('#') && slug(line) == anchor) {
+                    findings.push(format!("{name} links to {link}, which has no such heading"));
+                }
+            }
+        }
+    }
+    assert!(checked > 10, "only {checked} links were found");
+    none(&findings);
+}
+
+/// The anchor that GitHub gives a heading.
+fn slug(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    kept.chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            '-' | '_' => Some(c),
+            _ => c.is_alphanumeric().then_some(c),
+        })
+        .collect()
+}
