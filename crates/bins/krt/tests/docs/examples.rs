@@ -1,7 +1,7 @@
 //! The files of `examples/`: each says in its first comment what to type and what that prints.
 //!
 //! `# $ COMMAND`, then its output as comment lines up to an empty one; `# (exit code N)` ends an output where N is
-//! not 0. Wildcards are those of the pages. A command with `--dry-run` checks the example without running it.
+//! not 0. KUBECONFIG is set. Wildcards are those of the pages. A command with `--dry-run` checks the example without running it.
 
 use crate::page::{Action, Commands, Step};
 use crate::user::Reader;
@@ -70,7 +70,7 @@ fn is_dry(step: &Step) -> bool {
 
 #[test]
 fn every_example_prints_what_it_says() {
-    let reader = Reader::at_home();
+    let reader = Reader::with_kubeconfig();
     let mut names: Vec<String> = std::fs::read_dir(root().join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 pub(crate) struct Reader {
     dir: TempDir,
     home: Option<Home>,
+    /// Set where the reader has exported it.
+    kubeconfig: Option<PathBuf>,
 }
 
 /// A `krt local up` that ends with this process, however that ends.
@@ -30,7 +32,7 @@ impl Reader {
         };
         link(Path::new(env!("CARGO_BIN_EXE_krt")), "bin/krt");
         link(&crate::root().join("examples"), "work/examples");
-        Self { dir, home: None }
+        Self { dir, home: None, kubeconfig: None }
     }
 
     /// A reader whose local home runs.
@@ -55,6 +57,13 @@ impl Reader {
         reader
     }
 
+    /// A reader whose local home runs and who has exported its KUBECONFIG.
+    pub(crate) fn with_kubeconfig() -> Self {
+        let mut reader = Self::at_home();
+        reader.kubeconfig = Some(reader.path("home/.local/share/kruntimes/kubeconfig"));
+        reader
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -70,6 +79,9 @@ impl Reader {
         let mut command = Command::new(program);
         for name in ["KUBECONFIG", "XDG_DATA_HOME", "KRUNTIMES_LIFELINE", "KRUNTIMES_LOG"] {
             command.env_remove(name);
+        }
+        if let Some(path) = &self.kubeconfig {
+            command.env("KUBECONFIG", path);
         }
         command
             .env("HOME", self.path("home"))
