@@ -8,6 +8,8 @@ use crate::status::Failure;
 
 /// The finalizer of a foreground deletion.
 pub const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of a deletion that leaves dependents alone.
+pub const ORPHAN: &str = "orphan";
 /// The finalizer that keeps a CRD until its objects are gone.
 pub const CRD_CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
@@ -117,9 +119,7 @@ impl Options {
 pub fn decide(resource: &str, object: &Value, options: &Options, now: Timestamp) -> Deletion {
     let grace = grace_seconds(resource, object, options.grace);
     let mut marked = object.clone();
-    if options.propagation == Some(Propagation::Foreground) {
-        add_finalizer(&mut marked, FOREGROUND);
-    }
+    set_finalizers(&mut marked, options.propagation);
     let metadata = json::metadata_mut(&mut marked);
     let current = metadata.get("deletionGracePeriodSeconds").and_then(Value::as_i64);
     let deleting = metadata.contains_key("deletionTimestamp");
@@ -173,11 +173,31 @@ fn grace_seconds(resource: &str, object: &Value, asked: Option<i64>) -> i64 {
     asked.or(own).unwrap_or(30).max(0)
 }
 
-fn add_finalizer(object: &mut Value, finalizer: &str) {
-    let list = json::metadata_mut(object).entry("finalizers").or_insert_with(|| json!([]));
-    if let Some(list) = list.as_array_mut()
-        && !list.iter().any(|f| f.as_str() == Some(finalizer))
-    {
-        list.push(json!(finalizer));
+/// What an object's own finalizers say about its dependents; the first counts.
+pub(crate) fn policy_of<'f>(mut finalizers: impl Iterator<Item = &'f str>) -> Option<Propagation> {
+    finalizers.find_map(|finalizer| match finalizer {
+        ORPHAN => Some(Propagation::Orphan),
+        FOREGROUND => Some(Propagation::Foreground),
+        _ => None,
+    })
+}
+
+/// Leaves of the two finalizers of garbage collection the one that is asked for, or else was there.
+fn set_finalizers(object: &mut Value, asked: Option<Propagation>) {
+    let metadata = json::metadata_mut(object);
+    let list = metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let policy = asked.or_else(|| policy_of(list.iter().filter_map(Value::as_str)));
+    let wanted = match policy {
+        Some(Propagation::Orphan) => Some(ORPHAN),
+        Some(Propagation::Foreground) => Some(FOREGROUND),
+        Some(Propagation::Background) | None => None,
+    };
+    let mut next = list.clone();
+    next.retain(|f| !f.as_str().is_some_and(|f| f == ORPHAN || f == FOREGROUND));
+    next.extend(wanted.map(Value::from));
+    if next.is_empty() {
+        metadata.remove("finalizers");
+    } else if next.len() != list.len() || next.iter().any(|f| !list.contains(f)) {
+        metadata.insert("finalizers".to_owned(), Value::Array(next));
     }
 }

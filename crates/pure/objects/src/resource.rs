@@ -132,6 +132,9 @@ impl Resource {
 
     /// The verbs that discovery lists for the main resource.
     pub fn verbs(&self) -> &'static [&'static str] {
+        if self.is("namespaces") {
+            return &["create", "delete", "get", "list", "patch", "update", "watch"];
+        }
         &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::builtin::CRDS;
+use crate::kinds::Kinds;
 use crate::resource::SelectableField;
 use crate::stored::{Key, Stored};
 
@@ -20,8 +22,6 @@ pub struct Write {
     pub expect: Expect,
     /// What shall stand there.
     pub action: Action,
-    /// Whether those it owns lose their reference first.
-    pub orphan: bool,
     /// The fields that selectors may name.
     pub selectable: Arc<[SelectableField]>,
 }
@@ -80,6 +80,12 @@ pub enum Refused {
     /// The namespace is being deleted.
     #[error("the namespace is being deleted")]
     NamespaceTerminating,
+    /// The CRD of the object does not exist.
+    #[error("the kind is not served")]
+    NoKind,
+    /// The CRD of the object is being deleted.
+    #[error("the kind is being deleted")]
+    KindTerminating,
 }
 
 /// All objects, with the indexes that garbage collection needs.
@@ -88,6 +94,7 @@ pub struct State {
     pub(crate) objects: BTreeMap<Arc<Key>, Arc<Stored>>,
     pub(crate) by_owner: BTreeMap<String, BTreeSet<Arc<Key>>>,
     pub(crate) by_uid: BTreeMap<String, Arc<Key>>,
+    pub(crate) kinds: Kinds,
     pub(crate) version: u64,
 }
 
@@ -122,9 +129,6 @@ impl State {
     pub fn apply(&mut self, write: Write, now: Timestamp) -> Result<Vec<Change>, Refused> {
         self.check(&write)?;
         let mut changes = Vec::new();
-        if write.orphan {
-            self.orphan_dependents(&write.key, &mut changes);
-        }
         match write.action {
             Action::Put(object) => {
                 self.put(&Arc::new(write.key), object, write.selectable, &mut changes);
@@ -133,6 +137,36 @@ impl State {
         }
         self.settle(&mut changes, now);
         Ok(changes)
+    }
+
+    /// Takes changes back that could not be made durable; `version` is that of before.
+    pub fn revert(&mut self, changes: &[Change], version: u64) {
+        for change in changes.iter().rev() {
+            if let Some(new) = &change.new {
+                self.unindex(new);
+                self.objects.remove(&new.key);
+            }
+            if let Some(old) = &change.old {
+                self.index(old);
+                self.objects.insert(old.key.clone(), old.clone());
+            }
+        }
+        self.version = version;
+    }
+
+    /// Makes changes that were taken back again.
+    pub fn redo(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Some(old) = &change.old {
+                self.unindex(old);
+                self.objects.remove(&old.key);
+            }
+            if let Some(new) = &change.new {
+                self.index(new);
+                self.objects.insert(new.key.clone(), new.clone());
+            }
+            self.version = change.version;
+        }
     }
 
     /// Recomputes the selectable fields of a resource's objects.
@@ -154,8 +188,11 @@ impl State {
 
     fn check(&self, write: &Write) -> Result<(), Refused> {
         match (write.expect, self.objects.get(&write.key)) {
-            (Expect::Absent, None) => self.check_namespace(&write.key),
-            (Expect::Absent, Some(_)) => Err(Refused::Exists),
+            (Expect::Absent, found) => {
+                self.check_namespace(&write.key)?;
+                self.check_kind(&write.key)?;
+                if found.is_some() { Err(Refused::Exists) } else { Ok(()) }
+            }
             (Expect::Version(_), None) => Err(Refused::Missing),
             (Expect::Version(v), Some(stored)) if stored.version == v => Ok(()),
             (Expect::Version(_), Some(_)) => Err(Refused::Version),
@@ -169,6 +206,17 @@ impl State {
         match self.objects.get(&Key::of("namespaces", "", &key.namespace)) {
             None => Err(Refused::NoNamespace),
             Some(namespace) if namespace.deleting => Err(Refused::NamespaceTerminating),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn check_kind(&self, key: &Key) -> Result<(), Refused> {
+        if self.kinds.is_built_in(&key.resource) {
+            return Ok(());
+        }
+        match self.objects.get(&Key::of(CRDS, "", &key.resource)) {
+            None => Err(Refused::NoKind),
+            Some(crd) if crd.deleting => Err(Refused::KindTerminating),
             Some(_) => Ok(()),
         }
     }
@@ -201,6 +249,9 @@ impl State {
 
     fn index(&mut self, stored: &Stored) {
         self.by_uid.insert(stored.uid.clone(), stored.key.clone());
+        if &*stored.key.resource == CRDS {
+            self.kinds.learn(stored);
+        }
         for owner in &stored.owners {
             self.by_owner.entry(owner.uid.clone()).or_default().insert(stored.key.clone());
         }
@@ -208,6 +259,9 @@ impl State {
 
     fn unindex(&mut self, stored: &Stored) {
         self.by_uid.remove(&stored.uid);
+        if &*stored.key.resource == CRDS {
+            self.kinds.forget(&stored.key.name);
+        }
         for owner in &stored.owners {
             if let Some(keys) = self.by_owner.get_mut(&owner.uid) {
                 keys.remove(&stored.key);

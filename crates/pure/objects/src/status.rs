@@ -16,16 +16,24 @@ pub struct Failure {
     pub message: String,
     /// `Status.details`, if any.
     pub details: Option<Value>,
+    /// `Status.metadata.continue` of a list that expired: where an inconsistent one goes on.
+    pub resume: Option<String>,
 }
 
 impl Failure {
     /// A failure without details.
     pub fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, resume: None }
     }
 
     fn about(code: u16, reason: &'static str, message: String, res: &Resource, name: &str) -> Self {
-        Self { code, reason, message, details: Some(details(&res.group, &res.plural, name)) }
+        Self {
+            code,
+            reason,
+            message,
+            details: Some(details(&res.group, &res.plural, name)),
+            resume: None,
+        }
     }
 
     /// 400: the request itself is malformed.
@@ -57,7 +65,13 @@ impl Failure {
     pub fn not_found_named(group: &str, plural: &str, name: &str) -> Self {
         let id = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
         let message = format!("{id} \"{name}\" not found");
-        Self { code: 404, reason: "NotFound", message, details: Some(details(group, plural, name)) }
+        Self {
+            code: 404,
+            reason: "NotFound",
+            message,
+            details: Some(details(group, plural, name)),
+            resume: None,
+        }
     }
 
     /// 404: no such path.
@@ -116,14 +130,14 @@ impl Failure {
         let mut details = details(&res.group, &res.kind, name);
         details["causes"] = causes(errors);
         let message = format!("{kind} \"{name}\" is invalid: {}", join(errors));
-        Self { code: 422, reason: "Invalid", message, details: Some(details) }
+        Self { code: 422, reason: "Invalid", message, details: Some(details), resume: None }
     }
 
     /// 422 for a patch whose result cannot be decoded.
     pub fn invalid_patch(errors: &[FieldError]) -> Self {
         let message = format!(" \"\" is invalid: {}", join(errors));
         let details = Some(json!({ "causes": causes(errors) }));
-        Self { code: 422, reason: "Invalid", message, details }
+        Self { code: 422, reason: "Invalid", message, details, resume: None }
     }
 
     /// 500: our own fault.
@@ -141,7 +155,7 @@ impl Failure {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         let details = json!({ "causes": [{ "reason": "ResourceVersionTooLarge",
             "message": "Too large resource version" }], "retryAfterSeconds": 1 });
-        Self { code: 504, reason: "Timeout", message, details: Some(details) }
+        Self { code: 504, reason: "Timeout", message, details: Some(details), resume: None }
     }
 
     /// The `Status` object.
@@ -152,6 +166,9 @@ impl Failure {
         });
         if let Some(details) = &self.details {
             status["details"] = details.clone();
+        }
+        if let Some(token) = &self.resume {
+            status["metadata"]["continue"] = json!(token);
         }
         status
     }

@@ -47,6 +47,12 @@ impl Key {
 /// An owner reference, as far as garbage collection needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
+    /// The owner's `apiVersion`.
+    pub api_version: String,
+    /// The owner's kind.
+    pub kind: String,
+    /// The owner's name.
+    pub name: String,
     /// The owner's UID.
     pub uid: String,
     /// `blockOwnerDeletion`.
@@ -133,6 +139,18 @@ impl Stored {
         serde_json::from_slice(&self.json).expect("stored objects were encoded by us")
     }
 
+    /// `metadata.finalizers`.
+    pub fn finalizers(&self) -> Vec<String> {
+        let object = self.value();
+        let list = json::at(&object, &["metadata", "finalizers"]).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(|f| f.as_str().map(str::to_owned)).collect()
+    }
+
+    /// Whether `metadata.finalizers` holds this one.
+    pub fn has_finalizer(&self, finalizer: &str) -> bool {
+        self.finalizers().iter().any(|f| f == finalizer)
+    }
+
     /// The same object as it was last seen, at the version of its deletion.
     pub fn at_version(&self, version: u64) -> Self {
         Self::new(self.key.clone(), version, self.value(), self.selectable.clone())
@@ -145,6 +163,9 @@ fn owners(object: &Value) -> Vec<Owner> {
         .into_iter()
         .flatten()
         .map(|r| Owner {
+            api_version: json::text(r, &["apiVersion"]).to_owned(),
+            kind: json::text(r, &["kind"]).to_owned(),
+            name: json::text(r, &["name"]).to_owned(),
             uid: json::text(r, &["uid"]).to_owned(),
             blocks: json::at(r, &["blockOwnerDeletion"]) == Some(&Value::Bool(true)),
         })

@@ -96,6 +96,14 @@ fn main(res: &Resource, old: &Value, mut new: Value) -> Value {
     if res.status {
         json::put(&mut new, "status", old.get("status").cloned());
     }
+    if res.is("namespaces") {
+        // They keep the namespace until its contents are gone.
+        let spec = json::object_mut(&mut new, "spec");
+        match json::at(old, &["spec", "finalizers"]) {
+            Some(kept) => spec.insert("finalizers".to_owned(), kept.clone()),
+            None => spec.remove("finalizers"),
+        };
+    }
     new
 }
 

@@ -160,7 +160,9 @@ fn verb(
         (&Method::GET, true) if query.flag("watch") => Verb::Watch,
         (&Method::GET, true) => Verb::List,
         (&Method::POST, true) if !everywhere => Verb::Create,
-        (&Method::DELETE, true) if !everywhere => Verb::DeleteCollection,
+        (&Method::DELETE, true) if !everywhere && res.verbs().contains(&"deletecollection") => {
+            Verb::DeleteCollection
+        }
         (&Method::GET, false) => Verb::Get,
         (&Method::PUT, false) => Verb::Update,
         (&Method::PATCH, false) => Verb::Patch,

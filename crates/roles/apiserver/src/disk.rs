@@ -1,14 +1,22 @@
 //! The durable store: one redb file, one durable commit a batch.
-use std::io;
+//!
+//! Without room on the disk a commit fails and the database is closed; before the next one it is opened again, and so all
+//! goes on as soon as there is room. Only then it shows whether the disk holds the failed commit: wholly or not at all.
+//! Any other failure, of fsync above all, is final.
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use kruntimes_objects::state::Change;
 use kruntimes_objects::stored::Key;
+use redb::backends::FileBackend;
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError,
-    TableDefinition,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    StorageError, TableDefinition,
 };
+
+use crate::fault::{Fault, Noted, Watched};
 
 const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
@@ -20,10 +28,35 @@ const FILE: &str = "objects.redb";
 /// Objects are in memory; redb needs little of its own.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The open store.
-#[derive(Debug)]
+/// Opens the file below the store; tests put one with faults there.
+pub(crate) type Opener = Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send>;
+
+/// The store.
 pub(crate) struct Disk {
+    directory: PathBuf,
+    opener: Opener,
+    /// `None` after a commit found no room.
+    open: Option<Open>,
+    /// The version of the newest durable change.
+    version: u64,
+    /// The commit that found no room: what of it is on the disk is not known before the next opening.
+    unsettled: Vec<Change>,
+}
+
+struct Open {
     database: Database,
+    fault: Noted,
+}
+
+/// Why a commit was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CommitError {
+    /// There is no room; nothing changed.
+    #[error("the disk of {} is full ({why})", directory.display())]
+    Full { directory: PathBuf, why: String },
+    /// What the disk holds is unknown.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// Why a store cannot be opened.
@@ -67,40 +100,134 @@ impl Disk {
         std::fs::create_dir_all(directory).map_err(fail)?;
         std::fs::read_dir(directory).map_err(fail)?;
         let file = directory.join(FILE);
-        let corrupt = |why: String| DiskError::Corrupt { path: file.clone(), why };
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(&file)
-            .map_err(|error| classify(error, directory, &file))?;
-        let contents = read(&database).map_err(|e| corrupt(e.to_string()))?;
-        Ok((Self { database }, contents.map_err(corrupt)?))
+        let opener = move || -> io::Result<Box<dyn StorageBackend>> {
+            let mut options = File::options();
+            let file = options.read(true).write(true).create(true).truncate(false).open(&file)?;
+            Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
+        };
+        Self::open_on(directory, Box::new(opener))
     }
 
-    /// Writes the changes, durably, all or none.
-    pub(crate) fn commit(&self, changes: &[Change]) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        {
-            let mut objects = transaction.open_table(OBJECTS)?;
-            let mut numbers = transaction.open_table(NUMBERS)?;
-            for change in changes {
-                match (&change.new, &change.old) {
-                    (Some(new), _) => {
-                        objects.insert(new.key.encode().as_slice(), &*new.json)?;
-                    }
-                    (None, Some(old)) => {
-                        objects.remove(old.key.encode().as_slice())?;
-                    }
-                    (None, None) => {}
-                }
-            }
-            if let Some(last) = changes.last() {
-                numbers.insert(VERSION, last.version)?;
-            }
-            numbers.insert(FORMAT, FORMAT_NUMBER)?;
+    /// `open` on any backend; `directory` is for messages.
+    pub(crate) fn open_on(directory: &Path, opener: Opener) -> Result<(Self, Contents), DiskError> {
+        let file = directory.join(FILE);
+        let corrupt = |why: String| DiskError::Corrupt { path: file.clone(), why };
+        let open = open(&opener).map_err(|(error, _)| classify(error, directory, &file))?;
+        let contents = read(&open.database).map_err(|e| corrupt(e.to_string()))?;
+        let contents = contents.map_err(corrupt)?;
+        let version = contents.version;
+        Ok((
+            Self {
+                directory: directory.to_owned(),
+                opener,
+                open: Some(open),
+                version,
+                unsettled: Vec::new(),
+            },
+            contents,
+        ))
+    }
+
+    /// Opens the store again if the last commit found no room; returns that commit if the disk holds it after all.
+    pub(crate) fn settle(&mut self) -> Result<Vec<Change>, CommitError> {
+        if self.open.is_some() {
+            return Ok(Vec::new());
         }
-        transaction.commit()?;
-        Ok(())
+        let open = open(&self.opener).map_err(|(error, fault)| self.failure(&fault, &error))?;
+        let found =
+            stored_version(&open.database).map_err(|error| self.failure(&open.fault, &error))?;
+        let unsettled = std::mem::take(&mut self.unsettled);
+        let durable = if found == self.version {
+            Vec::new()
+        } else if unsettled.last().is_some_and(|last| last.version == found) {
+            unsettled
+        } else {
+            return Err(CommitError::Broken(format!(
+                "after a write without room the store stands at {found} instead of {}",
+                self.version
+            )));
+        };
+        self.version = found;
+        self.open = Some(open);
+        Ok(durable)
+    }
+
+    /// Writes the changes, durably, all or none; the store is settled.
+    pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<(), CommitError> {
+        let Some(open) = self.open.take() else {
+            return Err(CommitError::Broken("the store is not open".to_owned()));
+        };
+        match write(&open.database, changes) {
+            Ok(()) => {
+                self.open = Some(open);
+                self.version = changes.last().map_or(self.version, |last| last.version);
+                Ok(())
+            }
+            Err(error) => {
+                self.unsettled = changes.to_vec();
+                Err(self.failure(&open.fault, &error))
+            }
+        }
+    }
+
+    fn failure(&self, fault: &Noted, error: &dyn std::error::Error) -> CommitError {
+        match fault.first() {
+            Some(Fault::Full(why)) => CommitError::Full { directory: self.directory.clone(), why },
+            Some(Fault::Broken(why)) => CommitError::Broken(why),
+            None => CommitError::Broken(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+fn open(opener: &Opener) -> Result<Open, (DatabaseError, Noted)> {
+    let fault = Noted::default();
+    let storage = |error: io::Error| DatabaseError::Storage(StorageError::Io(error));
+    let inner = opener().map_err(|error| (storage(error), fault.clone()))?;
+    let backend = Watched::new(inner, fault.clone());
+    let opened = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+    match opened {
+        Ok(database) => Ok(Open { database, fault }),
+        Err(error) => Err((error, fault)),
+    }
+}
+
+fn write(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    {
+        let mut objects = transaction.open_table(OBJECTS)?;
+        let mut numbers = transaction.open_table(NUMBERS)?;
+        for change in changes {
+            match (&change.new, &change.old) {
+                (Some(new), _) => {
+                    objects.insert(new.key.encode().as_slice(), &*new.json)?;
+                }
+                (None, Some(old)) => {
+                    objects.remove(old.key.encode().as_slice())?;
+                }
+                (None, None) => {}
+            }
+        }
+        if let Some(last) = changes.last() {
+            numbers.insert(VERSION, last.version)?;
+        }
+        numbers.insert(FORMAT, FORMAT_NUMBER)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn stored_version(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_read()?;
+    match transaction.open_table(NUMBERS) {
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(0),
+        numbers => Ok(numbers?.get(VERSION)?.map_or(0, |n| n.value())),
     }
 }
 

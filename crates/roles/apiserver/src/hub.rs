@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kruntimes_objects::state::Change;
-use kruntimes_objects::stored::Stored;
+use kruntimes_objects::stored::{Key, Stored};
 use kruntimes_objects::window::{Event, EventType, Filter, TooOld, Window};
 use tokio::sync::mpsc;
 
@@ -96,6 +96,21 @@ impl Hub {
         Ok(Subscription { id, queue, missed })
     }
 
+    /// What a resource's objects were at `version`, as far as they changed since: `None` if they were not there.
+    pub(crate) fn past(
+        &mut self,
+        resource: &Arc<str>,
+        version: u64,
+    ) -> Result<BTreeMap<Arc<Key>, Option<Arc<Stored>>>, TooOld> {
+        let mut past = BTreeMap::new();
+        for event in self.lane(resource).window.since(version)? {
+            if let Some(key) = event.change.key() {
+                past.entry(key.clone()).or_insert_with(|| event.change.old.clone());
+            }
+        }
+        Ok(past)
+    }
+
     /// Forgets a watch.
     pub(crate) fn unsubscribe(&mut self, resource: &Arc<str>, id: u64) {
         self.lane(resource).remove(id);
@@ -168,7 +183,6 @@ fn value_of<'s>(stored: &'s Stored, field: &str) -> &'s str {
 mod tests {
     use kruntimes_objects::builtin;
     use kruntimes_objects::fields::FieldSelector;
-    use kruntimes_objects::stored::Key;
     use serde_json::json;
 
     use super::*;

@@ -6,12 +6,17 @@
 mod body;
 mod call;
 mod disk;
+mod fault;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod faulty;
 mod hub;
 mod identity;
 mod info;
 mod kubeconfig;
 mod logs;
 mod negotiate;
+mod page;
 mod parse;
 mod policy;
 mod read;

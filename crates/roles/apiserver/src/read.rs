@@ -1,14 +1,10 @@
 //! get and list.
-use std::ops::Bound;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Response;
 use http::request::Parts;
 use jiff::Timestamp;
 use kruntimes_objects::fields::FieldSelector;
-use kruntimes_objects::json;
 use kruntimes_objects::labels::LabelSelector;
 use kruntimes_objects::status::Failure;
 use kruntimes_objects::stored::{Key, Stored};
@@ -21,15 +17,6 @@ use crate::call::Call;
 use crate::negotiate::{self, Form};
 use crate::respond;
 use crate::server::ApiServer;
-
-/// One page of objects.
-struct Page {
-    objects: Vec<Arc<Stored>>,
-    version: u64,
-    /// The last key of the page, when more follows.
-    last: Option<Arc<Key>>,
-    remaining: usize,
-}
 
 impl Call {
     /// What the selectors of the query select.
@@ -87,13 +74,7 @@ impl ApiServer {
         let form = negotiate::form(&parts.headers)?;
         let filter = call.filter()?;
         let page = self.page(call, &filter)?;
-        let mut metadata = json!({ "resourceVersion": page.version.to_string() });
-        if let Some(last) = &page.last {
-            metadata["continue"] = json!(token(page.version, last));
-            if filter.labels.is_empty() && filter.fields.is_empty() {
-                metadata["remainingItemCount"] = json!(page.remaining);
-            }
-        }
+        let metadata = page.metadata(&filter);
         let values = || page.objects.iter().map(|s| s.value()).collect::<Vec<_>>();
         Ok(match form {
             Form::Object => respond::json(200, encode(call, &metadata, &page.objects)),
@@ -115,92 +96,9 @@ impl ApiServer {
             }
         })
     }
-
-    /// All that a filter selects now, with the version of the answer.
-    pub(crate) fn select(&self, call: &Call, filter: &Filter) -> (Vec<Arc<Stored>>, u64) {
-        let view = self.shared.view();
-        let start = Key::of(&call.res.id, &call.namespace, "");
-        let objects = within(call, view.objects.range::<Key, _>(&start..))
-            .filter(|s| filter.selects(s))
-            .cloned()
-            .collect();
-        (objects, view.version)
-    }
-
-    fn page(&self, call: &Call, filter: &Filter) -> Result<Page, Failure> {
-        let limit = call.query.number("limit")?.filter(|n| *n > 0);
-        let limit = limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let view = self.shared.view();
-        let (version, start) = match call.query.get("continue") {
-            Some(token) => {
-                let (version, key) = read_token(token, call)?;
-                (version, Bound::Excluded(key))
-            }
-            None => {
-                check_version(call, view.version)?;
-                (view.version, Bound::Included(Key::of(&call.res.id, &call.namespace, "")))
-            }
-        };
-        if let (Some(name), Some(namespace)) =
-            (filter.fields.exact_of("metadata.name"), &filter.namespace)
-        {
-            let found = view.objects.get(&Key::of(&call.res.id, namespace, name));
-            let objects = found.filter(|s| filter.selects(s)).cloned().into_iter().collect();
-            return Ok(Page { objects, version, last: None, remaining: 0 });
-        }
-        let mut rest = within(call, view.objects.range::<Key, _>((start, Bound::Unbounded)))
-            .filter(|s| filter.selects(s));
-        let objects: Vec<_> = rest.by_ref().take(limit).cloned().collect();
-        let remaining = if limit == usize::MAX { 0 } else { rest.count() };
-        let last = objects.last().filter(|_| remaining > 0).map(|s| s.key.clone());
-        Ok(Page { objects, version, last, remaining })
-    }
 }
 
-fn within<'a>(
-    call: &Call,
-    range: impl Iterator<Item = (&'a Arc<Key>, &'a Arc<Stored>)>,
-) -> impl Iterator<Item = &'a Arc<Stored>> {
-    let (resource, namespace) = (call.res.id.clone(), call.namespace.clone());
-    range.map(|(_, s)| s).take_while(move |s| {
-        s.key.resource == resource && (namespace.is_empty() || s.key.namespace == namespace)
-    })
-}
-
-fn check_version(call: &Call, current: u64) -> Result<(), Failure> {
-    let Some(asked) = call.query.number("resourceVersion")? else { return Ok(()) };
-    match call.query.get("resourceVersionMatch") {
-        Some("Exact") if asked != current => Err(Failure::expired(format!(
-            "The provided resource version is too old: {asked}, only the current one ({current}) can be listed exactly"
-        ))),
-        Some("Exact" | "NotOlderThan") | None if asked > current => {
-            Err(Failure::future_version(asked, current))
-        }
-        Some("Exact" | "NotOlderThan") | None => Ok(()),
-        Some(other) => {
-            Err(Failure::bad_request(format!("resourceVersionMatch {other:?} is unknown")))
-        }
-    }
-}
-
-/// A continue token: the version of the first page and where it ended. Later pages show the present; a watch from the
-/// first page's version brings what changed meanwhile.
-fn token(version: u64, last: &Key) -> String {
-    let token = json!({ "v": version, "namespace": last.namespace, "name": last.name });
-    BASE64_URL_SAFE_NO_PAD.encode(token.to_string())
-}
-
-fn read_token(token: &str, call: &Call) -> Result<(u64, Key), Failure> {
-    let bad = || Failure::bad_request("continue key is not valid");
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-    let version = value.get("v").and_then(Value::as_u64).ok_or_else(bad)?;
-    let key =
-        Key::of(&call.res.id, json::text(&value, &["namespace"]), json::text(&value, &["name"]));
-    Ok((version, key))
-}
-
-fn encode(call: &Call, metadata: &Value, objects: &[Arc<Stored>]) -> Vec<u8> {
+pub(crate) fn encode(call: &Call, metadata: &Value, objects: &[Arc<Stored>]) -> Vec<u8> {
     let head = format!(
         "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
         json!(call.res.list_kind),

@@ -1,20 +1,22 @@
 //! delete and deletecollection.
 use bytes::Bytes;
+use futures::future::join_all;
 use http::Response;
 use http::request::Parts;
-use kruntimes_objects::delete::{self, Deletion, Options, Propagation};
+use kruntimes_objects::delete::{self, Deletion, Options};
 use kruntimes_objects::state::{Action, Expect, Refused, Write};
 use kruntimes_objects::status::{self, Failure};
 use kruntimes_objects::stored::{Key, Stored};
-use serde_json::json;
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::server::ApiServer;
 use crate::writer::WriteError;
-use crate::{negotiate, parse, respond, write};
+use crate::{negotiate, parse, read, respond, write};
 
 const RETRIES: usize = 64;
+/// How many objects of a collection are deleted at a time: so many share a commit.
+const CONCURRENT_DELETIONS: usize = 128;
 /// Namespaces that every server has.
 const KEPT: [&str; 2] = ["default", "kube-system"];
 
@@ -78,7 +80,6 @@ impl ApiServer {
                 key: key.clone(),
                 expect: Expect::Version(stored.version),
                 action,
-                orphan: options.propagation == Some(Propagation::Orphan),
                 selectable: call.res.fields.clone(),
             };
             match self.writer.submit(write).await {
@@ -98,20 +99,22 @@ impl ApiServer {
     ) -> Result<Response<Body>, Failure> {
         negotiate::json(&parts.headers)?;
         let options = options(call, parts, body)?;
-        let (objects, version) = self.select(call, &call.filter()?);
-        let mut items = Vec::new();
-        for stored in objects {
-            match self.delete_one(call, &stored.key, &options).await {
-                Ok(_) => items.push(stored.value()),
-                Err(failure) if failure.code == 404 => {}
-                Err(failure) => return Err(failure),
+        let filter = call.filter()?;
+        let page = self.page(call, &filter)?;
+        let mut deleted = Vec::new();
+        for some in page.objects.chunks(CONCURRENT_DELETIONS) {
+            let deletions: Vec<_> =
+                some.iter().map(|stored| self.delete_one(call, &stored.key, &options)).collect();
+            for (stored, outcome) in some.iter().zip(join_all(deletions).await) {
+                match outcome {
+                    Ok(_) => deleted.push(stored.clone()),
+                    Err(failure) if failure.code == 404 => {}
+                    Err(failure) => return Err(failure),
+                }
             }
         }
-        Ok(respond::value(
-            200,
-            &json!({ "kind": call.res.list_kind, "apiVersion": call.res.api_version(),
-                "metadata": { "resourceVersion": version.to_string() }, "items": items }),
-        ))
+        let body = read::encode(call, &page.metadata(&filter), &deleted);
+        Ok(respond::json(200, body))
     }
 }
 

@@ -80,18 +80,23 @@ pub struct ApiServer {
 impl ApiServer {
     /// Opens the store, installs the CRDs and starts the writer.
     pub fn open(options: Options) -> Result<Arc<Self>, OpenError> {
+        match options.data_dir.as_deref().map(Disk::open).transpose()? {
+            Some((disk, contents)) => Self::open_with(options, Some(disk), contents),
+            None => Self::open_with(options, None, Contents::default()),
+        }
+    }
+
+    /// `open` on a store that is open.
+    pub(crate) fn open_with(
+        options: Options,
+        mut disk: Option<Disk>,
+        contents: Contents,
+    ) -> Result<Arc<Self>, OpenError> {
         let Options { data_dir, crds, history_limit } = options;
         let random = rustls::crypto::ring::default_provider().secure_random;
-        let (disk, contents) = match &data_dir {
-            Some(directory) => {
-                let (disk, contents) = Disk::open(directory)?;
-                (Some(disk), contents)
-            }
-            None => (None, Contents::default()),
-        };
         let (mut state, mut registry) = load(data_dir.unwrap_or_default(), contents)?;
         let changes = boot(&mut state, &mut registry, &crds, random)?;
-        if let Some(disk) = &disk
+        if let Some(disk) = &mut disk
             && !changes.is_empty()
         {
             disk.commit(&changes).map_err(|e| OpenError::Write(e.to_string()))?;
@@ -267,7 +272,7 @@ fn ensure(
         }
     };
     let selectable = res.fields.clone();
-    let write = Write { key, expect, action: Action::Put(object), orphan: false, selectable };
+    let write = Write { key, expect, action: Action::Put(object), selectable };
     state.apply(write, birth.now).map_err(|refused| fail(refused.to_string()))
 }
 

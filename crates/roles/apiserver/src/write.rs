@@ -12,7 +12,7 @@ use kruntimes_objects::status::Failure;
 use kruntimes_objects::stored::{Key, Stored};
 use kruntimes_objects::update::{self, Part};
 use kruntimes_objects::{delete, json, patch};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::call::Call;
@@ -182,7 +182,7 @@ impl ApiServer {
         let ended = expect != Expect::Absent && delete::is_complete(&call.res.id, &object);
         let action = if ended { Action::Remove } else { Action::Put(object) };
         let selectable = call.res.fields.clone();
-        self.writer.submit(Write { key, expect, action, orphan: false, selectable }).await
+        self.writer.submit(Write { key, expect, action, selectable }).await
     }
 
     pub(crate) async fn update(
@@ -320,20 +320,33 @@ fn strict_change(call: &Call, parts: &Parts, object: &Value, findings: &[String]
 pub(crate) fn failure(call: &Call, name: &str, error: WriteError) -> Failure {
     let res = &call.res;
     match error {
+        WriteError::Full(_) => Failure::plain(507, "InsufficientStorage", error.to_string()),
         WriteError::Failed(why) => Failure::internal(format!("the store has failed: {why}")),
         WriteError::Refused(refused) => match refused {
             Refused::Exists => Failure::already_exists(res, name),
             Refused::Missing => Failure::not_found(res, name),
             Refused::Version => Failure::conflict(res, name),
             Refused::NoNamespace => Failure::not_found_named("", "namespaces", &call.namespace),
-            Refused::NamespaceTerminating => Failure::forbidden(
-                res,
-                name,
-                &format!(
-                    "unable to create new content in namespace {} because it is being terminated",
-                    call.namespace
-                ),
+            Refused::NamespaceTerminating => terminating(call, name),
+            Refused::NoKind => Failure::no_such_path(),
+            Refused::KindTerminating => Failure::method_not_allowed(
+                "create not allowed while custom resource definition is terminating",
             ),
         },
     }
+}
+
+/// 403 about an object in a namespace that is being deleted, with the cause by which clients know it.
+fn terminating(call: &Call, name: &str) -> Failure {
+    let namespace = &call.namespace;
+    let why = format!(
+        "unable to create new content in namespace {namespace} because it is being terminated"
+    );
+    let mut failure = Failure::forbidden(&call.res, name, &why);
+    if let Some(details) = &mut failure.details {
+        details["causes"] = json!([{ "reason": "NamespaceTerminating",
+            "message": format!("namespace {namespace} is being terminated"),
+            "field": "metadata.namespace" }]);
+    }
+    failure
 }

@@ -7,7 +7,7 @@ use kruntimes_objects::state::{Action, Change, Refused, State, Write};
 use kruntimes_objects::stored::Stored;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::disk::Disk;
+use crate::disk::{CommitError, Disk};
 use crate::shared::Shared;
 
 /// How many writes may wait.
@@ -20,6 +20,10 @@ const MAX_BATCH: usize = 512;
 pub(crate) enum WriteError {
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(
+        "{0}: nothing is written until there is room; reads go on. Free some space there, then try again"
+    )]
+    Full(CommitError),
     #[error("the store has failed: {0}")]
     Failed(String),
 }
@@ -43,13 +47,13 @@ impl Writer {
     /// Starts the writer thread.
     pub(crate) fn start(
         state: State,
-        disk: Option<Disk>,
+        mut disk: Option<Disk>,
         shared: Arc<Shared>,
     ) -> std::io::Result<Self> {
         let (queue, commands) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new()
             .name("api-writer".to_owned())
-            .spawn(move || run(state, disk.as_ref(), &shared, commands))?;
+            .spawn(move || run(state, disk.as_mut(), &shared, commands))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -75,11 +79,12 @@ impl Drop for Writer {
 
 fn run(
     mut state: State,
-    disk: Option<&Disk>,
+    mut disk: Option<&mut Disk>,
     shared: &Shared,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let mut failure: Option<String> = None;
+    let mut full = false;
     while let Some(first) = commands.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH
@@ -88,29 +93,84 @@ fn run(
             batch.push(next);
         }
         if let Some(why) = &failure {
-            refuse(batch.into_iter().map(|c| c.reply), why);
+            refuse(batch.into_iter().map(|c| c.reply), || WriteError::Failed(why.clone()));
             continue;
         }
-        let (changes, replies) = apply(&mut state, batch);
-        if let Err(error) = commit(disk, &changes) {
-            let why = error.to_string();
-            tracing::error!("the store has failed, nothing is served any more: {why}");
-            shared.fail(&why);
-            refuse(replies.into_iter().map(|(reply, _)| reply), &why);
-            failure = Some(why);
-            continue;
-        }
-        for resource in shared.publish(changes) {
-            shared.replace(state.reselect(&resource.id, &resource.fields));
-        }
-        for (reply, result) in replies {
-            // A requester that went away does not want its answer.
-            drop(reply.send(result.map_err(WriteError::from)));
+        let error = match settle(disk.as_deref_mut(), &mut state, shared) {
+            Ok(()) => match perform(batch, disk.as_deref_mut(), &mut state, shared) {
+                Ok(written) => {
+                    if written && std::mem::take(&mut full) {
+                        tracing::info!("there is room on the disk again, writes go on");
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            },
+            Err(error) => {
+                refuse(batch.into_iter().map(|c| c.reply), || refusal(&error));
+                error
+            }
+        };
+        match error {
+            CommitError::Full { .. } => {
+                if !std::mem::replace(&mut full, true) {
+                    tracing::error!("{error}: nothing is written until there is room");
+                }
+            }
+            CommitError::Broken(why) => {
+                tracing::error!("the store has failed, nothing is served any more: {why}");
+                shared.fail(&why);
+                failure = Some(why);
+            }
         }
     }
 }
 
-fn commit(disk: Option<&Disk>, changes: &[Change]) -> Result<(), redb::Error> {
+fn refusal(error: &CommitError) -> WriteError {
+    match error {
+        CommitError::Full { .. } => WriteError::Full(error.clone()),
+        CommitError::Broken(why) => WriteError::Failed(why.clone()),
+    }
+}
+
+/// Shows a commit that found no room and yet is on the disk.
+fn settle(disk: Option<&mut Disk>, state: &mut State, shared: &Shared) -> Result<(), CommitError> {
+    let durable = disk.map_or(Ok(Vec::new()), Disk::settle)?;
+    state.redo(&durable);
+    publish(state, shared, durable);
+    Ok(())
+}
+
+/// Makes a batch of writes, or none of it; true if anything changed.
+fn perform(
+    batch: Vec<Command>,
+    disk: Option<&mut Disk>,
+    state: &mut State,
+    shared: &Shared,
+) -> Result<bool, CommitError> {
+    let before = state.version();
+    let (changes, replies) = apply(state, batch);
+    let written = !changes.is_empty();
+    if let Err(error) = commit(disk, &changes) {
+        state.revert(&changes, before);
+        refuse(replies.into_iter().map(|(reply, _)| reply), || refusal(&error));
+        return Err(error);
+    }
+    publish(state, shared, changes);
+    for (reply, result) in replies {
+        // A requester that went away does not want its answer.
+        drop(reply.send(result.map_err(WriteError::from)));
+    }
+    Ok(written)
+}
+
+fn publish(state: &mut State, shared: &Shared, changes: Vec<Change>) {
+    for resource in shared.publish(changes) {
+        shared.replace(state.reselect(&resource.id, &resource.fields));
+    }
+}
+
+fn commit(disk: Option<&mut Disk>, changes: &[Change]) -> Result<(), CommitError> {
     match disk {
         Some(disk) if !changes.is_empty() => disk.commit(changes),
         Some(_) | None => Ok(()),
@@ -138,8 +198,8 @@ fn apply(state: &mut State, batch: Vec<Command>) -> (Vec<Change>, Vec<Outcome>) 
     (all, replies)
 }
 
-fn refuse(replies: impl Iterator<Item = Reply>, why: &str) {
+fn refuse(replies: impl Iterator<Item = Reply>, why: impl Fn() -> WriteError) {
     for reply in replies {
-        drop(reply.send(Err(WriteError::Failed(why.to_owned()))));
+        drop(reply.send(Err(why())));
     }
 }

@@ -39,6 +39,12 @@ pub(crate) fn client_with_crds() -> Client {
 }
 
 impl Client {
+    /// A client of a server that remembers few changes.
+    pub(crate) fn with_history(limit: usize) -> Self {
+        let options = Options { history_limit: limit, ..Options::default() };
+        Self(ApiServer::open(options).unwrap().service(User::admin("admin")))
+    }
+
     pub(crate) async fn send(
         &self,
         method: &str,

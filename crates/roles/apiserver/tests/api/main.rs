@@ -1,10 +1,12 @@
 //! The API server in process, through its tower service: one file a subject.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod client;
+mod collections;
 mod crds;
 mod deletion;
 mod hostile;
 mod objects;
+mod owners;
 mod patches;
 mod policy;
 mod validation;
