@@ -8,7 +8,6 @@ mod call;
 mod disk;
 mod fault;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod faulty;
 mod hub;
 mod identity;
