@@ -241,7 +241,8 @@ pub struct RunStatus {
     /// When the Run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    /// When the newest attempt reached each stage.
+    /// When the newest attempt reached each stage, to the microsecond. `submitted` is of the client's clock, `seen` and
+    /// `scheduled` of the scheduler's, the others of the pod's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
     /// The last 10 attempts that ended, in their order.

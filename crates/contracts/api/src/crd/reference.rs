@@ -149,13 +149,15 @@ impl Field {
             Some((_, kind, link)) => format!("[{kind}]({link})"),
             None => kind,
         }];
-        let own = self.rules(rules, foreign.is_some());
+        let is_map = schema["additionalProperties"].is_object();
+        let own = self.rules(rules, foreign.is_some() || is_map);
         if is_required {
             facts.push("required".to_owned());
         }
         facts.extend(limits);
         if let Some(default) = schema.get("default") {
-            facts.push(format!("default `{default}`"));
+            let text = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+            facts.push(format!("default `{text}`"));
         }
         if own.iter().any(|message| message.ends_with(" is immutable")) {
             facts.push("immutable".to_owned());
@@ -171,6 +173,7 @@ impl Field {
         }
         let shown: Vec<&String> = own
             .iter()
+            .filter(|message| !description.contains(message.as_str()))
             .filter(|message| !message.ends_with(" is immutable") && !message.ends_with(NOT_SERVED))
             .collect();
         if !shown.is_empty() {
@@ -228,31 +231,38 @@ fn kind_of(schema: &Value) -> String {
 
 fn limits(schema: &Value) -> Vec<String> {
     let mut limits = Vec::new();
-    for (key, text) in [
-        ("minimum", "at least {}"),
-        ("maximum", "at most {}"),
-        ("minLength", "at least {} characters"),
-        ("maxLength", "at most {} characters"),
-        ("maxItems", "at most {} items"),
-        ("maxProperties", "at most {} entries"),
-        ("pattern", "pattern `{}`"),
+    let number = |key: &str| match &schema[key] {
+        Value::Number(value) => Some(value.to_string().trim_end_matches(".0").to_owned()),
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            None
+        }
+    };
+    for (least, most, unit) in [
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " items"),
+        ("minProperties", "maxProperties", " entries"),
     ] {
-        let value = match &schema[key] {
-            Value::String(value) => value.clone(),
-            Value::Number(value) => value.to_string(),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => continue,
-        };
-        limits.push(text.replace("{}", value.trim_end_matches(".0")));
+        limits.extend(match (number(least), number(most)) {
+            (Some(least), Some(most)) => Some(format!("{least} to {most}{unit}")),
+            (Some(least), None) => Some(format!("at least {least}{unit}")),
+            (None, Some(most)) => Some(format!("at most {most}{unit}")),
+            (None, None) => None,
+        });
+    }
+    if let Some(pattern) = schema["pattern"].as_str() {
+        limits.push(format!("pattern `{pattern}`"));
     }
     if let Some(values) = schema["enum"].as_array() {
         let values: Vec<String> =
             values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect();
         limits.push(format!("one of {}", values.join(", ")));
     }
-    if schema["items"].is_object() {
-        limits.extend(
-            self::limits(&schema["items"]).into_iter().map(|limit| format!("each {limit}")),
-        );
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            let each = self::limits(&schema[inner]);
+            limits.extend(each.into_iter().map(|limit| format!("each {limit}")));
+        }
     }
     limits
 }
