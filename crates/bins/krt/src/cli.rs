@@ -53,7 +53,7 @@ pub(crate) struct Connection {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Execute a command, a script or a Run manifest, and follow it to its end
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show a Run
     Get(GetArgs),
     /// List Runs
@@ -107,6 +107,12 @@ pub(crate) struct RunArgs {
     /// A Run manifest, or a script; `-` is stdin
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Git repository to fetch into the workspace, over https
+    #[arg(long, value_name = "URL", conflicts_with = "file")]
+    pub(crate) repo_url: Option<String>,
+    /// Branch, tag or full commit of the repository [default: its default branch]
+    #[arg(long, value_name = "REVISION", requires = "repo_url", allow_hyphen_values = true)]
+    pub(crate) commit_sha: Option<String>,
     /// File of the workspace to execute
     #[arg(long, value_name = "PATH")]
     pub(crate) entrypoint: Option<String>,

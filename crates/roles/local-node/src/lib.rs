@@ -34,6 +34,8 @@ pub struct Config {
     pub log_filter: String,
     /// `PATH` of the processes of pods.
     pub search_path: String,
+    /// Settings that the home's own environment has for runtimed: name and value.
+    pub runtimed_settings: Vec<(String, String)>,
 }
 
 /// Who a pod is.

@@ -172,4 +172,16 @@ mod tests {
             assert!(error.to_string().contains(wrong), "{error}");
         }
     }
+
+    #[test]
+    fn limits_of_sources_have_limits_and_no_bundle_is_the_systems() {
+        let refused = |flag: &str| Command::try_parse_from(["x", "--pod-name=p", flag]).is_err();
+        assert!(refused("--source-timeout-seconds=0") && refused("--source-timeout-seconds=3601"));
+        assert!(refused("--source-max-bytes=0") && refused("--source-max-bytes=1099511627777"));
+        let edge = parse(&["--source-timeout-seconds=3600", "--source-max-bytes=1099511627776"]);
+        assert_eq!(edge.source.source_timeout_seconds, 3600);
+        assert_eq!(parse(&[]).source.source_max_bytes, 100 << 20);
+        let empty = parse(&["--source-ca-bundle="]).source.source_ca_bundle;
+        assert_eq!(empty, Some(PathBuf::new()));
+    }
 }

@@ -178,13 +178,18 @@ fn pods_config(
     api_url: String,
     ca_pem: String,
 ) -> Result<kruntimes_local_node::Config, Failure> {
-    let path = std::env::var_os("PATH").map(|path| path.to_string_lossy().into_owned());
+    let variable =
+        |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
+    let settings = kruntimes_runtimed::SourceConfig::VARIABLES
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), variable(name)?)));
     Ok(kruntimes_local_node::Config {
         data_dir: PathBuf::from(options.dir),
         program: std::env::current_exe()?,
         api_url,
         ca_pem,
         log_filter: options.log.to_owned(),
-        search_path: path.unwrap_or_else(|| SEARCH_PATH.to_owned()),
+        search_path: variable("PATH").unwrap_or_else(|| SEARCH_PATH.to_owned()),
+        runtimed_settings: settings.collect(),
     })
 }

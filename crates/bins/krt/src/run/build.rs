@@ -30,7 +30,7 @@ pub(crate) fn run(args: &RunArgs, now: jiff::Timestamp) -> Result<Value, Failure
                 None => from_flags(args, Some(text))?,
             }
         }
-        None if args.command.is_empty() => {
+        None if args.command.is_empty() && args.repo_url.is_none() => {
             return Err(Failure::usage(
                 "nothing to run: give a command after `--`, or a script or a manifest with -f",
             ));
@@ -110,15 +110,28 @@ fn refuse_flags_beside_a_manifest(args: &RunArgs) -> Result<(), Failure> {
     }
 }
 
+/// What is executed, and where it comes from.
+fn insert_files(args: &RunArgs, script: Option<String>, spec: &mut Map<String, Value>) {
+    let mut entrypoint = args.entrypoint.as_deref();
+    if let Some(script) = script {
+        spec.insert("source".to_owned(), json!({"inline": script}));
+        entrypoint = entrypoint.or(Some("script"));
+    } else if let Some(url) = &args.repo_url {
+        let mut source = json!({ "repoURL": url });
+        if let Some(revision) = &args.commit_sha {
+            source["commitSHA"] = revision.as_str().into();
+        }
+        spec.insert("source".to_owned(), source);
+    }
+    if let Some(entrypoint) = entrypoint {
+        spec.insert("entrypoint".to_owned(), entrypoint.into());
+    }
+}
+
 fn from_flags(args: &RunArgs, script: Option<String>) -> Result<Value, Failure> {
     let mut spec = Map::new();
     spec.insert("runtime".to_owned(), args.runtime.as_deref().unwrap_or("bash").into());
-    if let Some(script) = script {
-        spec.insert("source".to_owned(), json!({"inline": script}));
-        spec.insert("entrypoint".to_owned(), args.entrypoint.as_deref().unwrap_or("script").into());
-    } else if let Some(entrypoint) = &args.entrypoint {
-        spec.insert("entrypoint".to_owned(), entrypoint.as_str().into());
-    }
+    insert_files(args, script, &mut spec);
     if !args.command.is_empty() {
         spec.insert("args".to_owned(), args.command.clone().into());
     }
@@ -191,7 +204,7 @@ mod tests {
     fn args(line: &[&str]) -> RunArgs {
         let cli = Cli::try_parse_from(["krt", "run"].iter().chain(line)).unwrap();
         let Command::Run(args) = cli.command else { panic!("not a run") };
-        args
+        *args
     }
 
     #[test]
@@ -223,6 +236,20 @@ mod tests {
             "2026-01-02T03:04:05.678901Z"
         );
         assert!(object["metadata"]["name"].as_str().unwrap().starts_with("run-"));
+    }
+
+    #[test]
+    fn a_repository_needs_no_command_and_no_file() {
+        let line = ["--repo-url", "https://h/x", "--commit-sha", "v1", "--entrypoint", "a/b"];
+        let object = run(&args(&line), jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let want = json!({
+            "runtime": "bash", "entrypoint": "a/b",
+            "source": {"repoURL": "https://h/x", "commitSHA": "v1"},
+        });
+        assert_eq!(object["spec"], want);
+        for wrong in [&["--commit-sha", "v1"][..], &["--repo-url", "https://h", "-f", "x"]] {
+            assert!(Cli::try_parse_from(["krt", "run"].iter().chain(wrong)).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -22,21 +22,23 @@ pub(super) fn add_run(root: &mut Value) {
     add_revision(root);
 }
 
-/// No message repeats the value: it may hold a password.
+/// One message a fault, and none repeats the value: it may hold a password.
 fn add_url(root: &mut Value) {
-    let field = "spec.source.repoURL";
+    let https = "self.startsWith('https://')";
+    let user = "self.matches('^https://[^/?#]*@')";
+    let whole = r"self.matches('^https://[A-Za-z0-9\\[][A-Za-z0-9.:\\[\\]-]*(/[!-~]*)?$')";
     for (rule, message) in [
-        ("self.startsWith('https://')", "must begin with https://: nothing else is fetched"),
+        (https.to_owned(), "must begin with https://: nothing else is fetched"),
         (
-            "!self.matches('^[^/]*//[^/?#]*@')",
+            format!("!{user}"),
             "must not name a user or a password: everybody who sees the Run would read them",
         ),
         (
-            r"self.matches('^[^/]*//[A-Za-z0-9\\[][A-Za-z0-9.:\\[\\]-]*(/[!-~]*)?$')",
+            format!("!{https} || {user} || {whole}"),
             "must be https://host/path in ASCII, without spaces",
         ),
     ] {
-        add(root, field, Rule::new(rule, message));
+        add(root, "spec.source.repoURL", Rule::new(&rule, message));
     }
 }
 

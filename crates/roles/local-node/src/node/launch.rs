@@ -34,6 +34,9 @@ pub(super) fn launch(
         }
     };
     let mut environment = vec![("PATH".to_owned(), config.search_path.clone())];
+    if is_runtimed(container) {
+        environment.extend(config.runtimed_settings.iter().cloned());
+    }
     environment.extend(container.environment.iter().map(|(name, value)| {
         let value = match value {
             Value::Text(text) => text.clone(),
@@ -43,6 +46,10 @@ pub(super) fn launch(
     }));
     environment.extend(own(config, pod, place, container));
     Launch { program, args, environment, directory: place.directories.workspace() }
+}
+
+fn is_runtimed(container: &ContainerPlan) -> bool {
+    matches!(container.run, Program::Role { role: RUNTIMED, .. })
 }
 
 fn own(
@@ -62,7 +69,7 @@ fn own(
         (kruntimes_daemon::lifeline::VARIABLE, "stdin".to_owned()),
         ("KRUNTIMES_LOG", config.log_filter.clone()),
     ];
-    if matches!(container.run, Program::Role { role: RUNTIMED, .. }) {
+    if is_runtimed(container) {
         own.push(("KUBECONFIG", path(place.directories.kubeconfig())));
     }
     own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -82,6 +89,7 @@ mod tests {
             ca_pem: String::new(),
             log_filter: "info".to_owned(),
             search_path: "/bin".to_owned(),
+            runtimed_settings: vec![("SETTING".to_owned(), "home".to_owned())],
         };
         let pod = PodIdentity {
             namespace: "default".to_owned(),
@@ -105,13 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn only_runtimed_gets_a_kubeconfig() {
+    fn only_runtimed_gets_a_kubeconfig_and_the_homes_settings() {
         for (role, want) in [("runtimed", true), ("runtime-bash", false)] {
             let launch =
                 launch_of(Program::Role { role, args: vec!["--port=9091".to_owned()] }, Vec::new());
             assert_eq!(launch.args, ["serve", role, "--port=9091"]);
-            let has = launch.environment.iter().any(|(name, _)| name == "KUBECONFIG");
-            assert_eq!(has, want, "{role}");
+            for variable in ["KUBECONFIG", "SETTING"] {
+                let has = launch.environment.iter().any(|(name, _)| name == variable);
+                assert_eq!(has, want, "{role} {variable}");
+            }
         }
     }
 

@@ -41,7 +41,7 @@ pub struct SourceConfig {
     #[arg(long, env = SourceConfig::MAX_BYTES, default_value_t = limits::SOURCE_BYTES, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub source_max_bytes: u64,
     /// PEM file with the certificate authorities of Git servers, instead of the system's.
-    #[arg(long, env = SourceConfig::CA_BUNDLE)]
+    #[arg(long, env = SourceConfig::CA_BUNDLE, value_parser = path)]
     pub source_ca_bundle: Option<PathBuf>,
     /// Where git is found.
     #[arg(long, env = "PATH", default_value = SEARCH_PATH, hide = true)]
@@ -68,6 +68,11 @@ impl SourceConfig {
     pub const CA_BUNDLE: &str = "KRUNTIMES_SOURCE_CA_BUNDLE";
     /// All that a home passes on to its pods.
     pub const VARIABLES: [&str; 3] = [Self::TIMEOUT, Self::MAX_BYTES, Self::CA_BUNDLE];
+}
+
+/// An empty one is none: a variable may be set to nothing.
+fn path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
 }
 
 /// Why a source was not fetched: a sentence for the status of its Run.
@@ -237,7 +242,7 @@ impl Fetching<'_> {
         let environment = git::environment(
             self.directory,
             &config.source_search_path,
-            config.source_ca_bundle.as_deref(),
+            config.source_ca_bundle.as_deref().filter(|path| !path.as_os_str().is_empty()),
         );
         let command = process::Command {
             words,
