@@ -121,6 +121,7 @@ fn wrong_command_lines_are_2() {
         &["run"][..],
         &["run", "--timeout", "soon", "--", "true"],
         &["run", "--env", "novalue", "--", "true"],
+        &["run", "-o", "json", "--", "true"],
         &["run", "--wait", "--no-wait", "--", "true"],
         &["run", "--frobnicate"],
         &["frobnicate"],
