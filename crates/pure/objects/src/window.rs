@@ -98,7 +98,8 @@ impl Event {
         frame(kind.as_str(), self.object(kind).map_or(b"null", |stored| &stored.json))
     }
 
-    fn weight(&self) -> usize {
+    /// What the event takes in memory, about, in bytes.
+    pub fn weight(&self) -> usize {
         let stored = self.change.new.as_ref().or(self.change.old.as_ref());
         EVENT_BYTES + stored.map_or(0, |s| s.json.len())
     }

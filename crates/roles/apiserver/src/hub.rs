@@ -8,10 +8,8 @@ use std::sync::Arc;
 use kruntimes_objects::state::Change;
 use kruntimes_objects::stored::{Key, Stored};
 use kruntimes_objects::window::{Event, EventType, Filter, TooOld, Window};
-use tokio::sync::mpsc;
 
-/// How many events a watch may be behind.
-const WATCH_QUEUE: usize = 4096;
+use crate::queue::Queue;
 
 /// What a watch is sent.
 pub(crate) type Delivery = (Arc<Event>, EventType);
@@ -20,7 +18,7 @@ pub(crate) type Delivery = (Arc<Event>, EventType);
 struct Watcher {
     filter: Filter,
     after: u64,
-    queue: mpsc::Sender<Delivery>,
+    queue: Arc<Queue>,
 }
 
 #[derive(Debug)]
@@ -46,7 +44,7 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) id: u64,
-    pub(crate) queue: mpsc::Receiver<Delivery>,
+    pub(crate) queue: Arc<Queue>,
     /// The events between the asked-for version and now.
     pub(crate) missed: Vec<Delivery>,
 }
@@ -91,8 +89,8 @@ impl Hub {
                 lane.broad.insert(id);
             }
         }
-        let (sender, queue) = mpsc::channel(WATCH_QUEUE);
-        lane.watchers.insert(id, Watcher { filter, after, queue: sender });
+        let queue = Arc::new(Queue::default());
+        lane.watchers.insert(id, Watcher { filter, after, queue: queue.clone() });
         Ok(Subscription { id, queue, missed })
     }
 
@@ -128,7 +126,7 @@ impl Hub {
                 continue;
             }
             let Some(kind) = watcher.filter.classify(&event.change) else { continue };
-            if watcher.queue.try_send((event.clone(), kind)).is_err() {
+            if !watcher.queue.push((event.clone(), kind)) {
                 lane.remove(id);
             }
         }
@@ -137,7 +135,9 @@ impl Hub {
     /// Ends all watches.
     pub(crate) fn close(&mut self) {
         for lane in self.lanes.values_mut() {
-            lane.watchers.clear();
+            for watcher in std::mem::take(&mut lane.watchers).into_values() {
+                watcher.queue.close();
+            }
         }
     }
 }
@@ -186,6 +186,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::queue::{MAX_BYTES, MAX_EVENTS};
 
     fn pod(name: &str, node: &str, version: u64) -> Arc<Stored> {
         let pods = builtin::resources().into_iter().find(|r| r.is("pods")).unwrap();
@@ -204,38 +205,61 @@ mod tests {
     fn an_event_goes_only_to_the_watches_of_its_field_value() {
         let mut hub = Hub::new(0, 10);
         let pods: Arc<str> = "pods".into();
-        let mut watches: Vec<_> =
+        let watches: Vec<_> =
             (0..50).map(|n| hub.subscribe(&pods, on_node(&format!("n{n}")), 0).unwrap()).collect();
         let old = pod("p", "n1", 1);
         let change = Change { version: 2, old: Some(old), new: Some(pod("p", "n2", 2)) };
         let lane = hub.lane(&pods);
         assert_eq!(lane.candidates(&change).len(), 2);
         hub.publish(change);
-        assert_eq!(watches[1].queue.try_recv().unwrap().1, EventType::Deleted);
-        assert_eq!(watches[2].queue.try_recv().unwrap().1, EventType::Added);
+        assert_eq!(watches[1].queue.try_next().unwrap().1, EventType::Deleted);
+        assert_eq!(watches[2].queue.try_next().unwrap().1, EventType::Added);
         for watch in watches {
             hub.unsubscribe(&pods, watch.id);
         }
         assert!(hub.lane(&pods).exact.is_empty());
     }
 
-    #[test]
-    fn a_watch_that_falls_behind_is_cut_off() {
+    fn change(size: usize, version: u64) -> Change {
+        let object = json!({ "metadata": { "name": "p" }, "data": "x".repeat(size) });
+        let key = Arc::new(Key::of("pods", "default", "p"));
+        let new = Stored::new(key, version, object, Arc::default());
+        Change { version, old: None, new: Some(Arc::new(new)) }
+    }
+
+    /// How many events of `size` bytes a watch that reads nothing is given before it is cut off.
+    fn given(size: usize) -> usize {
         let mut hub = Hub::new(0, 10);
         let pods: Arc<str> = "pods".into();
-        let mut slow = hub.subscribe(&pods, Filter::default(), 0).unwrap();
-        let count = WATCH_QUEUE as u64 + 10;
-        for version in 1..=count {
-            hub.publish(Change { version, old: None, new: Some(pod("p", "n", version)) });
+        let slow = hub.subscribe(&pods, Filter::default(), 0).unwrap();
+        for version in 1..=10_000 {
+            hub.publish(change(size, version));
+            if hub.lane(&pods).watchers.is_empty() {
+                assert!(slow.queue.is_empty(), "what waited is freed at once");
+                let missed = hub.subscribe(&pods, Filter::default(), version.saturating_sub(1));
+                assert_eq!(missed.unwrap().missed.len(), 1);
+                return usize::try_from(version).unwrap() - 1;
+            }
         }
-        let mut received = 0;
-        while slow.queue.try_recv().is_ok() {
-            received += 1;
-        }
-        assert_eq!(received, WATCH_QUEUE);
-        assert!(slow.queue.is_closed());
-        assert!(hub.lane(&pods).watchers.is_empty());
-        assert!(hub.subscribe(&pods, Filter::default(), count - 11).is_err());
-        assert_eq!(hub.subscribe(&pods, Filter::default(), count - 10).unwrap().missed.len(), 10);
+        panic!("the watch was never cut off");
+    }
+
+    #[test]
+    fn a_watch_that_falls_behind_is_cut_off_by_count_and_by_bytes() {
+        assert_eq!(given(10), MAX_EVENTS);
+        let large = MAX_BYTES / 8;
+        assert_eq!(given(large), 7);
+        assert_eq!(given(2 * MAX_BYTES), 1);
+    }
+
+    #[tokio::test]
+    async fn a_closed_hub_ends_its_watches_after_what_waits() {
+        let mut hub = Hub::new(0, 10);
+        let pods: Arc<str> = "pods".into();
+        let watch = hub.subscribe(&pods, Filter::default(), 0).unwrap();
+        hub.publish(change(10, 1));
+        hub.close();
+        assert_eq!(watch.queue.next().await.unwrap().0.change.version, 1);
+        assert!(watch.queue.next().await.is_none());
     }
 }

@@ -17,6 +17,7 @@ use kruntimes_objects::update::{self, Part};
 use rustls::crypto::SecureRandom;
 use serde_json::{Value, json};
 
+use crate::body::Budget;
 use crate::disk::{Contents, Disk, DiskError};
 use crate::logs::PodLogs;
 use crate::service::ApiService;
@@ -72,6 +73,7 @@ pub enum OpenError {
 pub struct ApiServer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Writer,
+    pub(crate) bodies: Budget,
     tokens: RwLock<BTreeMap<String, Arc<User>>>,
     logs: RwLock<Option<Arc<dyn PodLogs>>>,
     random: &'static dyn SecureRandom,
@@ -106,6 +108,7 @@ impl ApiServer {
         Ok(Arc::new(Self {
             shared,
             writer,
+            bodies: Budget::default(),
             tokens: RwLock::default(),
             logs: RwLock::default(),
             random,

@@ -85,20 +85,21 @@ impl ApiServer {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let call = Call::resolve(&self.shared.registry(), &parts.method, &path, query)?;
         policy::authorize(user, &call)?;
-        let body = match parts.method {
-            Method::GET => Bytes::new(),
-            _ => body::read(body).await?,
+        let read = match parts.method {
+            Method::GET => body::Read::default(),
+            _ => body::read(body, &self.bodies).await?,
         };
+        let body = &read.bytes;
         match call.verb {
             Verb::Get if call.sub == "log" => self.pod_log(&call).await,
             Verb::Get => self.get(&call, parts),
             Verb::List => self.list(&call, parts),
             Verb::Watch => self.watch(call, parts),
-            Verb::Create => self.create(user, &call, parts, &body).await,
-            Verb::Update => self.update(user, &call, parts, &body).await,
-            Verb::Patch => self.patch(user, &call, parts, &body).await,
-            Verb::Delete => self.delete(&call, parts, &body).await,
-            Verb::DeleteCollection => self.delete_collection(&call, parts, &body).await,
+            Verb::Create => self.create(user, &call, parts, body).await,
+            Verb::Update => self.update(user, &call, parts, body).await,
+            Verb::Patch => self.patch(user, &call, parts, body).await,
+            Verb::Delete => self.delete(&call, parts, body).await,
+            Verb::DeleteCollection => self.delete_collection(&call, parts, body).await,
         }
     }
 }

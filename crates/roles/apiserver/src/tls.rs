@@ -2,6 +2,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -24,17 +25,40 @@ use tokio_rustls::TlsAcceptor;
 use crate::body::Body;
 use crate::call::segments;
 use crate::identity::Identity;
+use crate::patient::Patient;
 use crate::respond;
 use crate::server::ApiServer;
 
 const MAX_CONNECTIONS: usize = 4096;
-const MAX_STREAMS: u32 = 4096;
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const HEADERS: Duration = Duration::from_secs(30);
+const MAX_STREAMS: u32 = 256;
 /// How long requests may take to end after the shutdown; watches are cut off then.
 const GRACE: Duration = Duration::from_millis(200);
 /// How long to wait when no connection can be accepted, e.g. without free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long clients are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// For the first request of a connection, and for the headers of each.
+    pub headers: Duration,
+    /// For a client to take anything of what it is sent.
+    pub write: Duration,
+    /// Between signs of life of an HTTP/2 connection.
+    pub ping: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            headers: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            ping: Duration::from_secs(30),
+        }
+    }
+}
 
 /// The certificate and key of the socket, as PEM.
 #[derive(Clone)]
@@ -76,7 +100,18 @@ pub async fn serve_tls(
     server: Arc<ApiServer>,
     tls: TlsConfig,
     listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    serve_tls_patiently(server, tls, listener, shutdown, Patience::default()).await
+}
+
+/// `serve_tls` with other limits for slow clients.
+pub async fn serve_tls_patiently(
+    server: Arc<ApiServer>,
+    tls: TlsConfig,
+    listener: TcpListener,
     mut shutdown: Shutdown,
+    patience: Patience,
 ) -> Result<(), ServeError> {
     listener.local_addr()?;
     let acceptor = TlsAcceptor::from(Arc::new(server_config(&tls)?));
@@ -97,6 +132,7 @@ pub async fn serve_tls(
                     acceptor: acceptor.clone(),
                     watcher: graceful.watcher(),
                     permit,
+                    patience,
                 };
                 connections.spawn(task.serve(stream));
             }
@@ -132,6 +168,7 @@ struct Connection {
     acceptor: TlsAcceptor,
     watcher: hyper_util::server::graceful::Watcher,
     permit: OwnedSemaphorePermit,
+    patience: Patience,
 }
 
 impl Connection {
@@ -139,24 +176,53 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("cannot set TCP_NODELAY: {error}");
         }
-        let stream = match timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
+        let patience = self.patience;
+        let stream = Patient::new(stream, patience.write);
+        let stream = match timeout(patience.handshake, self.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!("TLS handshake failed: {error}"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
+        let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let server = self.server;
+        let asked = Arc::new(AtomicBool::new(false));
+        let first = asked.clone();
         let service = service_fn(move |request| {
+            first.store(true, Ordering::Relaxed);
             let server = server.clone();
             async move { Ok::<_, Infallible>(answer(&server, request).await) }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
+        let builder = builder(two, patience);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = self.watcher.watch(connection.into_owned()).await {
-            tracing::debug!("a connection broke off: {error}");
+        let connection = self.watcher.watch(connection.into_owned());
+        tokio::select! {
+            ended = connection => {
+                if let Err(error) = ended {
+                    tracing::debug!("a connection broke off: {error}");
+                }
+            }
+            () = never_asked(&asked, patience.headers) => {
+                tracing::debug!("a connection brought no request and was cut off");
+            }
         }
         drop(self.permit);
+    }
+}
+
+fn builder(two: bool, patience: Patience) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.headers);
+    let mut http2 = builder.http2();
+    http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
+    http2.keep_alive_interval(patience.ping).keep_alive_timeout(patience.ping);
+    if two { builder.http2_only() } else { builder.http1_only() }
+}
+
+/// Returns when the time is over and nothing was asked.
+async fn never_asked(asked: &AtomicBool, patience: Duration) {
+    tokio::time::sleep(patience).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 

@@ -14,13 +14,13 @@ use kruntimes_objects::stored::{Key, Stored};
 use kruntimes_objects::table::{self, Include};
 use kruntimes_objects::window::{EventType, frame};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio::time::{Interval, Sleep, interval_at, sleep};
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::hub::Delivery;
 use crate::negotiate::{self, Form};
+use crate::queue::Queue;
 use crate::read::partial;
 use crate::respond;
 use crate::server::ApiServer;
@@ -40,7 +40,7 @@ struct Watch {
     form: Form,
     include: Include,
     id: u64,
-    queue: mpsc::Receiver<Delivery>,
+    queue: Arc<Queue>,
     /// Objects that stood at the start, still to be sent.
     initial: VecDeque<Arc<Stored>>,
     missed: VecDeque<Delivery>,
@@ -163,7 +163,7 @@ impl Watch {
         loop {
             tokio::select! {
                 biased;
-                delivery = self.queue.recv() => return match delivery {
+                delivery = self.queue.next() => return match delivery {
                     Some(delivery) => Some(self.live(&delivery)),
                     None => self.cut_off(),
                 },
@@ -209,11 +209,11 @@ impl Watch {
     /// One event, with those that wait behind it already.
     fn live(&mut self, first: &Delivery) -> Bytes {
         let first = self.encode(first);
-        let Ok(second) = self.queue.try_recv() else { return first };
+        let Some(second) = self.queue.try_next() else { return first };
         let mut chunk = first.to_vec();
         chunk.extend_from_slice(&self.encode(&second));
         while chunk.len() < CHUNK
-            && let Ok(next) = self.queue.try_recv()
+            && let Some(next) = self.queue.try_next()
         {
             chunk.extend_from_slice(&self.encode(&next));
         }
