@@ -1,5 +1,6 @@
 //! `cargo xtask e2e local`: kubectl against the local home, as its user would type it.
 
+use crate::e2e_objects as objects;
 use crate::generate::root;
 use crate::home::{self, Home};
 use anyhow::{Context, ensure};
@@ -7,20 +8,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// kubectl and krt, both pointed at one home.
-struct Tools {
+pub(crate) struct Tools {
     kubeconfig: PathBuf,
     krt: PathBuf,
 }
 
 impl Tools {
-    fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
+    pub(crate) fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
         let output = self.output("kubectl".as_ref(), arguments)?;
         ensure!(output.status.success(), "kubectl {arguments}: {}", text(&output));
         Ok(String::from_utf8(output.stdout)?)
     }
 
     /// The error text of a kubectl that must fail.
-    fn refused(&self, arguments: &str) -> anyhow::Result<String> {
+    pub(crate) fn refused(&self, arguments: &str) -> anyhow::Result<String> {
         let output = self.output("kubectl".as_ref(), arguments)?;
         ensure!(!output.status.success(), "kubectl {arguments} was not refused: {}", text(&output));
         Ok(String::from_utf8(output.stderr)?)
@@ -43,7 +44,7 @@ impl Tools {
     }
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!(
         "{}\n{}{}",
         output.status,
@@ -52,7 +53,7 @@ fn text(output: &Output) -> String {
     )
 }
 
-fn contains(text: &str, parts: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn contains(text: &str, parts: &[&str]) -> anyhow::Result<()> {
     for part in parts {
         ensure!(text.contains(part), "{part:?} is not in:\n{text}");
     }
@@ -65,7 +66,7 @@ pub(crate) fn local() -> anyhow::Result<()> {
     let home = Home::start(&krt)?;
     let tools = Tools { kubeconfig: home.kubeconfig(), krt };
     type Case = fn(&Tools) -> anyhow::Result<()>;
-    let cases: [(&str, Case); 8] = [
+    let cases: [(&str, Case); 12] = [
         ("apply and wait", apply_and_wait),
         ("get as a table", tables),
         ("get -w", watches),
@@ -73,6 +74,10 @@ pub(crate) fn local() -> anyhow::Result<()> {
         ("api-resources", api_resources),
         ("namespaces", namespaces),
         ("bad input", bad_input),
+        ("patch --type=json", objects::json_patches),
+        ("delete --cascade", objects::cascades),
+        ("get --chunk-size", objects::chunks),
+        ("delete ns", objects::namespace_ends),
         ("delete", deletes),
     ];
     for (name, case) in cases {
@@ -80,8 +85,10 @@ pub(crate) fn local() -> anyhow::Result<()> {
         println!("e2e local: {name} ok");
     }
     drop(home);
+    objects::full_disk(&tools.krt)?;
+    println!("e2e local: a full disk ok");
     docs()?;
-    println!("{} passed, 0 failed", cases.len() + 1);
+    println!("{} passed, 0 failed", cases.len() + 2);
     Ok(())
 }
 

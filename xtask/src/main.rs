@@ -6,8 +6,10 @@ mod board;
 mod cargo;
 mod ci;
 mod e2e;
+mod e2e_objects;
 mod generate;
 mod home;
+mod kill;
 mod leak;
 mod load;
 mod processes;
@@ -19,7 +21,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci          everything that .ci/run checks
   e2e local   kubectl against the local home, and the blocks of the docs that need it
   e2e leak    a local home after a few hundred Runs holds what it held before
-  soak        the same after thousands
+  soak        the same after thousands; then the API server is killed 200 times among writes
+  soak kill   only the latter
   bench       latency, rate, memory and start, beside the machine's floor
   bench board the scheduler's decisions a second, without an API server";
 
@@ -32,7 +35,8 @@ fn main() -> anyhow::Result<()> {
         ["ci"] => ci::run(),
         ["e2e", "local"] => e2e::local(),
         ["e2e", "leak"] => leak::run(leak::QUICK),
-        ["soak"] => leak::run(leak::FULL),
+        ["soak"] => leak::run(leak::FULL).and_then(|()| kill::run()),
+        ["soak", "kill"] => kill::run(),
         ["bench"] => bench::run(),
         ["bench", "measure"] => bench::measure_all(),
         ["bench", "board"] => board::run(),

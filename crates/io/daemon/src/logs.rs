@@ -9,6 +9,8 @@ pub fn install(filter: &str) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // It would print to the same stderr and panic there: a full disk below a log file must stop nobody.
+        .log_internal_errors(false)
         .finish();
     // The first subscriber stays: a test may have installed its own.
     drop(tracing::subscriber::set_global_default(subscriber));
