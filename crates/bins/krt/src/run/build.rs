@@ -289,4 +289,15 @@ mod tests {
         assert!(manifest("kind: Run\nspec: {\n").unwrap_err().contains("YAML"));
         assert!(manifest("apiVersion: v1\nkind: Pod\n").unwrap_err().contains("Pod"));
     }
+
+    #[test]
+    fn a_manifest_whose_aliases_repeat_without_end_is_refused() {
+        let mut bomb = "kind: Run\na0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for n in 1..10 {
+            let below = format!("*a{},", n - 1).repeat(10);
+            bomb.push_str(&format!("a{n}: &a{n} [{below}]\n"));
+        }
+        let refused = manifest(&bomb).unwrap_err();
+        assert!(refused.contains("aliases repeat more than 10000 values"), "{refused}");
+    }
 }

@@ -84,6 +84,12 @@ async fn a_crd_goes_with_its_objects() {
     assert_eq!(api.delete(&path).await.0, 200);
     assert_eq!(api.get(&format!("{WIDGETS}/free")).await.0, 404);
     assert_eq!(api.get(&path).await.0, 200);
+    let (code, refused) = api.post(WIDGETS, &widget("new", &json!({ "size": 1 }))).await;
+    assert_eq!((code, &refused["reason"]), (405, &json!("MethodNotAllowed")));
+    assert_eq!(
+        refused["message"],
+        "create not allowed while custom resource definition is terminating"
+    );
     api.patch(&format!("{WIDGETS}/held"), &json!({ "metadata": { "finalizers": null } })).await;
     assert_eq!(api.get(&path).await.0, 404);
     assert_eq!(api.get(WIDGETS).await.0, 404);
