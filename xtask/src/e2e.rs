@@ -66,13 +66,14 @@ pub(crate) fn local() -> anyhow::Result<()> {
     let home = Home::start(&krt)?;
     let tools = Tools { kubeconfig: home.kubeconfig(), krt };
     type Case = fn(&Tools) -> anyhow::Result<()>;
-    let cases: [(&str, Case); 12] = [
+    let cases: [(&str, Case); 13] = [
         ("apply and wait", apply_and_wait),
         ("get as a table", tables),
         ("get -w", watches),
         ("describe and explain", describes),
         ("api-resources", api_resources),
         ("namespaces", namespaces),
+        ("secrets", secrets),
         ("bad input", bad_input),
         ("patch --type=json", objects::json_patches),
         ("delete --cascade", objects::cascades),
@@ -184,6 +185,38 @@ fn namespaces(tools: &Tools) -> anyhow::Result<()> {
         &tools.refused("apply -n nowhere -f examples/hello.yaml")?,
         &["namespaces \"nowhere\" not found"],
     )
+}
+
+/// A Secret that kubectl makes reaches a Run once the Runtime allows it; nothing grants a right on Secrets.
+fn secrets(tools: &Tools) -> anyhow::Result<()> {
+    tools.kubectl("create secret generic db --from-literal=password=s3cret")?;
+    tools.kubectl("patch runtime bash --type=merge -p {\"spec\":{\"allowedSecrets\":[\"db\"]}}")?;
+    tools.kubectl("rollout status deployment/runtime-bash --timeout=30s")?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("secret.yaml");
+    std::fs::write(
+        &path,
+        "apiVersion: kruntimes.io/v1alpha1
+kind: Run
+metadata:
+  name: with-secret
+spec:
+  runtime: bash
+  args: ['test \"$PASSWORD\" = s3cret && echo it is there']
+  env:
+    - name: PASSWORD
+      valueFrom:
+        secretKeyRef: {name: db, key: password}
+",
+    )?;
+    let said = tools.krt(&format!("run -f {}", path.display()))?;
+    ensure!(said == "it is there\n", "the Run says {said}");
+    let shown = tools.kubectl("get runs,pods,deployments,events -o yaml")?;
+    ensure!(!shown.contains("czNjcmV0"), "the Secret stands outside its own object");
+    contains(&tools.kubectl("get secret db -o yaml")?, &["czNjcmV0"])?;
+    ensure!(tools.kubectl("get roles,rolebindings -A -o name")?.is_empty(), "there is a Role");
+    tools.kubectl("delete secret db")?;
+    Ok(())
 }
 
 /// A manifest that is refused says the field, the value and the limit.

@@ -12,9 +12,8 @@ use std::process::Command;
 const LAYERS: [&str; 5] = ["contracts", "pure", "io", "roles", "bins"];
 const MAX_LINES: usize = 400;
 /// Fields that the CRD refuses, and how Rust code would read them.
-const UNSERVED: [(&str, &str); 4] = [
+const UNSERVED: [(&str, &str); 3] = [
     ("spec.handler", "spec.handler"),
-    ("spec.env.valueFrom", "env.value_from"),
     ("spec.artifactStore", ".artifact_store"),
     ("spec.isolation", "spec.isolation"),
 ];

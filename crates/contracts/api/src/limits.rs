@@ -8,6 +8,15 @@ pub const ARG_CHARS: u32 = 8192;
 pub const TEXT_TOTAL_CHARS: u32 = 131_072;
 /// `spec.env`: items.
 pub const ENV_ITEMS: u32 = 256;
+/// One variable of `spec.env` with a value from a Secret or ConfigMap: bytes of name and value. Linux takes 131,072 of
+/// `name=value` with its closing zero (`MAX_ARG_STRLEN`).
+pub const ENV_VARIABLE_BYTES: usize = 131_070;
+/// `spec.env[].valueFrom.fieldRef.fieldPath`: characters of `metadata.labels['<the longest label key>']`.
+pub const FIELD_PATH_CHARS: u32 = 336;
+/// Name of a Secret or ConfigMap, and a key of one: characters.
+pub const OBJECT_NAME_CHARS: u32 = 253;
+/// `spec.allowedSecrets` and `spec.allowedConfigMaps` of a Runtime: items each. Every one is a volume of its pods.
+pub const ALLOWED_ITEMS: u32 = 64;
 /// `spec.entrypoint`: characters.
 pub const ENTRYPOINT_CHARS: u32 = 4096;
 /// `spec.handler`: characters.

@@ -1,5 +1,7 @@
 //! Names of generated objects and containers.
 
+use crate::limits;
+
 /// Deployment, ServiceAccount, Role and RoleBinding of a Runtime.
 #[must_use]
 pub fn runtime_object(runtime: &str) -> String {
@@ -20,6 +22,34 @@ pub const WORKSPACE_PATH: &str = "/workspace";
 pub const CONTROL_VOLUME: &str = "kruntimes-control";
 /// Path of the control volume.
 pub const CONTROL_PATH: &str = "/var/run/kruntimes";
+/// Where runtimed has the Secrets and ConfigMaps that its Runs may use: `secrets/<name>`, `configmaps/<name>`.
+pub const SOURCES_PATH: &str = "/etc/kruntimes";
+/// Directory of Secrets below [`SOURCES_PATH`].
+pub const SECRETS_DIRECTORY: &str = "secrets";
+/// Directory of ConfigMaps below [`SOURCES_PATH`].
+pub const CONFIG_MAPS_DIRECTORY: &str = "configmaps";
+/// Prefix of the volumes of Secrets that runtimed alone mounts.
+pub const SECRET_VOLUME_PREFIX: &str = "kruntimes-secret-";
+/// Prefix of the volumes of ConfigMaps that runtimed alone mounts.
+pub const CONFIG_MAP_VOLUME_PREFIX: &str = "kruntimes-configmap-";
+
+/// Whether a Secret or ConfigMap can have this name, so that it may be a part of a path.
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
+    (1..=limits::OBJECT_NAME_CHARS as usize).contains(&name.len())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+        && !name.starts_with('.')
+}
+
+/// Whether a Secret or ConfigMap can have this key, so that it may be a file name.
+#[must_use]
+pub fn is_object_key(key: &str) -> bool {
+    (1..=limits::OBJECT_NAME_CHARS as usize).contains(&key.len())
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        && key != "."
+        && !key.starts_with("..")
+}
+
 /// Default port of a Runtime Server.
 pub const RUNTIME_PORT: i32 = 9091;
 /// runtimed's gRPC port.

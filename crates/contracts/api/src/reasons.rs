@@ -15,6 +15,10 @@ pub enum Reason {
     Timeout,
     /// The source could not be prepared.
     PrepareSource,
+    /// A variable of `spec.env` names a Secret or ConfigMap that the Runtime does not allow. Never tried again.
+    EnvNotAllowed,
+    /// A variable of `spec.env` has no value: its Secret, ConfigMap or key is missing, or holds what no variable can.
+    EnvUnavailable,
     /// The Runtime Server refused to execute.
     RuntimeExecute,
     /// The command failed.
@@ -43,10 +47,12 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::RunCompleted,
         Self::Timeout,
         Self::PrepareSource,
+        Self::EnvNotAllowed,
+        Self::EnvUnavailable,
         Self::RuntimeExecute,
         Self::RuntimeError,
         Self::ExecutionLost,
@@ -68,6 +74,8 @@ impl Reason {
             Self::RunCompleted => "RunCompleted",
             Self::Timeout => "Timeout",
             Self::PrepareSource => "PrepareSource",
+            Self::EnvNotAllowed => "EnvNotAllowed",
+            Self::EnvUnavailable => "EnvUnavailable",
             Self::RuntimeExecute => "RuntimeExecute",
             Self::RuntimeError => "RuntimeError",
             Self::ExecutionLost => "ExecutionLost",
@@ -90,6 +98,7 @@ impl Reason {
         Explanation { reason: self.as_str(), place: Place::RunEnds, happened, remedy }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: one entry a reason")]
     const fn texts(self) -> (&'static str, &'static str) {
         match self {
             Self::RunCompleted => (
@@ -105,6 +114,18 @@ impl Reason {
                 "The workspace could not be prepared, so that nothing was executed; the message names the part of \
                  the spec and what is wrong with it.",
                 "Mend that part of the Run and create it anew: a Run's spec can't be changed.",
+            ),
+            Self::EnvNotAllowed => (
+                "A variable in `spec.env` takes its value from a Secret or ConfigMap that the Runtime does not allow its \
+                 Runs, so that nothing was executed; the message names both. It is never tried again.",
+                "Add the name to `spec.allowedSecrets` or `spec.allowedConfigMaps` of the Runtime, wait until its pods \
+                 are replaced (`kubectl rollout status deployment/runtime-NAME`), and create the Run anew.",
+            ),
+            Self::EnvUnavailable => (
+                "A variable in `spec.env` has no value, so that nothing was executed: its Secret, ConfigMap or key does \
+                 not exist, is too long, or is no text. The message names it, never its content.",
+                "Create or mend what the message names and create the Run anew, or set `optional: true` to go without \
+                 the variable. `spec.retryPolicy` reads it again for each attempt.",
             ),
             Self::RuntimeExecute => (
                 "The Runtime Server of the pod refused to execute the Run, or did not answer in time.",

@@ -1,6 +1,6 @@
 //! Runtime: a warm pool of pods.
 
-use crate::namespaced_kind;
+use crate::{limits, namespaced_kind};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -52,6 +52,17 @@ pub struct RuntimeSpec {
     /// What one pod can take at once. Default: 2 Runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// Secrets of this namespace that Runs of this Runtime may use in `env[].valueFrom.secretKeyRef`. They are mounted
+    /// into the sidecar runtimed alone, never into the Runtime Server; a Secret that does not exist yet may be named.
+    /// A change replaces the pods. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = "limits::ALLOWED_ITEMS"))]
+    pub allowed_secrets: Vec<String>,
+    /// ConfigMaps of this namespace that Runs of this Runtime may use in `env[].valueFrom.configMapKeyRef`, mounted as
+    /// `allowedSecrets` are. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = "limits::ALLOWED_ITEMS"))]
+    pub allowed_config_maps: Vec<String>,
 }
 
 /// What one pod of a Runtime can take at once.

@@ -4,6 +4,9 @@
 #![expect(clippy::needless_pass_by_value, reason = "a table's values are used once")]
 
 #[cfg(test)]
+#[path = "admission/env.rs"]
+mod env;
+#[cfg(test)]
 #[path = "admission/sources.rs"]
 mod sources;
 
@@ -117,10 +120,6 @@ fn the_next_value_is_refused_by_field_and_limit() {
         (json!({"handler": "a.b"}), &["spec.handler is not served yet"]),
         (json!({"resources": {"limits": {"x": 1}}}), &["spec.resources.limits is not served yet"]),
         (json!({"network": "none"}), &["spec.network is not served yet"]),
-        (
-            json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
-            &["spec.env[0].valueFrom", "not served yet"],
-        ),
         (json!({"env": [{"name": ""}]}), &["spec.env[0].name"]),
         (json!({"env": [{"name": "A=B"}]}), &["spec.env[0].name"]),
         (json!({"env": vec![json!({"name": "A"}); 257]}), &["spec.env", "257", "256"]),

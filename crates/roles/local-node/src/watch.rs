@@ -19,7 +19,20 @@ where
     K::DynamicType: Default,
     Guard<K>: Resource<DynamicType = K::DynamicType> + serde::de::DeserializeOwned,
 {
-    let stream = watcher(api, watcher::Config::default()).default_backoff();
+    selected(api, watcher::Config::default())
+}
+
+/// As [`events`], of the objects that are selected.
+pub(crate) fn selected<K>(
+    api: Api<Guard<K>>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Event<Guard<K>>>
+where
+    K: Resource + Clone + Debug + Send + 'static,
+    K::DynamicType: Default,
+    Guard<K>: Resource<DynamicType = K::DynamicType> + serde::de::DeserializeOwned,
+{
+    let stream = watcher(api, config).default_backoff();
     futures::StreamExt::filter_map(stream, |event| {
         let event = match event {
             Ok(event) => Some(event),

@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::journal::Entry;
 use crate::pod::Pod;
 use crate::poll;
-use crate::preparing::Preparing;
+use crate::preparing::{Preparing, Variables};
 use crate::slots::Held;
 use crate::spool::Log;
 use crate::workspace::{DEFAULT_ENTRYPOINT, environment};
@@ -15,8 +15,8 @@ use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::run::event::{Effect, Event};
 use kruntimes_rules::run::machine::Machine;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -52,6 +52,8 @@ pub(crate) struct Attempt {
     handed_back: bool,
     ending: Arc<AtomicBool>,
     gone: Arc<AtomicBool>,
+    /// Set when the attempt is prepared. It may hold Secrets: nothing prints it.
+    environment: Arc<OnceLock<Variables>>,
 }
 
 /// Only reached through a branch that is switched off.
@@ -122,6 +124,7 @@ impl Attempt {
             handed_back: false,
             ending: Arc::default(),
             gone: Arc::default(),
+            environment: Arc::default(),
         };
         attempt.perform_all(first);
         attempt.tell_cancel();
@@ -262,7 +265,8 @@ impl Attempt {
 
     fn prepare(&mut self) {
         let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
-        let (preparing, work) = Preparing::begin(pod, uid, run);
+        let environment = Arc::clone(&self.environment);
+        let (preparing, work) = Preparing::begin(pod, uid, run, environment);
         self.preparing = Some(preparing);
         self.spawn(work);
     }
@@ -270,6 +274,7 @@ impl Attempt {
     fn execute(&mut self) {
         self.register();
         let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
+        let environment = Arc::clone(&self.environment);
         let entry = Entry { attempt: self.number, received: self.machine.received() };
         self.spawn(async move {
             if let Err(error) = pod.journal.record(&uid, entry).await {
@@ -277,7 +282,8 @@ impl Attempt {
                     "the journal can't be written: {error}"
                 )));
             }
-            Some(match pod.server.execute(request(&pod, &uid, &run)).await {
+            let own = environment.get().cloned().unwrap_or_default();
+            Some(match pod.server.execute(request(&pod, &uid, &run, &own)).await {
                 Ok(()) => Event::Executed,
                 Err(failure) => Event::ExecuteFailed(failure),
             })
@@ -361,14 +367,14 @@ fn request_of(run: &Run) -> Arc<Resources> {
     Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run())
 }
 
-fn request(pod: &Pod, uid: &str, run: &Run) -> ExecuteRequest {
+fn request(pod: &Pod, uid: &str, run: &Run, own: &Variables) -> ExecuteRequest {
     let spec = &run.spec;
     let inline = spec.source.as_ref().is_some_and(|source| source.inline.is_some());
     let default = if inline { DEFAULT_ENTRYPOINT } else { "" };
     ExecuteRequest {
         id: uid.to_owned(),
         args: spec.args.clone(),
-        env: environment(run, &pod.workspaces.outputs(uid)),
+        env: environment(own, &pod.workspaces.outputs(uid)),
         timeout_seconds: spec.timeout_seconds.unwrap_or(0),
         working_dir: pod.workspaces.working_directory(uid, run).display().to_string(),
         entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),

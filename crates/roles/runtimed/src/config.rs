@@ -1,7 +1,7 @@
 //! Flags and environment of `krt serve runtimed`, and what they mean here.
 
 use crate::source::SourceConfig;
-use kruntimes_api::labels;
+use kruntimes_api::{labels, names};
 use kruntimes_rules::capacity::{self, Resources};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -40,6 +40,9 @@ pub struct Config {
     /// Directory that no Run can read: journal, control token, logs.
     #[arg(long, env = "KRUNTIMES_CONTROL", default_value = "/var/run/kruntimes", hide = true)]
     pub control: PathBuf,
+    /// Directory with the Secrets and ConfigMaps that Runs may use: only this process has it.
+    #[arg(long, env = "KRUNTIMES_SOURCES", default_value = names::SOURCES_PATH, hide = true)]
+    pub mounted: PathBuf,
     /// Name of this pod.
     #[arg(long, env = "HOSTNAME", hide = true)]
     pub pod_name: String,

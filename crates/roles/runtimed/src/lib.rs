@@ -11,6 +11,7 @@ mod config;
 mod events;
 mod journal;
 mod lines;
+mod mounted;
 mod pod;
 mod poll;
 mod preparing;
@@ -131,6 +132,7 @@ async fn serve_all(
         workspaces: workspace::Workspaces::new(config.workspace.clone()),
         sources: source::Sources::open(&config.control, config.source.clone())
             .map_err(control("sources"))?,
+        mounted: mounted::Mounted::new(config.mounted.clone()),
         slots: slots::Slots::new(config.resources()),
         cancels: pod::Cancels::default(),
         synced: watch::Sender::new(false),

@@ -2,6 +2,7 @@
 
 use crate::journal::Journal;
 use crate::lines::LineSink;
+use crate::mounted::Mounted;
 use crate::registry::Registry;
 use crate::runtime::RuntimeServer;
 use crate::slots::Slots;
@@ -30,6 +31,7 @@ pub(crate) struct Pod {
     pub(crate) journal: Journal,
     pub(crate) workspaces: Workspaces,
     pub(crate) sources: Sources,
+    pub(crate) mounted: Mounted,
     pub(crate) slots: Slots,
     pub(crate) cancels: Cancels,
     /// Whether the Runs of this pod have been listed once.

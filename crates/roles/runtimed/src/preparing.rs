@@ -1,14 +1,19 @@
-//! The making of a workspace: its source is fetched, then put in place. It can be stopped at any time.
+//! The making of a workspace: its environment is read, its source fetched, then put in place. It can be stopped at any time.
 
 use crate::pod::Pod;
 use crate::source::Stop;
 use crate::workspace::PrepareError;
 use kruntimes_api::Run;
+use kruntimes_rules::run::env;
 use kruntimes_rules::run::event::Event;
 use kruntimes_rules::source::GitSource;
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{oneshot, watch};
+
+/// Names and values of an execution. They may hold Secrets: nothing prints them.
+pub(crate) type Variables = BTreeMap<String, String>;
 
 /// A workspace in the making.
 #[derive(Debug)]
@@ -25,6 +30,7 @@ impl Preparing {
         pod: Arc<Pod>,
         uid: String,
         run: Arc<Run>,
+        environment: Arc<OnceLock<Variables>>,
     ) -> (Self, impl Future<Output = Option<Event>> + Send + 'static) {
         let (stop, stopped) = watch::channel(());
         let (end, ended) = oneshot::channel::<()>();
@@ -32,8 +38,12 @@ impl Preparing {
             let made = make(pod, uid, run, Stop(stopped)).await;
             drop(end);
             Some(match made {
-                Ok(()) => Event::Prepared,
-                Err(error) => Event::PrepareFailed(error.to_string()),
+                Ok(variables) => {
+                    // An attempt is prepared once.
+                    drop(environment.set(variables));
+                    Event::Prepared
+                }
+                Err(error) => Event::PrepareFailed(error.reason(), error.to_string()),
             })
         };
         (Self { stop: Some(stop), ended }, work)
@@ -51,14 +61,33 @@ impl Preparing {
     }
 }
 
-async fn make(pod: Arc<Pod>, uid: String, run: Arc<Run>, stop: Stop) -> Result<(), PrepareError> {
+async fn make(
+    pod: Arc<Pod>,
+    uid: String,
+    run: Arc<Run>,
+    stop: Stop,
+) -> Result<Variables, PrepareError> {
+    let variables = variables(&pod, &run).await?;
     let source = run.spec.source.as_ref().map(GitSource::of).transpose()?.flatten();
     let fetched = match &source {
         Some(source) => Some(pod.sources.fetch(&uid, source, &stop).await?),
         None => None,
     };
     let prepare = move || pod.workspaces.prepare(&uid, &run, fetched);
-    tokio::task::spawn_blocking(prepare).await.unwrap_or_else(|error| {
-        Err(PrepareError::Io { what: "prepare", source: std::io::Error::other(error) })
-    })
+    tokio::task::spawn_blocking(prepare).await.unwrap_or_else(crashed)?;
+    Ok(variables)
+}
+
+/// The Run's own variables; files are read only where it names a Secret or ConfigMap.
+async fn variables(pod: &Arc<Pod>, run: &Arc<Run>) -> Result<Variables, PrepareError> {
+    if run.spec.env.iter().all(|variable| variable.value_from.is_none()) {
+        return Ok(env::resolve(run, &BTreeMap::new())?);
+    }
+    let (pod, run) = (Arc::clone(pod), Arc::clone(run));
+    let read = move || pod.mounted.environment(&run).map_err(PrepareError::from);
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(crashed)
+}
+
+fn crashed<T>(error: tokio::task::JoinError) -> Result<T, PrepareError> {
+    Err(PrepareError::Io { what: "prepare", source: std::io::Error::other(error) })
 }

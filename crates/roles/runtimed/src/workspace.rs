@@ -3,11 +3,12 @@
 //! Every step is relative to an open directory and follows no symbolic link.
 
 use crate::source::{FetchError, Fetched, place};
-use kruntimes_api::Run;
+use kruntimes_api::{Reason, Run};
+use kruntimes_rules::run::env::EnvFailure;
 use kruntimes_rules::source::{SourceError, git};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -26,14 +27,26 @@ const DIRECTORY: OFlags =
 pub(crate) enum PrepareError {
     #[error("entrypoint `{0}` must be a relative path without `..`")]
     Entrypoint(String),
-    #[error("{0} is not served yet")]
-    NotServed(&'static str),
+    #[error(transparent)]
+    Environment(#[from] EnvFailure),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
+}
+
+impl PrepareError {
+    /// The reason of an attempt that ends with this.
+    pub(crate) const fn reason(&self) -> Reason {
+        match self {
+            Self::Environment(failure) => failure.reason(),
+            Self::Entrypoint(_) | Self::Source(_) | Self::Fetch(_) | Self::Io { .. } => {
+                Reason::PrepareSource
+            }
+        }
+    }
 }
 
 fn io_error(what: &'static str) -> impl Fn(rustix::io::Errno) -> PrepareError {
@@ -71,9 +84,6 @@ impl Workspaces {
         fetched: Option<Fetched>,
     ) -> Result<(), PrepareError> {
         let source = run.spec.source.as_ref();
-        if run.spec.env.iter().any(|variable| variable.value_from.is_some()) {
-            return Err(PrepareError::NotServed("spec.env.valueFrom"));
-        }
         self.remove(uid).map_err(|source| PrepareError::Io { what: "mkdir", source })?;
         let root =
             openat(rustix::fs::CWD, &self.root, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty())
@@ -106,13 +116,13 @@ impl Workspaces {
     }
 }
 
-/// Environment of an execution: the Run's own, the last of a name wins, then ours.
-pub(crate) fn environment(run: &Run, outputs: &Path) -> HashMap<String, String> {
-    let own = run.spec.env.iter();
-    let own =
-        own.map(|variable| (variable.name.clone(), variable.value.clone().unwrap_or_default()));
+/// Environment of an execution: the Run's own variables, then ours.
+pub(crate) fn environment(
+    own: &BTreeMap<String, String>,
+    outputs: &Path,
+) -> HashMap<String, String> {
     let ours = ("KRUNTIME_OUTPUTS".to_owned(), outputs.display().to_string());
-    own.chain([ours]).collect()
+    own.clone().into_iter().chain([ours]).collect()
 }
 
 fn make_directory(parent: &OwnedFd, name: &str) -> Result<OwnedFd, PrepareError> {

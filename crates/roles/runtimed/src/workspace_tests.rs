@@ -1,7 +1,6 @@
 //! Workspaces.
 
 use super::*;
-use k8s_openapi::api::core::v1::EnvVar;
 use kruntimes_api::Source;
 use std::os::unix::fs::symlink;
 
@@ -57,26 +56,10 @@ fn each_attempt_begins_with_an_empty_directory_and_leaves_nothing() {
 }
 
 #[test]
-fn what_is_not_served_is_refused_by_name() {
-    let workspaces = Workspaces::new(crate::testing::directory("workspace-unserved"));
-    let mut from_secret = run(None, None);
-    from_secret.spec.env =
-        vec![EnvVar { value_from: Some(Default::default()), ..EnvVar::default() }];
-    let error = workspaces.prepare("u", &from_secret, None).unwrap_err().to_string();
-    assert_eq!(error, "spec.env.valueFrom is not served yet");
-}
-
-#[test]
-fn the_last_variable_of_a_name_wins_and_ours_stays() {
-    let variable = |name: &str, value: &str| EnvVar {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        ..EnvVar::default()
-    };
-    let mut run = run(None, None);
-    run.spec.env =
-        vec![variable("A", "1"), variable("A", "2"), variable("KRUNTIME_OUTPUTS", "/etc/passwd")];
-    let environment = environment(&run, Path::new("/w/u/outputs"));
+fn a_run_can_not_name_a_variable_of_ours() {
+    let own = [("A", "2"), ("KRUNTIME_OUTPUTS", "/etc/passwd")];
+    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let environment = environment(&own, Path::new("/w/u/outputs"));
     assert_eq!(environment["A"], "2");
     assert_eq!(environment["KRUNTIME_OUTPUTS"], "/w/u/outputs");
     assert_eq!(environment.len(), 2);

@@ -1,10 +1,12 @@
 //! The real `krt` binary on local homes: what a user sees.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod api;
 mod bad_input;
 mod ephemeral;
 mod local_home;
 mod pods;
 mod runs;
+mod secrets;
 mod show;
 mod support;

@@ -1,61 +1,24 @@
 //! Pods of a local home, seen through its API: replaced when they are killed, and never shared between namespaces.
 
+use crate::api::{block_on, client, create, namespace};
 use crate::support::{User, descendants, shared};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Phase, Run, Runtime, conditions};
-use kube::api::{ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::api::ListParams;
 use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
-use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::time::timeout;
 
-const LIMIT: Duration = Duration::from_secs(90);
 /// From the death of a pod to another one that is ready.
 const REPLACED: Duration = Duration::from_secs(3);
 const RUNS: usize = 200;
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { timeout(LIMIT, work).await.expect("in time") })
-}
-
-async fn client(kubeconfig: &Path) -> Client {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    Client::try_from(config.unwrap()).unwrap()
-}
-
-/// What the API server answers to a GET.
-pub(crate) fn get(kubeconfig: &Path, path: &str) -> Value {
-    block_on(async {
-        let request = http::Request::get(path).body(Vec::new()).unwrap();
-        client(kubeconfig).await.request(request).await.unwrap()
-    })
-}
-
-/// Creates an object as it stands: typed objects would go without their kind.
-async fn create<K>(api: &Api<K>, body: Value) -> K
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
-{
-    let request = kube::core::Request::new(api.resource_url());
-    let request =
-        request.create(&PostParams::default(), serde_json::to_vec(&body).unwrap()).unwrap();
-    api.clone().into_client().request(request).await.unwrap()
-}
 
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -133,11 +96,6 @@ fn runtime_body() -> Value {
              "args": ["--port=9091", "--work-dir=/workspace"]},
         ]}}},
     })
-}
-
-async fn namespace(client: &Client, name: &str) {
-    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    create(&Api::<Namespace>::all(client.clone()), body).await;
 }
 
 fn has_ended(run: Option<&Run>) -> bool {

@@ -145,7 +145,10 @@ fn reasons(status: &serde_json::Value, found: &mut std::collections::BTreeSet<St
             }
         }
         serde_json::Value::Array(items) => items.iter().for_each(|item| reasons(item, found)),
-        _ => {}
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
     }
 }
 
@@ -160,7 +163,7 @@ fn every_reason_that_a_home_shows_is_explained() {
         "/api/v1/pods",
         "/api/v1/events",
     ] {
-        let list = crate::pods::get(&shared().kubeconfig(), path);
+        let list = crate::api::get(&shared().kubeconfig(), path);
         for item in list["items"].as_array().unwrap() {
             reasons(&item["status"], &mut found);
             reasons(&serde_json::json!({"reason": item["reason"]}), &mut found);

@@ -80,6 +80,13 @@ impl User {
     pub(crate) fn up(&self, args: &[&str]) -> Up {
         Up::start(self.krt(&[&["local", "up"], args].concat()))
     }
+
+    /// As [`Self::up`], with what the home logs in a file.
+    pub(crate) fn up_logged(&self, args: &[&str], log: &Path) -> Up {
+        let mut command = self.krt(&[&["local", "up"], args].concat());
+        command.stderr(std::fs::File::create(log).unwrap());
+        Up::start(command)
+    }
 }
 
 fn krt(args: &[&str], home: &Path, data: &Path, temporary: &Path) -> Command {

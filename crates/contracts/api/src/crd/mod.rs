@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask generate` writes them to `api/crds`; the local home installs them from here.
 
+mod env;
 pub mod reference;
 mod resources;
 mod rules;
@@ -43,6 +44,7 @@ fn run() -> Definition {
     rules::add_run(&mut root);
     source::add_run(&mut root);
     resources::limit(&mut root, "spec.resources.requests");
+    env::add_run(&mut root);
     unserved::add_run(&mut root);
     definition(
         &Names { kind: "Run", plural: "runs", short: "rn" },
@@ -69,6 +71,7 @@ fn runtime() -> Definition {
     );
     rules::add_runtime(&mut root);
     resources::limit(&mut root, "spec.capacity.resources");
+    env::add_runtime(&mut root);
     unserved::add_runtime(&mut root);
     definition(
         &Names { kind: "Runtime", plural: "runtimes", short: "rt" },

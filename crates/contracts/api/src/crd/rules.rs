@@ -151,16 +151,6 @@ fn add_paths(root: &mut Value) {
 }
 
 fn add_text(root: &mut Value) {
-    // In a container Kubernetes expands `$(NAME)`; here a value is what it says.
-    for (field, text) in [
-        ("name", "Name of the variable, not empty and without `=`. Example: `LOG_LEVEL`."),
-        (
-            "value",
-            "Its value, passed as it is: `$(NAME)` and `$NAME` are not expanded. Default: empty.",
-        ),
-    ] {
-        at(root, "spec.env[]")["properties"][field]["description"] = json!(text);
-    }
     let total = limits::TEXT_TOTAL_CHARS;
     add(
         root,
@@ -169,25 +159,6 @@ fn add_text(root: &mut Value) {
             &format!("self.map(a, a.size()).sum() <= {total}"),
             &format!("must have at most {total} characters in all"),
         ),
-    );
-    add(
-        root,
-        "spec.env",
-        Rule::new(
-            &format!(
-                "self.map(e, e.name.size() + (has(e.value) ? e.value.size() : 0)).sum() <= {total}"
-            ),
-            &format!("must have at most {total} characters of names and values in all"),
-        ),
-    );
-    add(
-        root,
-        "spec.env[]",
-        Rule::new(
-            "self.name.size() > 0 && !self.name.contains('=')",
-            "an environment variable's name must not be empty nor contain '='",
-        )
-        .field("name"),
     );
 }
 
@@ -252,6 +223,7 @@ fn add_run_status(root: &mut Value) {
     );
 }
 
+/// A DNS subdomain, escaped for a string of CEL.
 const DNS: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 pub(super) fn add_runtime(root: &mut Value) {

@@ -10,7 +10,8 @@ pub(super) const RUN: &[(&str, &str)] = &[
     ("spec.handler", "!has(self.handler)"),
     ("spec.resources.limits", "!has(self.limits)"),
     ("spec.network", "!has(self.network)"),
-    ("spec.env[].valueFrom", "!has(self.valueFrom)"),
+    ("spec.env[].valueFrom.fileKeyRef", "!has(self.fileKeyRef)"),
+    ("spec.env[].valueFrom.resourceFieldRef", "!has(self.resourceFieldRef)"),
 ];
 
 /// Fields of Runtime.
@@ -18,8 +19,6 @@ pub(super) const RUNTIME: &[(&str, &str)] = &[
     ("spec.artifactStore", "!has(self.artifactStore)"),
     ("spec.isolation", "!has(self.isolation)"),
     ("spec.egress", "!has(self.egress)"),
-    ("spec.allowedSecrets", "!has(self.allowedSecrets)"),
-    ("spec.allowedConfigMaps", "!has(self.allowedConfigMaps)"),
     ("spec.drainTimeoutSeconds", "!has(self.drainTimeoutSeconds)"),
     ("spec.workspace", "!has(self.workspace)"),
     ("spec.logs", "!has(self.logs)"),
@@ -51,9 +50,6 @@ fn shape(name: &str) -> Value {
     let mut shape = match name {
         "network" | "isolation" => json!({"type": "string"}),
         "drainTimeoutSeconds" => json!({"type": "integer"}),
-        "allowedSecrets" | "allowedConfigMaps" => {
-            json!({"type": "array", "items": {"type": "string"}})
-        }
         _ => json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
     };
     shape["description"] = json!("Not served yet.");

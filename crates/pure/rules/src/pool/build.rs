@@ -1,6 +1,6 @@
 //! The Deployment of a pool: the user's template with the sidecar `runtimed` and what both containers share.
 
-use super::ValidPool;
+use super::{ValidPool, sources};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
@@ -65,23 +65,32 @@ fn template(pool: &ValidPool) -> PodTemplateSpec {
         }));
     }
     let spec = template.spec.get_or_insert_default();
+    for container in spec.init_containers.iter_mut().flatten() {
+        sources::strip(container);
+    }
     spec.containers = std::iter::once(server(pool))
-        .chain(pool.extras.iter().cloned())
+        .chain(pool.extras.iter().cloned().map(without_reserved))
         .chain(std::iter::once(runtimed(pool)))
         .collect();
     // No Run may read a token of the pod: runtimed gets one of its own.
     spec.automount_service_account_token = Some(false);
     let volumes = spec.volumes.get_or_insert_default();
     volumes.retain(|volume| {
-        volume.name != names::WORKSPACE_VOLUME && volume.name != names::CONTROL_VOLUME
+        volume.name != names::WORKSPACE_VOLUME && !sources::is_reserved(&volume.name)
     });
     volumes.extend([empty_dir(names::WORKSPACE_VOLUME), empty_dir(names::CONTROL_VOLUME)]);
+    volumes.extend(sources::volumes(pool));
     template
+}
+
+fn without_reserved(mut container: Container) -> Container {
+    sources::strip(&mut container);
+    container
 }
 
 /// The Runtime Server's container: the user's, completed where the user said nothing.
 fn server(pool: &ValidPool) -> Container {
-    let mut server = pool.server.clone();
+    let mut server = without_reserved(pool.server.clone());
     let ports = server.ports.get_or_insert_default();
     ports.retain(|port| port.name.as_deref() != Some("grpc"));
     ports.push(port("grpc", pool.port));
@@ -144,6 +153,7 @@ fn runtimed(pool: &ValidPool) -> Container {
         ..Container::default()
     };
     mount_shared(&mut container);
+    container.volume_mounts.get_or_insert_default().extend(sources::mounts(pool));
     container
 }
 

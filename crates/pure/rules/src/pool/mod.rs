@@ -4,6 +4,7 @@
 
 mod build;
 mod covers;
+mod sources;
 mod validate;
 
 pub use build::deployment;

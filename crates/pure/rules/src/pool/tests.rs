@@ -104,6 +104,89 @@ fn a_runtime_that_cannot_work_is_named() {
     }
 }
 
+/// Where a container mounts volumes other than the workspace.
+fn mounts(container: &Value) -> Vec<(&str, &str, bool)> {
+    let mounts = container["volumeMounts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mounts = mounts.iter().filter(|mount| mount["name"] != "workspace").map(|mount| {
+        let text = |field: &str| mount[field].as_str().unwrap();
+        (text("name"), text("mountPath"), mount["readOnly"] == true)
+    });
+    mounts.collect()
+}
+
+#[test]
+fn what_runs_may_use_is_mounted_into_runtimed_alone() {
+    let stolen = json!([
+        {"name": "kruntimes-secret-0", "mountPath": "/stolen"},
+        {"name": "kruntimes-configmap-0", "mountPath": "/stolen2"},
+        {"name": "kruntimes-control", "mountPath": "/stolen3"},
+        {"name": "kept", "mountPath": "/kept"},
+    ]);
+    let mut template = template(json!([
+        {"name": "runtime", "image": "r", "volumeMounts": stolen},
+        {"name": "extra", "image": "e", "volumeMounts": stolen},
+    ]));
+    template["spec"]["initContainers"] =
+        json!([{"name": "init", "image": "i", "volumeMounts": stolen}]);
+    template["spec"]["volumes"] = json!([
+        {"name": "kruntimes-secret-0", "hostPath": {"path": "/"}}, {"name": "kept", "emptyDir": {}},
+    ]);
+    let built = build(json!({
+        "template": template, "allowedSecrets": ["tls", "db.main"], "allowedConfigMaps": ["db.main"],
+    }));
+    let spec = &built["spec"]["template"]["spec"];
+    assert_eq!(
+        spec["volumes"],
+        json!([
+            {"name": "kept", "emptyDir": {}},
+            {"name": "workspace", "emptyDir": {}},
+            {"name": "kruntimes-control", "emptyDir": {}},
+            {"name": "kruntimes-secret-0", "secret": {"secretName": "db.main", "optional": true}},
+            {"name": "kruntimes-secret-1", "secret": {"secretName": "tls", "optional": true}},
+            {"name": "kruntimes-configmap-0", "configMap": {"name": "db.main", "optional": true}},
+        ])
+    );
+    let control = ("kruntimes-control", "/var/run/kruntimes", false);
+    let kept = ("kept", "/kept", false);
+    assert_eq!(mounts(&spec["containers"][0]), [kept, control]);
+    assert_eq!(mounts(&spec["containers"][1]), [kept]);
+    assert_eq!(mounts(&spec["initContainers"][0]), [kept]);
+    assert_eq!(
+        mounts(&spec["containers"][2]),
+        [
+            control,
+            ("kruntimes-secret-0", "/etc/kruntimes/secrets/db.main", true),
+            ("kruntimes-secret-1", "/etc/kruntimes/secrets/tls", true),
+            ("kruntimes-configmap-0", "/etc/kruntimes/configmaps/db.main", true),
+        ]
+    );
+    let other_order = build(json!({
+        "template": template, "allowedSecrets": ["db.main", "tls"], "allowedConfigMaps": ["db.main"],
+    }));
+    assert_eq!(built, other_order);
+}
+
+#[test]
+fn names_that_no_secret_can_have_are_refused() {
+    let with = |field: &str, list: Value| {
+        let mut spec = json!({"template": template(json!([{"name": "runtime", "image": "r"}]))});
+        spec[field] = list;
+        validate(&runtime(spec), &settings())
+    };
+    for field in ["allowedSecrets", "allowedConfigMaps"] {
+        for name in ["", "..", ".x", "a/b", "Db", &"n".repeat(254)] {
+            let refused = with(field, json!([name])).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("spec.{field}: ")), "{refused}");
+        }
+        assert!(with(field, json!(["n".repeat(253), "a.b-c"])).is_ok());
+        let numbered =
+            |count: usize| json!((0..count).map(|n| format!("s{n}")).collect::<Vec<_>>());
+        assert!(with(field, numbered(64)).is_ok());
+        let refused = with(field, numbered(65)).unwrap_err().to_string();
+        assert_eq!(refused, format!("spec.{field}: at most 64 names"));
+    }
+}
+
 #[test]
 fn every_resource_reaches_the_scheduler_and_runtimed() {
     let containers = json!([{"name": "runtime", "image": "r"}]);

@@ -5,6 +5,7 @@ use crate::capacity::{InvalidAmount, Resources};
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use kruntimes_api::{Runtime, limits, names};
 use kube::ResourceExt;
+use std::collections::BTreeSet;
 
 /// What the controller's flags say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub struct ValidPool {
     pub(super) server: Container,
     pub(super) extras: Vec<Container>,
     pub(super) template: PodTemplateSpec,
+    /// In the order of their names: another order in the Runtime is no other pod.
+    pub(super) secrets: BTreeSet<String>,
+    pub(super) config_maps: BTreeSet<String>,
 }
 
 /// Why a Runtime has no pool.
@@ -44,6 +48,20 @@ pub enum InvalidPool {
     /// The capacity can't be read.
     #[error(transparent)]
     Capacity(#[from] InvalidAmount),
+    /// A name in `allowedSecrets` or `allowedConfigMaps` that no object can have.
+    #[error("{field}: {name:?} is no name of a Secret or ConfigMap")]
+    SourceName {
+        /// The field.
+        field: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// More Secrets or ConfigMaps than a pod is given.
+    #[error("{field}: at most {} names", limits::ALLOWED_ITEMS)]
+    TooManySources {
+        /// The field.
+        field: &'static str,
+    },
 }
 
 /// Checks a Runtime.
@@ -83,5 +101,18 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         server,
         extras,
         template: runtime.spec.template.clone(),
+        secrets: names_of("spec.allowedSecrets", &runtime.spec.allowed_secrets)?,
+        config_maps: names_of("spec.allowedConfigMaps", &runtime.spec.allowed_config_maps)?,
     })
+}
+
+fn names_of(field: &'static str, list: &[String]) -> Result<BTreeSet<String>, InvalidPool> {
+    if let Some(name) = list.iter().find(|name| !names::is_object_name(name)) {
+        return Err(InvalidPool::SourceName { field, name: name.clone() });
+    }
+    let names: BTreeSet<String> = list.iter().cloned().collect();
+    if names.len() > limits::ALLOWED_ITEMS as usize {
+        return Err(InvalidPool::TooManySources { field });
+    }
+    Ok(names)
 }

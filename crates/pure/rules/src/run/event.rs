@@ -2,7 +2,7 @@
 
 use super::outcome::{Exit, Outcome};
 use jiff::Timestamp;
-use kruntimes_api::Timeline;
+use kruntimes_api::{Reason, Timeline};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub enum Event {
     SlotGranted,
     /// The workspace is ready.
     Prepared,
-    /// The workspace could not be made.
-    PrepareFailed(String),
+    /// The workspace or the environment could not be made, for that reason.
+    PrepareFailed(Reason, String),
     /// The server took the Execute.
     Executed,
     /// The server refused, or did not answer in time.
@@ -48,7 +48,7 @@ pub enum Effect {
     AcquireSlot,
     /// Give the slot, or the place in its queue, back.
     ReleaseSlot,
-    /// Make the workspace anew; answers `Prepared` or `PrepareFailed`.
+    /// Make the workspace anew and read the environment; answers `Prepared` or `PrepareFailed`.
     PrepareWorkspace,
     /// End the making of the workspace at once: nobody waits for its answer any more.
     StopPreparing,

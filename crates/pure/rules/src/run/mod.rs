@@ -1,5 +1,6 @@
 //! Decisions about one Run: its phases, its status patches, its retries and the machine of one attempt.
 
+pub mod env;
 pub mod event;
 pub mod machine;
 pub mod outcome;

@@ -89,6 +89,8 @@ pub const fn phase_of(reason: Reason) -> Phase {
         Reason::Timeout => Phase::Timeout,
         Reason::Cancelled => Phase::Cancelled,
         Reason::PrepareSource
+        | Reason::EnvNotAllowed
+        | Reason::EnvUnavailable
         | Reason::RuntimeExecute
         | Reason::RuntimeError
         | Reason::ExecutionLost

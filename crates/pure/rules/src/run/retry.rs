@@ -30,6 +30,7 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
     match reason {
         Reason::Timeout
         | Reason::PrepareSource
+        | Reason::EnvUnavailable
         | Reason::RuntimeExecute
         | Reason::RuntimeError
         | Reason::ExecutionLost
@@ -38,6 +39,7 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
         | Reason::PodUnhealthy => true,
         Reason::RunCompleted
         | Reason::Cancelled
+        | Reason::EnvNotAllowed
         | Reason::NotStarted
         | Reason::Unschedulable
         | Reason::OutputsInvalid

@@ -87,6 +87,7 @@ fn an_attempt_is_tried_again_while_attempts_are_left_and_the_reason_allows_it() 
     let never = [
         Reason::RunCompleted,
         Reason::Cancelled,
+        Reason::EnvNotAllowed,
         Reason::NotStarted,
         Reason::Unschedulable,
         Reason::OutputsInvalid,

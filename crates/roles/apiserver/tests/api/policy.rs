@@ -45,6 +45,11 @@ async fn it_reads_runs_and_its_own_pod() {
         (format!("{PODS}/q"), 403),
         (PODS.to_owned(), 403),
         (PODS.replace("pods", "secrets"), 403),
+        (PODS.replace("pods", "secrets/db"), 403),
+        (PODS.replace("pods", "secrets?watch=true"), 403),
+        (PODS.replace("pods", "secrets?fieldSelector=metadata.name%3Dp"), 403),
+        ("/api/v1/secrets".to_owned(), 403),
+        (PODS.replace("pods", "configmaps/db"), 403),
         (RUNS.replace("default", "kube-system"), 403),
         ("/api/v1/namespaces".to_owned(), 403),
     ] {

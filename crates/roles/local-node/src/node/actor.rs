@@ -12,6 +12,7 @@ use super::directories::Directories;
 use super::launch::Place;
 use super::plan::{Refusal, RestartPolicy};
 use super::restart::is_pod_gone;
+use super::sources::Sources;
 use super::write::{PodWriter, Written};
 use crate::PodIdentity;
 use jiff::Timestamp;
@@ -45,6 +46,7 @@ pub(super) struct Actor {
     grace: Duration,
     containers: Vec<Container>,
     place: Option<Place>,
+    sources: Option<Sources>,
     token: Option<String>,
     started: Option<Timestamp>,
     events: mpsc::Sender<Event>,
@@ -100,6 +102,7 @@ impl Actor {
             grace: Duration::ZERO,
             containers: Vec::new(),
             place: None,
+            sources: None,
             token: None,
             started: None,
             events,
@@ -116,6 +119,10 @@ impl Actor {
         mut events: mpsc::Receiver<Event>,
         mut shutdown: Shutdown,
     ) {
+        if matches!(self.stage, Stage::Over { .. }) {
+            // What a home that was killed left behind, Secrets among it.
+            self.clean_up(true).await;
+        }
         self.look_at_object();
         self.settle().await;
         let mut leaving = false;
@@ -315,6 +322,9 @@ impl Actor {
     async fn clean_up(&mut self, keep_logs: bool) {
         if let Some(token) = self.token.take() {
             self.node.tokens.revoke(&token);
+        }
+        if let Some(mut sources) = self.sources.take() {
+            sources.stop().await;
         }
         if let Some(place) = self.place.take() {
             self.node.addresses.release(place.address);

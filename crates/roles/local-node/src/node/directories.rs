@@ -1,8 +1,10 @@
-//! A pod's place on disk: `pods/<uid>/{workspace,control,logs,kubeconfig,ca.pem}`.
+//! A pod's place on disk: `pods/<uid>/{workspace,control,sources,logs,kubeconfig,ca.pem}`.
 //!
 //! Invariant: only this user can enter it; a name from the API never leads out of the data directory.
 
+use super::plan::Source;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -49,6 +51,16 @@ impl Directories {
         self.root.join("logs")
     }
 
+    /// What stands for `/etc/kruntimes`: Secrets and ConfigMaps, for runtimed alone.
+    pub(super) fn sources(&self) -> PathBuf {
+        self.root.join("sources")
+    }
+
+    /// The files of one of them.
+    pub(super) fn source(&self, source: &Source) -> PathBuf {
+        self.sources().join(source.kind.directory()).join(&source.name)
+    }
+
     /// runtimed's kubeconfig.
     pub(super) fn kubeconfig(&self) -> PathBuf {
         self.root.join("kubeconfig")
@@ -60,7 +72,7 @@ impl Directories {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(&self.root)?;
-        for directory in [self.workspace(), self.control(), self.logs()] {
+        for directory in [self.workspace(), self.control(), self.sources(), self.logs()] {
             builder.create(directory)?;
         }
         Ok(())
@@ -87,11 +99,11 @@ impl Directories {
 
     /// Removes all but the output, which can be read until the pod's object is gone.
     pub(super) fn keep_logs(&self) -> io::Result<()> {
-        for directory in [self.workspace(), self.control()] {
+        for directory in [self.workspace(), self.control(), self.sources()] {
             remove_tree(&directory)?;
         }
         for file in [self.kubeconfig(), self.root.join("ca.pem")] {
-            ignore_missing(std::fs::remove_file(file))?;
+            ignore_missing(std::fs::remove_file(file), ())?;
         }
         Ok(())
     }
@@ -99,6 +111,32 @@ impl Directories {
     /// Removes the place.
     pub(super) fn remove(&self) -> io::Result<()> {
         remove_tree(&self.root)
+    }
+}
+
+/// Replaces what stands at `path`, a directory of its own, by files with this content: at once, by a rename of the link
+/// `..data`. Names of files are the caller's to check.
+pub(super) fn write_version(
+    path: &Path,
+    version: u64,
+    content: &BTreeMap<String, Vec<u8>>,
+) -> io::Result<()> {
+    let link = path.join("..data");
+    let before = ignore_missing(std::fs::read_link(&link).map(Some), None)?;
+    let name = format!("..{version}");
+    let directory = path.join(&name);
+    remove_tree(&directory)?;
+    DirBuilder::new().mode(0o700).create(&directory)?;
+    for (key, bytes) in content {
+        write_private(&directory.join(key), bytes)?;
+    }
+    let new = path.join("..data_tmp");
+    ignore_missing(std::fs::remove_file(&new), ())?;
+    std::os::unix::fs::symlink(&name, &new)?;
+    std::fs::rename(new, link)?;
+    match before.filter(|before| *before != Path::new(&name)) {
+        Some(before) => remove_tree(&path.join(before)),
+        None => Ok(()),
     }
 }
 
@@ -125,9 +163,9 @@ fn remove_tree(path: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             open_up(path);
-            ignore_missing(std::fs::remove_dir_all(path))
+            ignore_missing(std::fs::remove_dir_all(path), ())
         }
-        removed => ignore_missing(removed),
+        removed => ignore_missing(removed, ()),
     }
 }
 
@@ -148,10 +186,11 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+/// The result, or `missing` where there is nothing.
+fn ignore_missing<T>(result: io::Result<T>, missing: T) -> io::Result<T> {
     match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(missing),
+        other => other,
     }
 }
 
@@ -177,6 +216,30 @@ mod tests {
         place.remove().unwrap();
         assert!(!place.root.exists());
         std::fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn a_version_replaces_the_one_before_and_only_its_owner_may_read_it() {
+        let root = std::env::temp_dir().join(format!("krt-version-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let content = |value: &str| BTreeMap::from([("key".to_owned(), value.as_bytes().to_vec())]);
+        let mode =
+            |path: &str| std::fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
+        write_version(&root, 1, &content("one")).unwrap();
+        assert_eq!((mode("..data"), mode("..data/key")), (0o700, 0o600));
+        // What an earlier try left behind is no hindrance.
+        std::fs::create_dir(root.join("..2")).unwrap();
+        std::fs::write(root.join("..2/old"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("..data_tmp")).unwrap();
+        write_version(&root, 2, &content("two")).unwrap();
+        assert_eq!(std::fs::read(root.join("..data/key")).unwrap(), b"two");
+        write_version(&root, 3, &BTreeMap::new()).unwrap();
+        assert_eq!(std::fs::read_dir(root.join("..data")).unwrap().count(), 0);
+        let mut left: Vec<_> =
+            std::fs::read_dir(&root).unwrap().map(|it| it.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["..3", "..data"]);
+        std::fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn own(
     ];
     if is_runtimed(container) {
         own.push(("KUBECONFIG", path(place.directories.kubeconfig())));
+        own.push(("KRUNTIMES_SOURCES", path(place.directories.sources())));
     }
     own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -113,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn only_runtimed_gets_a_kubeconfig_and_the_homes_settings() {
+    fn only_runtimed_gets_a_kubeconfig_the_homes_settings_and_the_place_of_secrets() {
         for (role, want) in [("runtimed", true), ("runtime-bash", false)] {
             let launch =
                 launch_of(Program::Role { role, args: vec!["--port=9091".to_owned()] }, Vec::new());
             assert_eq!(launch.args, ["serve", role, "--port=9091"]);
-            for variable in ["KUBECONFIG", "SETTING"] {
+            for variable in ["KUBECONFIG", "SETTING", "KRUNTIMES_SOURCES"] {
                 let has = launch.environment.iter().any(|(name, _)| name == variable);
                 assert_eq!(has, want, "{role} {variable}");
             }

@@ -12,6 +12,7 @@ mod lost;
 mod plan;
 mod probe;
 mod restart;
+mod sources;
 mod status;
 mod write;
 

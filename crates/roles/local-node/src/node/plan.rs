@@ -2,9 +2,13 @@
 //!
 //! Invariant: nothing is served in part: what a container needs and the local home lacks is a refusal that says so.
 
+mod sources;
+
+pub(super) use sources::{Source, SourceKind};
+
 use super::probe::{Check, Probe};
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe as ProbeSpec, Volume,
+    Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe as ProbeSpec,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kruntimes_api::{labels, names, pods};
@@ -17,6 +21,8 @@ const DEFAULT_GRACE_SECONDS: i64 = 30;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PodPlan {
     pub(super) containers: Vec<ContainerPlan>,
+    /// What runtimed gets as files.
+    pub(super) sources: Vec<Source>,
     pub(super) restart: RestartPolicy,
     pub(super) grace: Duration,
 }
@@ -72,10 +78,7 @@ pub(super) fn plan(pod: &Pod) -> Result<PodPlan, Refusal> {
     if let Some(first) = spec.init_containers.as_deref().and_then(<[Container]>::first) {
         return Err(not_served(&first.name, "init containers"));
     }
-    if let Some(kind) = spec.volumes.iter().flatten().find_map(unserved_volume) {
-        let first = spec.containers.first().map(|container| container.name.as_str());
-        return Err(not_served(first.unwrap_or_default(), kind));
-    }
+    let sources = sources::sources(spec)?;
     let containers = spec.containers.iter().map(|container| self::container(pod, container));
     let restart = match spec.restart_policy.as_deref() {
         Some("Never") => RestartPolicy::Never,
@@ -85,19 +88,10 @@ pub(super) fn plan(pod: &Pod) -> Result<PodPlan, Refusal> {
     let grace = spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS);
     Ok(PodPlan {
         containers: containers.collect::<Result<_, _>>()?,
+        sources,
         restart,
         grace: Duration::from_secs(u64::try_from(grace).unwrap_or_default()),
     })
-}
-
-/// What the home can't mount. An `emptyDir` is a directory of the pod, or whatever the machine has at its path; what is
-/// optional may be missing.
-fn unserved_volume(volume: &Volume) -> Option<&'static str> {
-    let optional = |optional: Option<bool>| optional == Some(true);
-    let secret = volume.secret.as_ref().is_some_and(|source| optional(source.optional));
-    let config = volume.config_map.as_ref().is_some_and(|source| optional(source.optional));
-    let served = volume.empty_dir.is_some() || secret || config;
-    (!served).then_some("volumes other than emptyDir")
 }
 
 fn container(pod: &Pod, container: &Container) -> Result<ContainerPlan, Refusal> {

@@ -5,3 +5,4 @@
 mod deployments;
 mod home;
 mod pods;
+mod sources;

@@ -117,6 +117,7 @@ impl World {
             loopback: Some(self.address),
             workspace: self.directory.join("workspace"),
             control: self.directory.join("control"),
+            mounted: self.directory.join("sources"),
             pod_name: POD.to_owned(),
             pod_namespace: "default".to_owned(),
             pod_uid: Some(self.pod_uid.clone()),

@@ -170,7 +170,9 @@ impl Machine {
         match event {
             Event::SlotGranted => self.on_slot(&mut effects),
             Event::Prepared => self.on_prepared(now, &mut effects),
-            Event::PrepareFailed(message) => self.on_prepare_failed(&message, now, &mut effects),
+            Event::PrepareFailed(reason, message) => {
+                self.on_prepare_failed(reason, &message, now, &mut effects);
+            }
             Event::Executed => self.on_execute_answered(now, None, &mut effects),
             Event::ExecuteFailed(why) => self.on_execute_answered(now, Some(why), &mut effects),
             Event::Started(at) => self.on_started(at, now, &mut effects),
@@ -207,9 +209,15 @@ impl Machine {
         }
     }
 
-    fn on_prepare_failed(&mut self, message: &str, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn on_prepare_failed(
+        &mut self,
+        reason: Reason,
+        message: &str,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.state == State::Preparing {
-            self.conclude(Some(Outcome::failed(Reason::PrepareSource, message)), now, effects);
+            self.conclude(Some(Outcome::failed(reason, message)), now, effects);
         }
     }
 

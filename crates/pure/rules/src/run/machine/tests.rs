@@ -158,7 +158,8 @@ fn cancel_waits_for_the_answer_of_execute() {
 #[test]
 fn before_the_execute_an_end_needs_no_kill() {
     let prepare: (i64, Event, &[&str]) = (0, Event::SlotGranted, &["prepare"]);
-    let message = || Event::PrepareFailed("no space".to_owned());
+    let failed = |reason| Event::PrepareFailed(reason, "no space".to_owned());
+    let message = || failed(Reason::PrepareSource);
     play(spec(None, 1), &[(1, Event::CancelRequested, &["Cancelled:Cancelled", "release"])]);
     play(spec(None, 1), &[(1, Event::Deleted, &["release", "remove"])]);
     play(spec(None, 1), &[(1, Event::Shutdown, &["back:the pod ends", "release"])]);
@@ -166,6 +167,10 @@ fn before_the_execute_an_end_needs_no_kill() {
     play(spec(Some(1), 1), &[(1000, Event::Deadline, &["back:no slot became free", "release"])]);
     play(spec(None, 1), &[prepare.clone(), (1, message(), &["Failed:PrepareSource", "release"])]);
     play(spec(None, 2), &[prepare.clone(), (1, message(), &["retry:PrepareSource", "release"])]);
+    let missing = failed(Reason::EnvUnavailable);
+    play(spec(None, 2), &[prepare.clone(), (1, missing, &["retry:EnvUnavailable", "release"])]);
+    let refused = failed(Reason::EnvNotAllowed);
+    play(spec(None, 2), &[prepare.clone(), (1, refused, &["Failed:EnvNotAllowed", "release"])]);
     play(
         spec(Some(1), 1),
         &[prepare.clone(), (1000, Event::Deadline, &["stop", "Timeout:Timeout", "release"])],

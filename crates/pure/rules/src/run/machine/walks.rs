@@ -50,7 +50,7 @@ impl World {
             Effect::PrepareWorkspace => {
                 self.workspace = true;
                 let failed = random.below(8) == 0;
-                let failure = Event::PrepareFailed("no".to_owned());
+                let failure = Event::PrepareFailed(Reason::PrepareSource, "no".to_owned());
                 self.pending.push(if failed { failure } else { Event::Prepared });
             }
             // Its answer may be on its way already.

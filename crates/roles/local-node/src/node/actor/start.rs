@@ -5,10 +5,11 @@ use crate::node::container::Container;
 use crate::node::directories::Access;
 use crate::node::launch::Place;
 use crate::node::plan::{PodPlan, Refusal, plan};
+use crate::node::sources::Sources;
 use crate::node::write::Written;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kruntimes_api::pods;
+use kruntimes_api::{names, pods};
 
 impl Actor {
     pub(super) async fn try_start(&mut self) {
@@ -25,7 +26,11 @@ impl Actor {
                 return;
             }
         };
-        match self.prepare(&plan) {
+        let prepared = match self.prepare(&plan) {
+            Ok(place) => self.fill(&plan, place).await,
+            Err(refusal) => Err(refusal),
+        };
+        match prepared {
             Ok(place) => self.start(plan, place),
             Err(refusal) => {
                 self.stage = Stage::Pending(Some(refusal));
@@ -72,6 +77,25 @@ impl Actor {
             refuse(pods::NO_LOOPBACK_ADDRESS, message.to_owned())
         })?;
         Ok(Place { address, directories })
+    }
+
+    /// Writes the Secrets and ConfigMaps that runtimed is to have before it starts.
+    async fn fill(&mut self, plan: &PodPlan, place: Place) -> Result<Place, Refusal> {
+        if plan.sources.is_empty() {
+            return Ok(place);
+        }
+        let (client, namespace) = (&self.node.client, &self.identity.namespace);
+        match Sources::start(client, namespace, &place.directories, &plan.sources).await {
+            Ok(sources) => {
+                self.sources = Some(sources);
+                Ok(place)
+            }
+            Err(message) => {
+                self.node.addresses.release(place.address);
+                let container = names::RUNTIMED_CONTAINER.to_owned();
+                Err(Refusal { container, reason: pods::CREATE_CONTAINER_ERROR, message })
+            }
+        }
     }
 
     fn start(&mut self, plan: PodPlan, place: Place) {

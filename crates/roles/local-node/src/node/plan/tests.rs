@@ -130,6 +130,13 @@ fn what_is_not_served_is_refused() {
         (json!({"name": "v", "emptyDir": {}}), true),
         (json!({"name": "v", "secret": {"secretName": "s", "optional": true}}), true),
         (json!({"name": "v", "secret": {"secretName": "s"}}), false),
+        (json!({"name": "v", "configMap": {"name": "s", "optional": true}}), true),
+        (json!({"name": "v", "configMap": {"name": "s"}}), false),
+        (json!({"name": "v", "secret": {"secretName": "..", "optional": true}}), false),
+        (
+            json!({"name": "v", "secret": {"secretName": "s", "optional": true, "items": [{"key": "k", "path": "p"}]}}),
+            false,
+        ),
         (json!({"name": "v", "hostPath": {"path": "/"}}), false),
     ] {
         let mut with_volume = pod(&container(&json!({})), &json!({}));
@@ -141,4 +148,37 @@ fn what_is_not_served_is_refused() {
     let spec = with_init.spec.as_mut().unwrap();
     spec.init_containers = Some(spec.containers.clone());
     assert!(plan(&with_init).is_err());
+}
+
+#[test]
+fn only_runtimed_gets_secrets_as_files_and_only_where_the_controller_says() {
+    let sources = |image: &str, mount: Json| {
+        let container = container(&json!({"image": image, "volumeMounts": [mount]}));
+        let mut pod = pod(&container, &json!({}));
+        let volumes = json!([
+            {"name": "v", "secret": {"secretName": "db", "optional": true}},
+            {"name": "w", "configMap": {"name": "db", "optional": true}},
+        ]);
+        pod.spec.as_mut().unwrap().volumes = Some(serde_json::from_value(volumes).unwrap());
+        plan(&pod).map(|plan| plan.sources).map_err(|refusal| refusal.reason)
+    };
+    let mount = |volume: &str, path: &str| json!({"name": volume, "mountPath": path});
+    let secret = || mount("v", "/etc/kruntimes/secrets/db");
+    let source = |kind| Ok(vec![Source { kind, name: "db".to_owned() }]);
+    assert_eq!(sources("runtimed", secret()), source(SourceKind::Secret));
+    let map = mount("w", "/etc/kruntimes/configmaps/db");
+    assert_eq!(sources("runtimed", map), source(SourceKind::ConfigMap));
+    assert_eq!(sources("bash-runtime", mount("other", "/x")), Ok(Vec::new()));
+    for (image, mount) in [
+        ("bash-runtime", secret()),
+        ("runtimed", mount("v", "/etc/kruntimes/secrets/other")),
+        ("runtimed", mount("v", "/etc/kruntimes/configmaps/db")),
+        ("runtimed", mount("v", "/etc/kruntimes/secrets/../secrets/db")),
+        (
+            "runtimed",
+            json!({"name": "v", "mountPath": "/etc/kruntimes/secrets/db", "subPath": "k"}),
+        ),
+    ] {
+        assert_eq!(sources(image, mount.clone()), Err("NotServedLocally"), "{image} {mount}");
+    }
 }

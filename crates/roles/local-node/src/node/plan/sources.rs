@@ -1,0 +1,97 @@
+//! Volumes: an `emptyDir` is a directory of the pod, or whatever the machine has at its path; optional Secrets and
+//! ConfigMaps become files for runtimed.
+//!
+//! Processes of one machine see one tree of files, so that nothing can be mounted at a path of a container's choice: the
+//! paths that the controller gives runtimed are served in a directory of the pod, all others are refused.
+
+use super::{Refusal, not_served, role};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
+use kruntimes_api::names;
+use std::fmt;
+
+/// A Secret or ConfigMap that runtimed gets as files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::node) struct Source {
+    pub(in crate::node) kind: SourceKind,
+    /// A name that is safe as a part of a path.
+    pub(in crate::node) name: String,
+}
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) enum SourceKind {
+    Secret,
+    ConfigMap,
+}
+
+impl SourceKind {
+    /// Its directory below the pod's sources.
+    pub(in crate::node) const fn directory(self) -> &'static str {
+        match self {
+            Self::Secret => names::SECRETS_DIRECTORY,
+            Self::ConfigMap => names::CONFIG_MAPS_DIRECTORY,
+        }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        })
+    }
+}
+
+/// The sources of a pod.
+pub(super) fn sources(spec: &PodSpec) -> Result<Vec<Source>, Refusal> {
+    let first = spec.containers.first().map(|container| container.name.as_str());
+    let mut sources = Vec::new();
+    for volume in spec.volumes.iter().flatten() {
+        if volume.empty_dir.is_some() {
+            continue;
+        }
+        let refuse = |what| not_served(first.unwrap_or_default(), what);
+        let source = source(volume).ok_or_else(|| {
+            refuse("volumes other than emptyDir, and whole optional Secrets and ConfigMaps")
+        })?;
+        let mut mounted = false;
+        for container in &spec.containers {
+            mounted |= is_mounted(container, volume, &source)?;
+        }
+        if mounted && !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    Ok(sources)
+}
+
+fn source(volume: &Volume) -> Option<Source> {
+    let (kind, name, optional, items) = match (&volume.secret, &volume.config_map) {
+        (Some(secret), None) => {
+            let name = secret.secret_name.clone().unwrap_or_default();
+            (SourceKind::Secret, name, secret.optional, &secret.items)
+        }
+        (None, Some(map)) => (SourceKind::ConfigMap, map.name.clone(), map.optional, &map.items),
+        (None, None) | (Some(_), Some(_)) => return None,
+    };
+    let whole = items.as_ref().is_none_or(Vec::is_empty);
+    let usable = optional == Some(true) && whole && names::is_object_name(&name);
+    usable.then_some(Source { kind, name })
+}
+
+/// Whether this is the runtimed that has the volume; an error where another container mounts it, or at another path.
+fn is_mounted(container: &Container, volume: &Volume, source: &Source) -> Result<bool, Refusal> {
+    let mounts = container.volume_mounts.iter().flatten();
+    let mounts: Vec<_> = mounts.filter(|mount| mount.name == volume.name).collect();
+    let path = format!("{}/{}/{}", names::SOURCES_PATH, source.kind.directory(), source.name);
+    let is_runtimed = role(container.image.as_deref().unwrap_or_default()) == Some("runtimed");
+    let served = |mount: &&k8s_openapi::api::core::v1::VolumeMount| {
+        is_runtimed && mount.mount_path == path && mount.sub_path.is_none()
+    };
+    if !mounts.iter().all(served) {
+        let what = "Secrets and ConfigMaps as files of a container, but for those that a Runtime allows its Runs";
+        return Err(not_served(&container.name, what));
+    }
+    Ok(!mounts.is_empty())
+}
