@@ -1,5 +1,6 @@
 //! Flags and environment of `krt serve runtimed`, and what they mean here.
 
+use crate::journal::Durability;
 use crate::source::SourceConfig;
 use kruntimes_api::{labels, names};
 use kruntimes_rules::capacity::{self, Resources};
@@ -40,6 +41,9 @@ pub struct Config {
     /// Directory that no Run can read: journal, control token, logs.
     #[arg(long, env = "KRUNTIMES_CONTROL", default_value = "/var/run/kruntimes", hide = true)]
     pub control: PathBuf,
+    /// What the journal in it outlives.
+    #[arg(long, env = "KRUNTIMES_JOURNAL", value_enum, default_value_t, hide = true)]
+    pub journal: Durability,
     /// Directory with the Secrets and ConfigMaps that Runs may use: only this process has it.
     #[arg(long, env = "KRUNTIMES_SOURCES", default_value = names::SOURCES_PATH, hide = true)]
     pub mounted: PathBuf,

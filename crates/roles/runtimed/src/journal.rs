@@ -1,4 +1,4 @@
-//! Which attempts may have started: written with fdatasync before Execute, read after a restart.
+//! Which attempts may have started: written before Execute, with fdatasync where the pod outlives its machine's restart.
 //!
 //! One file of fixed size, lines `<uid> <attempt> <received µs> <open|ended>`, filled up with zeros: a record overwrites
 //! blocks that are there already. A torn last line was never acknowledged. Runs that ended are remembered for a while:
@@ -24,11 +24,22 @@ pub(crate) struct Entry {
     pub(crate) received: Timestamp,
 }
 
+/// What an acknowledged entry outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Durability {
+    /// A crash of the machine: a pod on a cluster has the same UID and volumes afterwards.
+    #[default]
+    Machine,
+    /// The end of this process: for pods that end with their machine, as those of the local home.
+    Process,
+}
+
 type Entries = BTreeMap<String, (Entry, bool)>;
 
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    durability: Durability,
     file: File,
     length: usize,
     /// With whether it is open.
@@ -42,7 +53,7 @@ pub(crate) struct Journal(Arc<Mutex<Inner>>);
 
 impl Journal {
     /// Opens `<control>/journal`, or makes it.
-    pub(crate) fn open(control: &Path) -> io::Result<Self> {
+    pub(crate) fn open(control: &Path, durability: Durability) -> io::Result<Self> {
         let path = control.join("journal");
         let entries = match fs::read(&path) {
             Ok(content) => parse(&content),
@@ -52,7 +63,7 @@ impl Journal {
         let (file, length) = rewrite(&path, &entries)?;
         let ended = entries.iter().filter(|(_, (_, open))| !open);
         let ended = ended.map(|(uid, _)| uid.clone()).collect();
-        Ok(Self(Arc::new(Mutex::new(Inner { path, file, length, entries, ended }))))
+        Ok(Self(Arc::new(Mutex::new(Inner { path, durability, file, length, entries, ended }))))
     }
 
     /// The entry of a Run.
@@ -67,7 +78,7 @@ impl Journal {
         open.map(|(uid, _)| uid.clone()).collect()
     }
 
-    /// Writes an entry; when this returns it is on the disk.
+    /// Writes an entry; when this returns it is as durable as the journal was opened for.
     pub(crate) async fn record(&self, uid: &str, entry: Entry) -> io::Result<()> {
         let (journal, uid) = (self.clone(), uid.to_owned());
         let written = tokio::task::spawn_blocking(move || journal.lock().record(&uid, entry));
@@ -89,7 +100,10 @@ impl Inner {
         self.ended.retain(|ended| ended != uid);
         self.entries.insert(uid.to_owned(), (entry, true));
         self.append(&line(uid, &entry, true))?;
-        self.file.sync_data()
+        match self.durability {
+            Durability::Machine => self.file.sync_data(),
+            Durability::Process => Ok(()),
+        }
     }
 
     fn end(&mut self, uid: &str) {
@@ -170,12 +184,18 @@ mod tests {
 
     #[tokio::test]
     async fn an_entry_is_there_after_a_restart() {
-        let directory = crate::testing::directory("journal-restart");
-        let journal = Journal::open(&directory).unwrap();
+        for durability in [Durability::Machine, Durability::Process] {
+            is_there_after_a_restart(durability).await;
+        }
+    }
+
+    async fn is_there_after_a_restart(durability: Durability) {
+        let directory = crate::testing::directory(&format!("journal-restart-{durability:?}"));
+        let journal = Journal::open(&directory, durability).unwrap();
         journal.record("a", entry(1)).await.unwrap();
         journal.record("b", entry(3)).await.unwrap();
         journal.record("a", entry(2)).await.unwrap();
-        let again = Journal::open(&directory).unwrap();
+        let again = Journal::open(&directory, durability).unwrap();
         assert_eq!(again.find("a"), Some(entry(2)));
         assert_eq!(again.find("b"), Some(entry(3)));
         assert_eq!(again.find("c"), None);
@@ -184,18 +204,18 @@ mod tests {
     #[tokio::test]
     async fn a_torn_line_counts_for_nothing() {
         let directory = crate::testing::directory("journal-torn");
-        let journal = Journal::open(&directory).unwrap();
+        let journal = Journal::open(&directory, Durability::Machine).unwrap();
         journal.record("a", entry(1)).await.unwrap();
         let length = journal.lock().length as u64;
         journal.lock().file.write_all_at(b"b 1 17000", length).unwrap();
-        let again = Journal::open(&directory).unwrap();
+        let again = Journal::open(&directory, Durability::Machine).unwrap();
         assert_eq!(again.open_uids(), ["a"]);
     }
 
     #[tokio::test]
     async fn a_full_file_drops_what_has_ended_and_nothing_else() {
         let directory = crate::testing::directory("journal-full");
-        let journal = Journal::open(&directory).unwrap();
+        let journal = Journal::open(&directory, Durability::Machine).unwrap();
         journal.record("kept", entry(7)).await.unwrap();
         let long = "u".repeat(120);
         for index in 0..1600 {
@@ -204,7 +224,7 @@ mod tests {
             journal.ended(&uid);
         }
         journal.record("last", entry(9)).await.unwrap();
-        let again = Journal::open(&directory).unwrap();
+        let again = Journal::open(&directory, Durability::Machine).unwrap();
         assert_eq!(again.find("kept"), Some(entry(7)));
         assert_eq!(again.find("last"), Some(entry(9)));
         assert_eq!(again.find(&format!("{long}1599")), Some(entry(1)), "ended just before");

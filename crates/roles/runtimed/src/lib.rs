@@ -30,6 +30,7 @@ mod workspace;
 mod write;
 
 pub use config::{AddressError, Config};
+pub use journal::Durability;
 pub use source::SourceConfig;
 
 use crate::pod::Pod;
@@ -128,7 +129,8 @@ async fn serve_all(
         spool: spool::Spool::open(&config.control).map_err(control("logs"))?,
         sink: lines::LineSink::start(namespace, &config.runtime_name, &config.pod_name, lines)
             .map_err(control("log thread"))?,
-        journal: journal::Journal::open(&config.control).map_err(control("journal"))?,
+        journal: journal::Journal::open(&config.control, config.journal)
+            .map_err(control("journal"))?,
         workspaces: workspace::Workspaces::new(config.workspace.clone()),
         sources: source::Sources::open(&config.control, config.source.clone())
             .map_err(control("sources"))?,

@@ -70,6 +70,8 @@ fn own(
         ("KRUNTIMES_LOG", config.log_filter.clone()),
     ];
     if is_runtimed(container) {
+        // A pod of this home ends with its machine, and its journal with it: no fdatasync is needed.
+        own.push(("KRUNTIMES_JOURNAL", "process".to_owned()));
         own.push(("KUBECONFIG", path(place.directories.kubeconfig())));
         own.push(("KRUNTIMES_SOURCES", path(place.directories.sources())));
     }

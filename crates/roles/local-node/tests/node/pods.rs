@@ -42,6 +42,7 @@ async fn a_pod_gets_its_own_address_directories_and_environment() {
         ("KRUNTIMES_WORKSPACE", place.join("workspace").to_str().unwrap()),
         ("KRUNTIMES_CONTROL", place.join("control").to_str().unwrap()),
         ("KRUNTIMES_LIFELINE", "stdin"),
+        ("KRUNTIMES_JOURNAL", "process"),
         ("HOSTNAME", "p"),
         ("POD_NAMESPACE", "default"),
         ("POD_UID", &uid),

@@ -12,7 +12,7 @@ use kruntimes_apiserver::{ApiServer, ApiService, Options, User};
 use kruntimes_cluster::status;
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::run::{patch::Assignment, retry};
-use kruntimes_runtimed::{Config, SourceConfig};
+use kruntimes_runtimed::{Config, Durability, SourceConfig};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
@@ -117,6 +117,7 @@ impl World {
             loopback: Some(self.address),
             workspace: self.directory.join("workspace"),
             control: self.directory.join("control"),
+            journal: Durability::Machine,
             mounted: self.directory.join("sources"),
             pod_name: POD.to_owned(),
             pod_namespace: "default".to_owned(),
