@@ -48,7 +48,9 @@ fn flags(command: &Command) -> impl Iterator<Item = &Arg> {
             ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
         )
     };
-    command.get_arguments().filter(own)
+    // Of what is hidden, people set only what has a variable.
+    let shown = |argument: &&Arg| !argument.is_hide_set() || argument.get_env().is_some();
+    command.get_arguments().filter(own).filter(shown)
 }
 
 fn list(text: &mut String, arguments: &[&Arg]) {
@@ -128,6 +130,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
+        assert!(!text.contains("--wait`"), "{text}");
         assert!(!text.contains("janitor") && !text.contains("--help"), "{text}");
         assert_eq!(text.matches("--kubeconfig").count(), 1, "{text}");
     }

@@ -59,9 +59,10 @@ pub struct RunSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = "limits::ARGS_ITEMS"), inner(length(max = "limits::ARG_CHARS")))]
     pub args: Vec<String>,
-    /// Environment variables for the execution; the last of a name that has a value wins. Do not store secrets directly
-    /// here: name them in `valueFrom.secretKeyRef`, and in `spec.allowedSecrets` of the Runtime. Names and values have at
-    /// most 131,072 characters in all, with what comes from Secrets and ConfigMaps.
+    /// Environment variables of the execution, on top of `HOME`, `LANG`, `PATH` and `TMPDIR`; the last of a name that has a
+    /// value wins. Anyone who may read the Run reads them: name secrets in `valueFrom.secretKeyRef`, and in
+    /// `spec.allowedSecrets` of the Runtime. Names and values have at most 131,072 characters in all, with what comes from
+    /// Secrets and ConfigMaps. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = "limits::ENV_ITEMS"))]
     pub env: Vec<EnvVar>,

@@ -94,6 +94,10 @@ fn commands(place: &str, options: &[&str], text: String) -> Result<Commands, Str
             _ => return Err(format!("{place}: `{option}` is no option of sh: {LABELS}")),
         }
     }
+    let calls = |line: &str| line.split_whitespace().any(|word| word.ends_with("kubectl"));
+    if !commands.kubectl && commands.text.lines().any(calls) {
+        return Err(format!("{place}: the block calls kubectl: label it `sh kubectl`"));
+    }
     Ok(commands)
 }
 
@@ -125,6 +129,7 @@ fn a_block_that_nothing_would_check_is_refused() {
         "```sh\nls\n```\n```text\nx\n```\n```text\ny\n```\n",
         "```sh skip\nls\n```\n",
         "```sh exit=x\nls\n```\n",
+        "```sh\nkubectl get runs\n```\n",
         "```sh\nls\n",
     ] {
         assert!(parse("p.md", page).is_err(), "{page}");
