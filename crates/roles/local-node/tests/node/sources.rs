@@ -4,6 +4,7 @@ use crate::home::{Home, is_ready, phase};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Resource};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,6 +80,9 @@ fn next_version(object: &Path) -> impl Future<Output = Vec<(String, String)>> + 
     inotify::add_watch(&watch, &object, inotify::WatchFlags::MOVED_TO).unwrap();
     async move {
         let wait = move || {
+            let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+            let came = poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&limit));
+            assert_eq!(came, Ok(1), "no version came");
             let mut buffer = [MaybeUninit::uninit(); 1024];
             inotify::Reader::new(watch, &mut buffer).next().unwrap();
             files(&object)
