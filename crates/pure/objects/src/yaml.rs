@@ -3,10 +3,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Budget, DuplicateKeyPolicy, Options};
 
-use crate::json::{Bounded, MAX_TEXT, MAX_VALUES};
+use crate::json::{Bounded, MAX_TEXT};
 
 /// How deep a document may be nested: the reader takes some 20 KiB of stack a level where nothing is optimized.
 const MAX_DEPTH: usize = 50;
+/// How many values one text may hold: reading YAML takes many times as long as reading JSON.
+const MAX_NODES: usize = 50_000;
 /// How many values aliases may repeat in all; reading them takes far longer than others.
 const MAX_REPEATED: usize = 10_000;
 /// How many documents one text may hold.
@@ -38,7 +40,7 @@ fn shown(error: &serde_saphyr::Error) -> YamlError {
     let text = error.to_string();
     if text.contains("budget breached") || text.contains("replay") {
         return YamlError(format!(
-            "it is nested more than {MAX_DEPTH} levels deep, or holds more than {MAX_VALUES} values or {MAX_TEXT} bytes, or its aliases repeat more than {MAX_REPEATED} values ({text})"
+            "it is nested more than {MAX_DEPTH} levels deep, or holds more than {MAX_NODES} values or {MAX_TEXT} bytes, or its aliases repeat more than {MAX_REPEATED} values ({text})"
         ));
     }
     YamlError(text)
@@ -48,7 +50,7 @@ fn options() -> Options {
     let mut budget = Budget::default();
     budget.max_depth = MAX_DEPTH;
     budget.flow_nesting_limit = MAX_DEPTH * 2;
-    budget.max_nodes = MAX_VALUES * 2;
+    budget.max_nodes = MAX_NODES;
     budget.max_documents = MAX_DOCUMENTS;
     budget.max_total_scalar_bytes = MAX_TEXT * 8;
     budget.max_recorded_anchor_bytes = MAX_TEXT;
@@ -92,6 +94,13 @@ mod tests {
         }
         assert!(refused(&text).contains("aliases repeat more than 10000 values"));
         assert!(documents(&text).is_err());
+    }
+
+    #[test]
+    fn the_count_of_values_is_limited_on_both_sides() {
+        let list = |count: usize| format!("[{}]", "0,".repeat(count - 1));
+        assert!(parse(&list(MAX_NODES)).is_ok());
+        assert!(refused(&list(MAX_NODES + 1)).contains("holds more than 50000 values"));
     }
 
     #[test]
