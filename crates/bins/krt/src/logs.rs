@@ -4,7 +4,7 @@ use crate::cli::LogsArgs;
 use crate::failure::{Failure, chain};
 use crate::home::Home;
 use crate::output::{OutputError, Patience, Piece, Reader, Sink, Tail, Target};
-use kruntimes_api::Run;
+use kruntimes_api::{Phase, Run};
 use kube::Api;
 use kube::runtime::wait::await_condition;
 use std::time::Duration;
@@ -16,6 +16,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const REPLAY: Duration = Duration::from_secs(2);
 /// No limit.
 const FOREVER: Duration = Duration::MAX;
+/// How long the end of an attempt may take from its output's end to its status.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How long the pod may take to answer.
 const FIRST: Duration = Duration::from_secs(10);
 
@@ -27,7 +29,7 @@ pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
         let started = |run: Option<&Run>| {
             run.is_none_or(|run| assigned_pod(run).is_some() || run.phase().is_terminal())
         };
-        let found = await_condition(runs, &args.name, started).await;
+        let found = await_condition(runs.clone(), &args.name, started).await;
         run = found
             .map_err(|error| Failure::new(chain(&error)))?
             .ok_or_else(|| Failure::new(format!("{} was deleted", args.name)))?;
@@ -43,13 +45,29 @@ pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
         run_uid: run.metadata.uid.clone().unwrap_or_default(),
         attempt: run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0),
     };
-    let ended = run.phase().is_terminal();
+    let (ended, attempt) = (run.phase().is_terminal(), target.attempt);
     let patience = if ended { Patience::Once } else { Patience::Retry };
     let reader =
         Reader::new(Api::namespaced(home.client.clone(), &home.namespace), target, patience);
     print(reader, args, ended)
         .await
-        .map_err(|error| Failure::new(format!("{}: {error}", args.name)))
+        .map_err(|error| Failure::new(format!("{}: {error}", args.name)))?;
+    if args.follow && !ended {
+        until_settled(runs, &args.name, attempt).await;
+    }
+    Ok(())
+}
+
+/// Waits until the end whose output was followed stands in the status: the next command is to see it. What keeps it
+/// longer than [`SETTLED`] is nothing that a reader of logs waits for.
+async fn until_settled(runs: Api<Run>, name: &str, attempt: i32) {
+    let settled = |run: Option<&Run>| {
+        run.is_none_or(|run| {
+            let newest = run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0);
+            run.phase().is_terminal() || run.phase() == Phase::Pending || newest > attempt
+        })
+    };
+    drop(timeout(SETTLED, await_condition(runs, name, settled)).await);
 }
 
 fn assigned_pod(run: &Run) -> Option<String> {

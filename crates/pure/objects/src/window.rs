@@ -62,7 +62,7 @@ impl Filter {
     }
 }
 
-/// The most bytes of objects that a window keeps alive.
+/// The most bytes of objects that a window keeps alive; one event is kept whatever its size.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// What an event takes beside its object's JSON, about.
 const EVENT_BYTES: usize = 1024;
@@ -146,7 +146,10 @@ impl Window {
     pub fn push(&mut self, event: Arc<Event>) {
         self.bytes += event.weight();
         self.events.push_back(event);
-        while self.events.len() > self.limit || self.bytes > MAX_BYTES {
+        let newest_only = |events: &VecDeque<_>| events.len() == 1;
+        while self.events.len() > self.limit
+            || (self.bytes > MAX_BYTES && !newest_only(&self.events))
+        {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.weight();
             self.start = oldest.change.version;
