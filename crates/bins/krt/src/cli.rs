@@ -1,8 +1,10 @@
 //! The command line: every command and flag, and nothing of what they do.
 
+use crate::{duration, names};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kruntimes_api::Phase;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Runs short work on warm pods.
 #[derive(Debug, Parser)]
@@ -39,11 +41,11 @@ pub(crate) struct Connection {
     #[arg(long, global = true)]
     pub(crate) user: Option<String>,
     /// Namespace; by default that of the context, else `default`.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, value_parser = names::namespace)]
     pub(crate) namespace: Option<String>,
     /// Address of the API server instead of the kubeconfig's.
-    #[arg(short, long, global = true, value_name = "URL")]
-    pub(crate) server: Option<String>,
+    #[arg(short, long, global = true, value_name = "URL", value_parser = url)]
+    pub(crate) server: Option<http::Uri>,
     /// Bearer token instead of the kubeconfig's user.
     #[arg(long, global = true)]
     pub(crate) token: Option<String>,
@@ -68,6 +70,15 @@ pub(crate) enum Command {
     /// A home on this machine: API server, scheduler and pods as local processes
     #[command(subcommand)]
     Local(LocalCommand),
+    /// Check what krt needs of this machine and of the kubeconfig: exit code 1 when something needed is missing
+    Doctor {
+        /// Where a local home is or would be.
+        #[command(flatten)]
+        dir: DataDir,
+        /// Output format
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Report,
+    },
     /// Say what a reason means and what to do: `krt explain NoCapacity`
     Explain {
         /// A reason of a Run or a pod; without one all are listed
@@ -102,7 +113,7 @@ pub(crate) enum Shell {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Runtime to execute on [default: bash]
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = names::runtime)]
     pub(crate) runtime: Option<String>,
     /// A Run manifest, or a script; `-` is stdin
     #[arg(short, long, value_name = "FILE")]
@@ -120,17 +131,17 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
     /// End the attempt after this long: seconds, or a duration like 1m30s; 0 is no limit
-    #[arg(long, value_name = "DURATION")]
-    pub(crate) timeout: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) timeout: Option<Duration>,
     /// Attempts in all
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<i64>)]
     pub(crate) retry_attempts: Option<i64>,
     /// Wait before the second attempt, like 500ms; doubled for each further one
-    #[arg(long, value_name = "DURATION")]
-    pub(crate) retry_backoff: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) retry_backoff: Option<Duration>,
     /// Delete the Run this long after its end
-    #[arg(long, value_name = "DURATION")]
-    pub(crate) ttl: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) ttl: Option<Duration>,
     /// Create the Run, print its name and leave
     #[arg(long, conflicts_with = "wait")]
     pub(crate) no_wait: bool,
@@ -161,10 +172,22 @@ pub(crate) enum Output {
     Name,
 }
 
+/// Formats of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Report {
+    /// Lines for people.
+    Table,
+    /// JSON for programs.
+    Json,
+    /// YAML for programs.
+    Yaml,
+}
+
 /// `krt get`, `krt runtime get`.
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// Its name
+    #[arg(value_parser = names::object)]
     pub(crate) name: String,
     /// Output format
     #[arg(short, long, value_enum, default_value = "table")]
@@ -175,6 +198,7 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct NameArgs {
     /// Its name
+    #[arg(value_parser = names::object)]
     pub(crate) name: String,
 }
 
@@ -185,7 +209,7 @@ pub(crate) struct ListArgs {
     #[arg(short = 'A', long)]
     pub(crate) all_namespaces: bool,
     /// Only Runs of this Runtime
-    #[arg(long)]
+    #[arg(long, value_parser = names::runtime)]
     pub(crate) runtime: Option<String>,
     /// Only Runs in this phase
     #[arg(long, value_parser = phase)]
@@ -199,12 +223,13 @@ pub(crate) struct ListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// Name of the Run
+    #[arg(value_parser = names::object)]
     pub(crate) name: String,
     /// Follow the output to its end
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only the last lines of each stream; 0 is all
-    #[arg(long, default_value_t = 0, value_name = "LINES")]
+    #[arg(long, default_value_t = 0, value_name = "LINES", value_parser = whole::<usize>)]
     pub(crate) tail: usize,
 }
 
@@ -227,14 +252,20 @@ pub(crate) enum RuntimeCommand {
 /// `krt local`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LocalCommand {
-    /// Start the local home and keep it in the foreground
+    /// Start the local home, in the foreground unless --detach is given
     Up {
         /// Where the home is and what it serves.
         #[command(flatten)]
         dir: DataDir,
         /// Port of the API server; 0 picks a free one
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = port)]
         port: u16,
+        /// Return once it is ready, and leave it running in the background
+        #[arg(short, long)]
+        detach: bool,
+        /// Be the home that `--detach` has started: say on stdout how the start went
+        #[arg(long, hide = true)]
+        detached: bool,
         /// What to log: a level, or targets with levels
         #[arg(long, env = "KRUNTIMES_LOG", default_value = "warn", hide_short_help = true)]
         log: String,
@@ -243,6 +274,24 @@ pub(crate) enum LocalCommand {
     Down(DataDir),
     /// Print the path of the local home's kubeconfig
     Kubeconfig(DataDir),
+    /// Say whether the local home is up, since when and with what: exit code 1 when it is not
+    Status {
+        /// Where the home is.
+        #[command(flatten)]
+        dir: DataDir,
+        /// Output format
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Report,
+    },
+    /// Delete all that a local home that is not running has kept: Runs, Runtimes, credentials, logs
+    Reset {
+        /// Where the home is.
+        #[command(flatten)]
+        dir: DataDir,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
 }
 
 /// Where a local home keeps its state.
@@ -251,6 +300,22 @@ pub(crate) struct DataDir {
     /// Data directory [default: $XDG_DATA_HOME/kruntimes or ~/.local/share/kruntimes]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "it takes a whole number".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a port is a number from 1 to 65535, or 0 for a free one".to_owned())
+}
+
+fn url(text: &str) -> Result<http::Uri, String> {
+    let parsed: Option<http::Uri> = text.parse().ok();
+    let usable = |url: &http::Uri| {
+        url.authority().is_some() && matches!(url.scheme_str(), Some("http" | "https"))
+    };
+    parsed.filter(usable).ok_or_else(|| "it takes a URL like https://host:6443".to_owned())
 }
 
 fn phase(text: &str) -> Result<Phase, String> {

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::home::{Ephemeral, Home};
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::{explain, local, logs, reference, run, serve, show, table};
+use crate::{doctor, explain, local, logs, reference, run, serve, show, table};
 use clap::CommandFactory;
 use std::future::Future;
 use tokio::runtime::Builder;
@@ -27,13 +27,17 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
         Command::Completion { shell } => completion(shell).map(|()| 0),
         Command::Reference => table::print(&reference::markdown(Cli::command())).map(|()| 0),
         Command::Serve(role) => serve::start(*role).map(|()| 0),
-        Command::Local(command) => local::start(command, verbose).map(|()| 0),
+        Command::Local(command) => local::start(command, verbose),
+        Command::Doctor { dir, output } => doctor::doctor(&connection, &dir, output),
         Command::Run(args) => {
+            // A command line that is wrong starts no home.
+            let object = run::describe(&args)?;
             let work = async move {
                 let mut signals = Signals::listen()?;
                 let progress = Progress::new(verbose);
                 let home = Home::choose(&connection, Ephemeral::Start).await?;
-                let code = run::run(&home, &args, &mut signals, &progress).await;
+                let code = run::run(&home, &args, object, &mut signals, &progress).await;
+                let code = code.map_err(|failure| failure.of_server(&home.server));
                 home.close().await;
                 code
             };
@@ -50,19 +54,25 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
 
 async fn ask(connection: Connection, command: Command) -> Result<(), Failure> {
     let home = Home::choose(&connection, Ephemeral::Refuse).await?;
+    let end = ask_home(&home, command).await;
+    end.map_err(|failure| failure.of_server(&home.server))
+}
+
+async fn ask_home(home: &Home, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Get(args) => show::get_run(&home, &args).await,
-        Command::List(args) => show::list_runs(&home, &args).await,
-        Command::Cancel(args) => show::cancel(&home, &args).await,
-        Command::Logs(args) => logs::logs(&home, &args).await,
+        Command::Get(args) => show::get_run(home, &args).await,
+        Command::List(args) => show::list_runs(home, &args).await,
+        Command::Cancel(args) => show::cancel(home, &args).await,
+        Command::Logs(args) => logs::logs(home, &args).await,
         Command::Runtime(RuntimeCommand::List { all_namespaces, output }) => {
-            show::list_runtimes(&home, all_namespaces, output).await
+            show::list_runtimes(home, all_namespaces, output).await
         }
-        Command::Runtime(RuntimeCommand::Get(args)) => show::get_runtime(&home, &args).await,
+        Command::Runtime(RuntimeCommand::Get(args)) => show::get_runtime(home, &args).await,
         Command::Run(_)
         | Command::Local(_)
         | Command::Reference
         | Command::Version
+        | Command::Doctor { .. }
         | Command::Explain { .. }
         | Command::Completion { .. }
         | Command::Serve(_) => Ok(()),

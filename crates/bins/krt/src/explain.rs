@@ -119,7 +119,7 @@ mod tests {
         ] {
             let failure = explain(Some(typed)).unwrap_err();
             assert_eq!(failure.lines, [format!("there is no reason {typed:?}: {offer}")]);
-            assert_eq!(failure.code, Some(crate::failure::USAGE));
+            assert_eq!(failure.code, crate::failure::USAGE);
         }
     }
 

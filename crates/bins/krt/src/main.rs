@@ -3,10 +3,12 @@
 
 mod cli;
 mod client;
+mod doctor;
 mod duration;
 mod explain;
 mod failure;
 mod home;
+mod kubeconfig;
 mod local;
 mod logs;
 mod names;
@@ -19,36 +21,35 @@ mod serve;
 mod show;
 mod signals;
 mod table;
+mod usage;
 
-use clap::Parser;
-use cli::Command;
-use failure::{Failure, SYSTEM};
+use clap::{CommandFactory, Parser};
+use failure::Failure;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let usual = match &cli.command {
-        Command::Run(_) => SYSTEM,
-        Command::Get(_)
-        | Command::List(_)
-        | Command::Cancel(_)
-        | Command::Logs(_)
-        | Command::Runtime(_)
-        | Command::Local(_)
-        | Command::Reference
-        | Command::Version
-        | Command::Explain { .. }
-        | Command::Completion { .. }
-        | Command::Serve(_) => 1,
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let answer = match cli::Cli::try_parse_from(&args) {
+        Ok(cli) => client::start(cli),
+        Err(error) => match usage::line(&error, &cli::Cli::command(), &args) {
+            Some(line) => Err(Failure::usage(line)),
+            None => help(&error),
+        },
     };
-    match client::start(cli) {
+    match answer {
         Ok(code) => ExitCode::from(code),
         Err(Failure { lines, code }) => {
             let progress = progress::Progress::new(false);
             for line in lines {
                 progress.say(&format!("error: {line}"));
             }
-            ExitCode::from(code.unwrap_or(usual))
+            ExitCode::from(code)
         }
     }
+}
+
+/// Help and the version go to stdout: somebody asked for them.
+fn help(error: &clap::Error) -> Result<u8, Failure> {
+    table::print(&error.render().to_string()).map(|()| 0)
 }

@@ -84,33 +84,40 @@ pub(crate) async fn list(
     plural: &str,
     fields: Option<&str>,
 ) -> Result<Value, kube::Error> {
+    let mut items = Vec::new();
+    let mut list = for_each(client, namespace, plural, fields, |item| items.push(item)).await?;
+    if let Some(metadata) = list.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("continue");
+        metadata.remove("remainingItemCount");
+    }
+    if let Some(list) = list.as_object_mut() {
+        list.insert("items".to_owned(), items.into());
+    }
+    Ok(list)
+}
+
+/// Takes each object once, page by page; the answer is the first page without its objects.
+pub(crate) async fn for_each(
+    client: &Client,
+    namespace: Option<&str>,
+    plural: &str,
+    fields: Option<&str>,
+    mut take: impl FnMut(Value),
+) -> Result<Value, kube::Error> {
     let mut params = ListParams::default().limit(PAGE);
     params.field_selector = fields.map(str::to_owned);
-    let mut whole: Option<Value> = None;
+    let mut first = None;
     loop {
         let request = Request::new(path(namespace, plural))
             .list(&params)
             .map_err(kube::Error::BuildRequest)?;
         let mut page: Value = client.request(request).await?;
         let next = crate::table::text(&page, "/metadata/continue");
-        match &mut whole {
-            None => whole = Some(page),
-            Some(list) => {
-                let more = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
-                if let (Some(items), Some(more)) =
-                    (list.get_mut("items").and_then(Value::as_array_mut), more)
-                {
-                    items.extend(more);
-                }
-            }
-        }
+        let items = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+        items.into_iter().flatten().for_each(&mut take);
+        let first = first.get_or_insert(page);
         if next.is_empty() {
-            let mut list = whole.unwrap_or_default();
-            if let Some(metadata) = list.get_mut("metadata").and_then(Value::as_object_mut) {
-                metadata.remove("continue");
-                metadata.remove("remainingItemCount");
-            }
-            return Ok(list);
+            return Ok(std::mem::take(first));
         }
         params.continue_token = Some(next);
     }

@@ -1,6 +1,6 @@
 //! Output for people and programs: aligned tables, JSON and YAML as the API server holds the objects.
 
-use crate::cli::Output;
+use crate::cli::{Output, Report};
 use crate::duration;
 use crate::failure::Failure;
 use serde_json::Value;
@@ -47,6 +47,21 @@ pub(crate) fn details(lines: &[(&str, String)]) -> String {
     let shown: Vec<&(&str, String)> = lines.iter().filter(|(_, value)| !value.is_empty()).collect();
     let width = shown.iter().map(|(name, _)| name.len() + 1).max().unwrap_or(0) + DETAIL_PADDING;
     shown.iter().map(|(name, value)| format!("{:<width$}{value}\n", format!("{name}:"))).collect()
+}
+
+/// A report in a format for programs; `None` asks for the lines for people.
+pub(crate) fn report(
+    report: &impl serde::Serialize,
+    output: Report,
+) -> Result<Option<String>, Failure> {
+    let object = serde_json::to_value(report)
+        .map_err(|error| Failure::new(format!("can't print: {error}")))?;
+    let output = match output {
+        Report::Table => Output::Table,
+        Report::Json => Output::Json,
+        Report::Yaml => Output::Yaml,
+    };
+    structured(object, output, "")
 }
 
 /// An object, or a list of them, in a format for programs; `None` asks for the table.

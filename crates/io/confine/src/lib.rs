@@ -9,6 +9,7 @@
 //! All `unsafe` of the workspace stands in `sys.rs`.
 
 mod keeper;
+mod kernel;
 mod limits;
 mod supervisor;
 mod sys;
@@ -16,6 +17,7 @@ mod tree;
 mod wire;
 mod zygote;
 
+pub use kernel::{landlock_abi, may_make_user_namespaces};
 pub use limits::{Limits, limit};
 pub use supervisor::TERMINATE_GRACE;
 pub use tree::{kill_own_descendants, kill_tree};

@@ -30,6 +30,23 @@ pub(crate) fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
     }
 }
 
+/// The version of Landlock that the kernel offers.
+pub(crate) fn landlock_abi() -> io::Result<u32> {
+    /// `LANDLOCK_CREATE_RULESET_VERSION`: only says the version.
+    const VERSION: libc::c_uint = 1;
+    let (attributes, size): (*const libc::c_void, usize) = (ptr::null(), 0);
+    // SAFETY: with this flag the kernel reads no memory and makes no descriptor.
+    let abi =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, attributes, size, VERSION) };
+    u32::try_from(abi).map_err(|_| io::Error::last_os_error())
+}
+
+/// Moves this process into a user namespace of its own.
+pub(crate) fn enter_user_namespace() -> io::Result<()> {
+    // SAFETY: plain integers; the caller has one thread.
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER) })
+}
+
 /// Blocks every signal in this thread, and so in everything it forks.
 pub(crate) fn block_signals() -> io::Result<()> {
     let all = signal_set(libc::sigfillset)?;

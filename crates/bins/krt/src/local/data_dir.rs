@@ -1,21 +1,22 @@
 //! The data directory of a local home: who holds it, and where its files are.
 //!
-//! Invariant: a home runs on a directory exactly as long as its process holds the lock on `lock`.
+//! Invariants: a home runs on a directory exactly as long as its process holds the lock on `lock`. Whoever takes that
+//! lock, looks at it or removes its file holds the lock on the directory itself meanwhile, the gate, for an instant.
 
 use crate::cli::DataDir;
-use crate::failure::Failure;
+use crate::failure::{Failure, without_number};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a home that starts may take until it serves.
-const STARTS: Duration = Duration::from_secs(10);
-/// Between two looks at a home that starts.
-const LOOK: Duration = Duration::from_millis(20);
-/// Looks at a lock that is held before it counts as held.
-const LOCK_TRIES: u32 = 5;
+/// How long a home that starts may take until it serves: its pods have 20 s.
+const STARTS: Duration = Duration::from_secs(30);
 /// Second line of the lock of a home that serves.
 const READY: &str = "ready";
 
@@ -34,6 +35,17 @@ impl Running {
     }
 }
 
+/// Whether a home runs on a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No.
+    Down,
+    /// Its process has the directory and does not serve yet.
+    Starting(i32),
+    /// It serves.
+    Up(i32),
+}
+
 /// The lock of this process on a directory.
 #[derive(Debug)]
 pub(crate) struct Lock(File);
@@ -43,11 +55,16 @@ pub(crate) fn kubeconfig(dir: &Path) -> PathBuf {
     dir.join("kubeconfig")
 }
 
+/// Path of the lock of the home on `dir`.
+pub(crate) fn lock_file(dir: &Path) -> PathBuf {
+    dir.join("lock")
+}
+
 /// The directory that the flags name, else the default one.
 pub(crate) fn chosen(flags: &DataDir) -> Result<PathBuf, Failure> {
     match &flags.data_dir {
         Some(dir) => std::path::absolute(dir)
-            .map_err(|error| Failure::new(format!("{}: {error}", dir.display()))),
+            .map_err(|error| Failure::usage(format!("--data-dir can't be {dir:?}: {error}"))),
         None => default(),
     }
 }
@@ -65,29 +82,32 @@ pub(crate) fn default() -> Result<PathBuf, Failure> {
     Ok(home.join(".local").join("share").join("kruntimes"))
 }
 
+fn unusable(dir: &Path, error: &std::io::Error) -> Failure {
+    let why = without_number(&error.to_string());
+    Failure::new(format!("can't use the data directory {}: {why}", dir.display()))
+}
+
+/// Makes the directory where it is missing.
+pub(crate) fn create(dir: &Path) -> Result<(), Failure> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.and_then(|()| std::fs::read_dir(dir).map(drop)).map_err(|error| unusable(dir, &error))
+}
+
 /// Makes the directory where it is missing and takes its lock.
 pub(crate) fn lock(dir: &Path) -> Result<Lock, Failure> {
-    let unusable = |error: std::io::Error| {
-        Failure::new(format!("can't use data directory {}: {error}", dir.display()))
-    };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
-    std::fs::read_dir(dir).map_err(unusable)?;
-    let path = dir.join("lock");
+    create(dir)?;
+    let unusable = |error: std::io::Error| unusable(dir, &error);
+    let gate = gate(dir).map_err(unusable)?;
+    let path = lock_file(dir);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(&path).map_err(unusable)?;
-    // Another krt that looks whether a home runs holds the lock for an instant.
-    let mut tries = 0;
-    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && tries < LOCK_TRIES {
-        tries += 1;
-        std::thread::sleep(LOOK);
-    }
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let pid = read(&path).map(|(pid, _)| format!(" (pid {pid})")).unwrap_or_default();
             return Err(Failure::new(format!(
-                "a local home already runs on {}{pid}",
+                "a local home already runs on {}{pid}: use it, or stop it with `krt local down`",
                 dir.display()
             )));
         }
@@ -95,6 +115,7 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, Failure> {
     }
     let lock = Lock(file);
     lock.write(&format!("{}\n", std::process::id())).map_err(unusable)?;
+    drop(gate);
     Ok(lock)
 }
 
@@ -109,30 +130,106 @@ impl Lock {
         self.0.set_len(0)?;
         self.0.write_all_at(text.as_bytes(), 0)
     }
+
+    /// Removes the lock's file and, when nothing else is in it, the directory.
+    pub(crate) fn remove(self, dir: &Path) -> std::io::Result<()> {
+        let _gate = gate(dir)?;
+        std::fs::remove_file(lock_file(dir))?;
+        match std::fs::remove_dir(dir) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+            end => end,
+        }
+    }
+}
+
+/// Waits for the gate: others hold it for an instant.
+fn gate(dir: &Path) -> std::io::Result<File> {
+    let gate = File::open(dir)?;
+    gate.lock()?;
+    Ok(gate)
+}
+
+/// Whether a home runs on `dir`, as it is now.
+pub(crate) fn state(dir: &Path) -> Result<State, Failure> {
+    look(dir).map_err(|error| unusable(dir, &error))
+}
+
+fn look(dir: &Path) -> std::io::Result<State> {
+    let down_where_missing = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => Ok(State::Down),
+        _ => Err(error),
+    };
+    let _gate = match gate(dir) {
+        Ok(gate) => gate,
+        Err(error) => return down_where_missing(error),
+    };
+    let path = lock_file(dir);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) => return down_where_missing(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(State::Down),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => match read(&path) {
+            Some((pid, true)) => Ok(State::Up(pid)),
+            Some((pid, false)) => Ok(State::Starting(pid)),
+            None => Err(std::io::Error::other("its lock is held and names no process")),
+        },
+    }
 }
 
 /// The home that runs on `dir`; one that is starting is awaited.
 pub(crate) fn running(dir: &Path) -> Result<Option<Running>, Failure> {
-    let path = dir.join("lock");
     let since = Instant::now();
-    while is_locked(&path) {
-        if let Some((pid, true)) = read(&path) {
-            return Ok(Some(Running { dir: dir.to_owned(), pid }));
+    let mut changes = None;
+    loop {
+        match (state(dir)?, &changes) {
+            (State::Down, _) => return Ok(None),
+            (State::Up(pid), _) => return Ok(Some(Running { dir: dir.to_owned(), pid })),
+            // What changes between the look and the watch is seen by the next look.
+            (State::Starting(_), None) => {
+                changes = Some(watch(&lock_file(dir)).map_err(|error| unusable(dir, &error))?);
+            }
+            (State::Starting(pid), Some(changes)) => {
+                let left = STARTS.saturating_sub(since.elapsed());
+                if left.is_zero() {
+                    return Err(Failure::new(format!(
+                        "the local home on {} (pid {pid}) does not become ready",
+                        dir.display()
+                    )));
+                }
+                await_change(changes, pid, left).map_err(|error| unusable(dir, &error))?;
+            }
         }
-        if since.elapsed() >= STARTS {
-            return Err(Failure::new(format!(
-                "the local home on {} does not become ready",
-                dir.display()
-            )));
-        }
-        std::thread::sleep(LOOK);
     }
-    Ok(None)
 }
 
-fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+fn watch(path: &Path) -> std::io::Result<OwnedFd> {
+    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+    let changes = inotify::init(flags)?;
+    inotify::add_watch(&changes, path, inotify::WatchFlags::MODIFY)?;
+    Ok(changes)
+}
+
+/// Waits until the lock's file changes or its holder ends.
+fn await_change(changes: &OwnedFd, pid: i32, left: Duration) -> std::io::Result<()> {
+    // Without the holder's pidfd, as from another container, the file alone tells.
+    let holder = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let mut fds = vec![PollFd::new(changes, PollFlags::IN)];
+    fds.extend(holder.iter().map(|holder| PollFd::new(holder, PollFlags::IN)));
+    let limit = Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    };
+    match poll(&mut fds, Some(&limit)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match rustix::io::read(changes, &mut [0_u8; 4096]) {
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Process of the holder, and whether it serves.
@@ -172,6 +269,36 @@ mod tests {
         drop(held);
         assert!(running(&dir).unwrap().is_none());
         lock(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_look_never_keeps_a_home_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        drop(lock(&path).unwrap());
+        std::thread::scope(|scope| {
+            let looks = scope.spawn(|| (0..2000).all(|_| state(&path).is_ok()));
+            for _ in 0..500 {
+                lock(&path).unwrap();
+            }
+            assert!(looks.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_home_that_starts_is_awaited_until_it_serves_or_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        let held = lock(&path).unwrap();
+        assert_eq!(state(&path).unwrap(), State::Starting(std::process::id().cast_signed()));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| running(&path).unwrap());
+            held.ready().unwrap();
+            assert!(waits.join().unwrap().is_some());
+        });
+        held.remove(&path).unwrap();
+        assert!(!path.exists());
+        assert_eq!(state(&path).unwrap(), State::Down);
     }
 
     #[test]

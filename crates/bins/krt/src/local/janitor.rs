@@ -6,7 +6,7 @@
 
 use crate::failure::Failure;
 use rustix::io::{FdFlags, fcntl_setfd};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -17,8 +17,6 @@ use tokio::net::unix::pipe;
 
 /// How long a directory may resist its removal: a dying process may still write.
 const REMOVE: Duration = Duration::from_secs(5);
-/// Between two tries.
-const RETRY: Duration = Duration::from_millis(10);
 /// How long krt waits for its janitor.
 const END: Duration = Duration::from_secs(8);
 
@@ -37,7 +35,7 @@ impl Janitor {
         Self::spawn(dir).map_err(|error| Failure::new(format!("can't start the janitor: {error}")))
     }
 
-    fn spawn(dir: &Path) -> std::io::Result<Self> {
+    fn spawn(dir: &Path) -> io::Result<Self> {
         let (stdin, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (ended, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let parent = Command::new(std::env::current_exe()?)
@@ -50,7 +48,7 @@ impl Janitor {
             .current_dir("/")
             .status()?;
         if !parent.success() {
-            return Err(std::io::Error::other(parent.to_string()));
+            return Err(io::Error::other(parent.to_string()));
         }
         // From here each child of this process inherits the write end: the pods.
         fcntl_setfd(&alive, FdFlags::empty())?;
@@ -80,25 +78,30 @@ pub(crate) fn detach(dir: &Path) -> Result<(), Failure> {
 /// Is the janitor: waits for the end of stdin, then removes `dir`.
 pub(crate) fn serve(dir: &Path) -> Result<(), Failure> {
     let mut buffer = [0_u8; 64];
-    let mut stdin = std::io::stdin().lock();
+    let mut stdin = io::stdin().lock();
     loop {
         match stdin.read(&mut buffer) {
             Ok(0) => break,
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
     }
+    remove(dir).map_err(|error| Failure::new(format!("can't remove {}: {error}", dir.display())))
+}
+
+/// Removes a directory with all that is in it. A process that still dies may make new files meanwhile: then the removal
+/// starts over at once, for there is something more to remove.
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
     let since = Instant::now();
     loop {
         open_up(dir);
         match std::fs::remove_dir_all(dir) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if since.elapsed() >= REMOVE => {
-                return Err(Failure::new(format!("can't remove {}: {error}", dir.display())));
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error)
+                if error.kind() == io::ErrorKind::DirectoryNotEmpty && since.elapsed() < REMOVE => {
             }
-            Err(_) => std::thread::sleep(RETRY),
+            end => return end,
         }
     }
 }
@@ -120,7 +123,7 @@ fn open_up(dir: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::open_up;
+    use super::remove;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -129,7 +132,22 @@ mod tests {
         let inner = dir.path().join("a");
         std::fs::create_dir_all(inner.join("b")).unwrap();
         std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o000)).unwrap();
-        open_up(dir.path());
-        std::fs::remove_dir_all(dir.path()).unwrap();
+        remove(dir.path()).unwrap();
+        assert!(!dir.path().exists());
+        remove(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_writer_delays_the_removal_and_does_not_stop_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let writes = dir.path().to_owned();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let file = |number| std::fs::write(writes.join(format!("{number}")), "");
+                (0..5000).all(|number| file(number).is_ok())
+            });
+            remove(dir.path()).unwrap();
+        });
+        assert!(!dir.path().exists());
     }
 }

@@ -3,10 +3,14 @@
 pub(crate) mod api;
 mod bash;
 pub(crate) mod data_dir;
+mod detach;
+pub(crate) mod disk;
 pub(crate) mod ephemeral;
 mod home;
 pub(crate) mod janitor;
 mod pods;
+mod reset;
+mod status;
 
 use crate::cli::LocalCommand;
 use crate::client::on_threads;
@@ -25,16 +29,32 @@ const REPLICAS: i32 = 2;
 /// How long a home may take to stop.
 const STOP_SECONDS: i64 = 30;
 
-/// `krt local`.
-pub(crate) fn start(command: LocalCommand, verbose: bool) -> Result<(), Failure> {
+/// `krt local`; the answer is the exit code.
+pub(crate) fn start(command: LocalCommand, verbose: bool) -> Result<u8, Failure> {
     match command {
-        LocalCommand::Up { dir, port, log } => {
+        LocalCommand::Up { dir, port, log, detach, detached } => {
             let dir = data_dir::chosen(&dir)?;
             let log = if verbose { "info".to_owned() } else { log };
-            kruntimes_daemon::logs::install(&log);
-            on_threads(Box::pin(up(dir, port, log)))
+            if detach {
+                return detach::up(&dir, port, &log).map(|()| 0);
+            }
+            let report = if detached { Report::Pipe } else { Report::Terminal };
+            match report {
+                Report::Pipe => detach::settle(&dir, &log)?,
+                Report::Terminal => kruntimes_daemon::logs::install(&log),
+            }
+            let end = on_threads(Box::pin(up(dir, port, log, report)));
+            if let (Report::Pipe, Err(failure)) = (report, &end) {
+                detach::say_failure(failure);
+            }
+            end.map(|()| 0)
         }
-        LocalCommand::Down(dir) => down(&data_dir::chosen(&dir)?),
+        LocalCommand::Down(dir) => down(&data_dir::chosen(&dir)?).map(|()| 0),
+        LocalCommand::Status { dir, output } => status::status(&data_dir::chosen(&dir)?, output),
+        LocalCommand::Reset { dir, yes } => {
+            let confirm = if yes { reset::Confirm::Given } else { reset::Confirm::Ask };
+            reset::reset(&data_dir::chosen(&dir)?, confirm).map(|()| 0)
+        }
         LocalCommand::Kubeconfig(dir) => {
             let dir = data_dir::chosen(&dir)?;
             let path = data_dir::kubeconfig(&dir);
@@ -44,12 +64,21 @@ pub(crate) fn start(command: LocalCommand, verbose: bool) -> Result<(), Failure>
                     dir.display()
                 )));
             }
-            table::print(&format!("{}\n", path.display()))
+            table::print(&format!("{}\n", path.display())).map(|()| 0)
         }
     }
 }
 
-async fn up(dir: PathBuf, port: u16, log: String) -> Result<(), Failure> {
+/// Who hears how the start of a home went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Report {
+    /// The user, on stdout and stderr.
+    Terminal,
+    /// The `krt local up --detach` at the other end of stdout.
+    Pipe,
+}
+
+async fn up(dir: PathBuf, port: u16, log: String, report: Report) -> Result<(), Failure> {
     let (trigger, mut shutdown) = Shutdown::new();
     tokio::spawn(fire_at_the_end(Signals::listen()?, trigger));
     let lock = data_dir::lock(&dir)?;
@@ -59,9 +88,12 @@ async fn up(dir: PathBuf, port: u16, log: String) -> Result<(), Failure> {
     let pods = home.ready();
     let end = tokio::select! {
         end = async {
-            let ready = pods.await;
+            let ready = if pods.await { Ready::All } else { Ready::WithoutPods };
             lock.ready()?;
-            table::print(&welcome(&dir, ready))?;
+            match report {
+                Report::Terminal => table::print(&welcome(&dir, ready, "Ctrl-C stops it."))?,
+                Report::Pipe => detach::say_ready(ready)?,
+            }
             std::future::pending::<Result<(), Failure>>().await
         } => end,
         failure = home.failed() => Err(failure),
@@ -71,16 +103,24 @@ async fn up(dir: PathBuf, port: u16, log: String) -> Result<(), Failure> {
     end
 }
 
-fn welcome(dir: &Path, ready: bool) -> String {
+/// What serves once the home says that it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ready {
+    /// All of it.
+    All,
+    /// The pods take too long.
+    WithoutPods,
+}
+
+fn welcome(dir: &Path, ready: Ready, end: &str) -> String {
     let path = data_dir::kubeconfig(dir);
-    let state = if ready {
-        "The local home is ready."
-    } else {
-        "The local home is up; its pods are not ready yet."
+    let state = match ready {
+        Ready::All => "The local home is ready.",
+        Ready::WithoutPods => "The local home is up; its pods are not ready yet.",
     };
     format!(
         "{state} To use it:\n\n  export KUBECONFIG={}\n\nThen try:\n\n  krt run -- echo hello\n  krt list\n  \
-         kubectl get runs,runtimes\n\nCtrl-C stops it.\n",
+         kubectl get runs,runtimes\n\n{end}\n",
         shell_quoted(&path.to_string_lossy())
     )
 }

@@ -4,10 +4,11 @@
 //! what is its own syntax.
 
 use crate::cli::RunArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, without_number};
 use crate::{duration, names};
 use kruntimes_api::labels;
 use kruntimes_objects::yaml;
+use kruntimes_rules::run::retry::format_duration;
 use serde_json::{Map, Value, json};
 use std::io::Read;
 use std::path::Path;
@@ -15,9 +16,14 @@ use std::path::Path;
 /// The largest file that is read: above what any API server takes.
 const FILE_BYTES: u64 = 16 << 20;
 
-/// The Run that the arguments describe, with its time of submission.
-pub(crate) fn run(args: &RunArgs, now: jiff::Timestamp) -> Result<Value, Failure> {
-    let mut object = match &args.file {
+/// The Run that the arguments describe.
+pub(crate) fn run(args: &RunArgs) -> Result<Value, Failure> {
+    if args.output.is_some() && !args.no_wait && !args.dry_run {
+        return Err(Failure::usage(
+            "-o needs --no-wait or --dry-run: a Run that is followed prints its own output",
+        ));
+    }
+    match &args.file {
         Some(path) => {
             let text = read(path)?;
             match manifest(&text)
@@ -25,25 +31,23 @@ pub(crate) fn run(args: &RunArgs, now: jiff::Timestamp) -> Result<Value, Failure
             {
                 Some(object) => {
                     refuse_flags_beside_a_manifest(args)?;
-                    object
+                    Ok(object)
                 }
-                None => from_flags(args, Some(text))?,
+                None => from_flags(args, Some(text)),
             }
         }
-        None if args.command.is_empty() && args.repo_url.is_none() => {
-            return Err(Failure::usage(
-                "nothing to run: give a command after `--`, or a script or a manifest with -f",
-            ));
-        }
-        None => from_flags(args, None)?,
-    };
-    stamp(&mut object, now);
-    Ok(object)
+        None if args.command.is_empty() && args.repo_url.is_none() => Err(Failure::usage(
+            "nothing to run: give a command after `--`, or a script or a manifest with -f",
+        )),
+        None => from_flags(args, None),
+    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let named =
-        |error: std::io::Error| Failure::new(format!("can't read {}: {error}", path.display()));
+    let named = |error: std::io::Error| {
+        let why = without_number(&error.to_string());
+        Failure::new(format!("can't read {}: {why}", path.display()))
+    };
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         std::io::stdin().lock().take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(named)?;
@@ -52,7 +56,11 @@ fn read(path: &Path) -> Result<String, Failure> {
         file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(named)?;
     }
     if bytes.len() as u64 > FILE_BYTES {
-        return Err(Failure::new(format!("{} has more than {FILE_BYTES} bytes", path.display())));
+        return Err(Failure::new(format!(
+            "{} is too large: a file may have {FILE_BYTES} bytes, and a script {} characters",
+            path.display(),
+            kruntimes_api::limits::INLINE_CHARS
+        )));
     }
     String::from_utf8(bytes)
         .map_err(|_| Failure::new(format!("{} is not UTF-8 text", path.display())))
@@ -139,20 +147,18 @@ fn from_flags(args: &RunArgs, script: Option<String>) -> Result<Value, Failure> 
         let env: Result<Vec<Value>, Failure> = args.env.iter().map(|pair| env_var(pair)).collect();
         spec.insert("env".to_owned(), env?.into());
     }
-    if let Some(seconds) =
-        seconds(args.timeout.as_deref(), "--timeout")?.filter(|seconds| *seconds > 0)
-    {
+    if let Some(seconds) = args.timeout.map(duration::seconds).filter(|seconds| *seconds > 0) {
         spec.insert("timeoutSeconds".to_owned(), seconds.into());
     }
-    if let Some(seconds) = seconds(args.ttl.as_deref(), "--ttl")? {
+    if let Some(seconds) = args.ttl.map(duration::seconds) {
         spec.insert("ttlSecondsAfterFinished".to_owned(), seconds.into());
     }
     let mut retry = Map::new();
     if let Some(attempts) = args.retry_attempts {
         retry.insert("maxAttempts".to_owned(), attempts.into());
     }
-    if let Some(backoff) = &args.retry_backoff {
-        retry.insert("backoff".to_owned(), backoff.as_str().into());
+    if let Some(backoff) = args.retry_backoff {
+        retry.insert("backoff".to_owned(), format_duration(backoff).into());
     }
     if !retry.is_empty() {
         spec.insert("retryPolicy".to_owned(), retry.into());
@@ -172,14 +178,8 @@ fn env_var(pair: &str) -> Result<Value, Failure> {
     }
 }
 
-fn seconds(text: Option<&str>, flag: &str) -> Result<Option<u64>, Failure> {
-    text.map(|text| duration::parse(text).map(duration::seconds))
-        .transpose()
-        .map_err(|error| Failure::usage(format!("{flag}: {error}")))
-}
-
 /// Notes the time of submission, unless the manifest holds something there that the API server will refuse.
-fn stamp(object: &mut Value, now: jiff::Timestamp) {
+pub(super) fn stamp(object: &mut Value, now: jiff::Timestamp) {
     let Some(metadata) =
         object.as_object_mut().map(|object| object.entry("metadata").or_insert_with(|| json!({})))
     else {
@@ -222,7 +222,8 @@ mod tests {
             "echo",
             "a  b",
         ]);
-        let object = run(&args, "2026-01-02T03:04:05.678901Z".parse().unwrap()).unwrap();
+        let mut object = run(&args).unwrap();
+        stamp(&mut object, "2026-01-02T03:04:05.678901Z".parse().unwrap());
         assert_eq!(
             object["spec"],
             json!({
@@ -263,9 +264,8 @@ mod tests {
 
     #[test]
     fn wrong_flags_are_usage_errors() {
-        for line in [&["--timeout", "soon", "--", "true"][..], &["--env", "=x", "--", "true"], &[]]
-        {
-            assert_eq!(run(&args(line), jiff::Timestamp::UNIX_EPOCH).unwrap_err().code, Some(2));
+        for line in [&["--env", "=x", "--", "true"][..], &[]] {
+            assert_eq!(run(&args(line)).unwrap_err().code, crate::failure::USAGE);
         }
     }
 

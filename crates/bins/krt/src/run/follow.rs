@@ -250,7 +250,7 @@ impl Follow<'_> {
 }
 
 fn left(line: String) -> Failure {
-    Failure { lines: vec![line], code: Some(ending::CANCELLED) }
+    Failure { lines: vec![line], code: ending::CANCELLED }
 }
 
 /// The next state of the Run.

@@ -13,19 +13,17 @@ use crate::signals::Signals;
 use crate::{objects, table};
 use serde_json::Value;
 
-/// Creates the Run that the arguments describe; the answer is krt's exit code.
+pub(crate) use build::run as describe;
+
+/// Creates the Run, which [`describe`] has made of the arguments; the answer is krt's exit code.
 pub(crate) async fn run(
     home: &Home,
     args: &RunArgs,
+    mut object: Value,
     signals: &mut Signals,
     progress: &Progress,
 ) -> Result<u8, Failure> {
-    if args.output.is_some() && !args.no_wait && !args.dry_run {
-        return Err(Failure::usage(
-            "-o needs --no-wait or --dry-run: a Run that is followed prints its own output",
-        ));
-    }
-    let object = build::run(args, jiff::Timestamp::now())?;
+    build::stamp(&mut object, jiff::Timestamp::now());
     let namespace = namespace(home, &object)?;
     let created = if args.dry_run {
         objects::check(&home.client, &namespace, "runs", &object).await

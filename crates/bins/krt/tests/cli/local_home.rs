@@ -25,7 +25,11 @@ fn a_home_keeps_its_state_over_a_restart_and_stops_by_down_and_sigterm() {
     assert_eq!(user.run(&["run", "--", "echo", "again"]).expect(0).out(), "again\n");
     assert_eq!(up.stop(Signal::TERM), Some(0));
     let down = user.run(&["local", "down"]);
-    assert!(down.expect(1).stderr.starts_with("error: no local home runs on "), "{}", down.stderr);
+    assert!(
+        down.expect(125).stderr.starts_with("error: no local home runs on "),
+        "{}",
+        down.stderr
+    );
 }
 
 #[test]
@@ -33,7 +37,7 @@ fn two_homes_live_beside_each_other_and_one_directory_has_one() {
     let user = User::new();
     let up = user.up(&["--port", "0"]);
     let second = user.run(&["local", "up"]);
-    second.expect(1);
+    second.expect(125);
     assert!(second.stderr.contains("already runs on"), "{}", second.stderr);
     assert_eq!(second.stderr.lines().count(), 1);
 
@@ -60,13 +64,13 @@ fn without_any_home_the_three_ways_are_said() {
         assert!(ended.stderr.contains(way), "{}", ended.stderr);
     }
     let ended = user.run(&["--local", "list"]);
-    assert!(ended.expect(1).stderr.contains("krt local up"), "{}", ended.stderr);
+    assert!(ended.expect(125).stderr.contains("krt local up"), "{}", ended.stderr);
 }
 
 #[track_caller]
 fn refused(user: &User, args: &[&str], parts: &[&str]) {
     let ended = user.run(&[&["local", "up"], args].concat());
-    ended.expect(1);
+    ended.expect(125);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     for part in parts {
         assert!(ended.stderr.contains(part), "{part:?} is not in {}", ended.stderr);

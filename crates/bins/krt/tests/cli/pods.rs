@@ -76,7 +76,7 @@ fn a_killed_pod_is_replaced_and_the_next_run_succeeds_on_another() {
     let name = list["items"][0]["metadata"]["name"].as_str().unwrap();
     let logs = user.run(&["logs", name]);
     let gone = format!("error: {name}: pod {pod} is gone and its output with it\n");
-    assert_eq!(logs.expect(1).stderr, gone);
+    assert_eq!(logs.expect(125).stderr, gone);
     user.run(&["run", "--", "true"]).expect(0);
     assert_eq!(up.stop(Signal::TERM), Some(0));
 }

@@ -112,10 +112,10 @@ fn runtimes_are_shown() {
 #[test]
 fn what_does_not_exist_is_one_clear_line() {
     let ended = shared().run(&["get", "no-such-run"]);
-    ended.expect(1);
+    ended.expect(125);
     assert_eq!(ended.stderr, "error: runs.kruntimes.io \"no-such-run\" not found\n");
     let ended = shared().run(&["--kubeconfig", "/nonexistent/config", "list"]);
-    ended.expect(1);
+    ended.expect(125);
     assert!(ended.stderr.contains("/nonexistent/config"), "{}", ended.stderr);
     assert_eq!(
         shared().run(&["list", "-n", "empty"]).stderr,
