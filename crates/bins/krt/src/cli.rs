@@ -131,16 +131,16 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
     /// End the attempt after this long: seconds, or a duration like 1m30s; 0 is no limit
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,
     /// Attempts in all
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<i64>)]
     pub(crate) retry_attempts: Option<i64>,
     /// Wait before the second attempt, like 500ms; doubled for each further one
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub(crate) retry_backoff: Option<Duration>,
     /// Delete the Run this long after its end
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub(crate) ttl: Option<Duration>,
     /// Create the Run, print its name and leave
     #[arg(long, conflicts_with = "wait")]
@@ -253,6 +253,7 @@ pub(crate) enum RuntimeCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LocalCommand {
     /// Start the local home, in the foreground unless --detach is given
+    #[command(alias = "start")]
     Up {
         /// Where the home is and what it serves.
         #[command(flatten)]
@@ -271,6 +272,7 @@ pub(crate) enum LocalCommand {
         log: String,
     },
     /// Stop the running local home
+    #[command(alias = "stop")]
     Down(DataDir),
     /// Print the path of the local home's kubeconfig
     Kubeconfig(DataDir),

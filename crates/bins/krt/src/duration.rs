@@ -16,8 +16,7 @@ const UNITS: [(&str, u64); 8] = [
 
 /// Reads a duration that is not negative.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let wrong =
-        || format!("{text:?} is not a duration: use seconds or something like 500ms, 1m30s, 2h");
+    let wrong = || "it takes seconds, or a duration like 500ms, 1m30s, 2h".to_owned();
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -101,10 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused_with_the_text() {
+    fn other_texts_are_refused() {
         for text in ["", "abc", "-1s", "s", "1x", "1s2", "1..5s", "1 s"] {
             let error = parse(text).unwrap_err();
-            assert!(error.contains(&format!("{text:?}")), "{text}: {error}");
+            assert!(error.contains("1m30s"), "{text}: {error}");
         }
     }
 

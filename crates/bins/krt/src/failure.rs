@@ -50,18 +50,24 @@ impl Failure {
 }
 
 impl From<kube::Error> for Failure {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "kube may add errors: they read like the rest"
+    )]
     fn from(error: kube::Error) -> Self {
         match &error {
             kube::Error::Api(status) => Self { lines: refusal(status), code: SYSTEM },
-            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::new(format!(
-                "the API server answers with something else than the Kubernetes API: {}",
-                chain(&error)
-            )),
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::new(
+                "the API server answers with something else than the Kubernetes API: name another \
+                 --server or --context",
+            ),
             kube::Error::Auth(cause) => {
                 Self::new(format!("can't get the credentials of the kubeconfig: {}", chain(cause)))
             }
             _ => match unreachable(&error) {
-                Some(why) => Self::new(format!("the API server can't be reached: {why}")),
+                Some(why) => Self::new(format!(
+                    "the API server can't be reached: {why}: start it, or name another --context"
+                )),
                 None => Self::new(chain(&error)),
             },
         }
@@ -71,9 +77,11 @@ impl From<kube::Error> for Failure {
 /// A refusal by the API server: a line for each cause with the field, the value and the limit.
 fn refusal(status: &Status) -> Vec<String> {
     let causes = status.details.as_ref().map_or(&[][..], |details| &details.causes);
+    // A cause without a field only says that there may be more, once these are mended.
+    let alone = causes.len() == 1;
     let lines: Vec<String> = causes
         .iter()
-        .filter(|cause| !cause.message.is_empty())
+        .filter(|cause| !cause.message.is_empty() && (alone || cause.field != "<nil>"))
         .map(|cause| {
             if cause.field.is_empty() {
                 cause.message.clone()
@@ -89,12 +97,18 @@ fn refusal(status: &Status) -> Vec<String> {
     let first = message.lines().next().unwrap_or_default();
     let message: String = first.chars().take(SHOWN_CHARS).collect();
     let named = status.details.as_ref().is_some_and(|details| !details.name.is_empty());
+    let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
     vec![match status.code {
         401 => format!(
             "the API server does not accept the credentials ({message}): log in again, or name others with \
              --user or --token"
         ),
         403 => format!("{message}: ask for the right, or name another --user or --context"),
+        404 if kind == "namespaces" => {
+            format!("{message}: create it, or name another one with --namespace")
+        }
+        404 if kind == "runs" => format!("{message}: krt list shows what there is"),
+        404 if kind == "runtimes" => format!("{message}: krt runtime list shows what there is"),
         404 if !named => {
             "the API server has no Runs: install kruntimes there, name another --context, or use \
                           --local"
@@ -128,12 +142,11 @@ fn unreachable(error: &kube::Error) -> Option<String> {
 }
 
 fn of_tls(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
-            "its certificate is not signed by the certificate authority of the kubeconfig"
-                .to_owned()
-        }
-        other => format!("TLS: {other}"),
+    let unknown_issuer = rustls::CertificateError::UnknownIssuer;
+    if *error == rustls::Error::InvalidCertificate(unknown_issuer) {
+        "its certificate is not signed by the certificate authority of the kubeconfig".to_owned()
+    } else {
+        format!("TLS: {error}")
     }
 }
 

@@ -65,6 +65,7 @@ fn read_file(path: &Path) -> Result<Chosen, Failure> {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "kube may add errors: they read like the rest")]
 fn unreadable(error: &KubeconfigError, place: &str) -> Failure {
     Failure::new(match error {
         KubeconfigError::ReadConfig(why, path) => {
@@ -74,6 +75,7 @@ fn unreadable(error: &KubeconfigError, place: &str) -> Failure {
         KubeconfigError::Parse(why) => {
             let why = why.to_string();
             let first = why.lines().next().unwrap_or_default();
+            let first = first.strip_prefix("error: ").unwrap_or(first);
             format!("the kubeconfig {place} is not one: {first}")
         }
         other => format!("the kubeconfig {place} can't be used: {}", chain(other)),

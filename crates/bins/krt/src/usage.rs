@@ -6,6 +6,7 @@ use clap::{Arg, Command};
 use std::ffi::OsString;
 
 /// The line for an error of the parser; `None` for what is no error but asks for help or the version.
+#[expect(clippy::wildcard_enum_match_arm, reason = "clap may add kinds: `what` says them")]
 pub(crate) fn line(error: &Error, root: &Command, args: &[OsString]) -> Option<String> {
     let command = command_of(root, args);
     let what = match error.kind() {
@@ -33,6 +34,10 @@ pub(crate) fn line(error: &Error, root: &Command, args: &[OsString]) -> Option<S
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "clap may add kinds: its own first line says them"
+)]
 fn what(kind: ErrorKind, error: &Error) -> String {
     let arg = || texts(error, ContextKind::InvalidArg).join(" ");
     let value = || texts(error, ContextKind::InvalidValue).join(" ");

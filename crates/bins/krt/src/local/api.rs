@@ -1,7 +1,7 @@
 //! The API server of a local home on its port: also alone, as `krt serve apiserver`.
 
 use super::data_dir;
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, chain, without_number};
 use crate::names;
 use kruntimes_api::crd;
 use kruntimes_apiserver::{ApiServer, Identity, TlsConfig, User, kubeconfig, serve_tls};
@@ -30,7 +30,10 @@ impl Api {
     /// Opens the store in `dir`, or one in memory, with the CRDs of this project.
     pub(super) async fn open(dir: Option<&Path>, port: u16) -> Result<Self, Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
-            Failure::new(format!("can't listen on port {port} of 127.0.0.1: {error}"))
+            let why = without_number(&error.to_string());
+            Failure::new(format!(
+                "can't listen on port {port} of 127.0.0.1: {why}: name another --port, or 0 for a free one"
+            ))
         })?;
         let url = format!("https://{}", listener.local_addr()?);
         let server = ApiServer::open(kruntimes_apiserver::Options {

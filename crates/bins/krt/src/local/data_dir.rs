@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -114,21 +114,21 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, Failure> {
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
     let lock = Lock(file);
-    lock.write(&format!("{}\n", std::process::id())).map_err(unusable)?;
+    lock.claim().map_err(unusable)?;
     drop(gate);
     Ok(lock)
 }
 
 impl Lock {
-    /// Notes that the home serves.
-    pub(crate) fn ready(&self) -> Result<(), Failure> {
-        Ok(self.write(&format!("{}\n{READY}\n", std::process::id()))?)
+    /// Notes whose it is. The gate is held: nobody reads it meanwhile.
+    fn claim(&self) -> std::io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)
     }
 
-    fn write(&self, text: &str) -> std::io::Result<()> {
-        use std::os::unix::fs::FileExt;
-        self.0.set_len(0)?;
-        self.0.write_all_at(text.as_bytes(), 0)
+    /// Notes that the home serves: the file grows, so that whoever reads it meanwhile sees one state or the other.
+    pub(crate) fn ready(&self) -> Result<(), Failure> {
+        Ok(self.0.write_all_at(format!("{}\n{READY}\n", std::process::id()).as_bytes(), 0)?)
     }
 
     /// Removes the lock's file and, when nothing else is in it, the directory.
@@ -155,9 +155,8 @@ pub(crate) fn state(dir: &Path) -> Result<State, Failure> {
 }
 
 fn look(dir: &Path) -> std::io::Result<State> {
-    let down_where_missing = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Ok(State::Down),
-        _ => Err(error),
+    let down_where_missing = |error: std::io::Error| {
+        if error.kind() == ErrorKind::NotFound { Ok(State::Down) } else { Err(error) }
     };
     let _gate = match gate(dir) {
         Ok(gate) => gate,

@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_repository_needs_no_command_and_no_file() {
         let line = ["--repo-url", "https://h/x", "--commit-sha", "v1", "--entrypoint", "a/b"];
-        let object = run(&args(&line), jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let object = run(&args(&line)).unwrap();
         let want = json!({
             "runtime": "bash", "entrypoint": "a/b",
             "source": {"repoURL": "https://h/x", "commitSHA": "v1"},

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod api;
+mod background;
 mod bad_input;
 mod ephemeral;
 mod local_home;
+mod mistakes;
 mod pods;
 mod runs;
 mod secrets;
+mod server;
 mod show;
 mod support;

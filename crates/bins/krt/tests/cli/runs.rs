@@ -83,6 +83,29 @@ fn output_is_live_and_sigterm_cancels() {
 }
 
 #[test]
+fn a_second_sigint_leaves_at_once() {
+    // It ignores SIGTERM: only the SIGKILL 2 s later ends it.
+    let script = "trap '' TERM; echo $$; while :; do sleep 1000; done";
+    let mut command = shared().krt(&["run", "-v", "--", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let run = pidfd(read_until(&mut stdout, |line| !line.is_empty()).parse().unwrap());
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    send(&child, Signal::INT);
+    let mut line = String::new();
+    while !line.contains("once more leaves at once") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "krt ended without a word");
+    }
+    send(&child, Signal::INT);
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with(" was asked to cancel; its end was not awaited\n"), "{rest}");
+    collect(child).expect(130);
+    assert!(ends(&run), "the Run is cancelled all the same");
+}
+
+#[test]
 fn an_unknown_runtime_waits_and_says_so() {
     let mut command = shared().krt(&["run", "-v", "-r", "nowhere", "--", "true"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -113,7 +113,10 @@ fn runtimes_are_shown() {
 fn what_does_not_exist_is_one_clear_line() {
     let ended = shared().run(&["get", "no-such-run"]);
     ended.expect(125);
-    assert_eq!(ended.stderr, "error: runs.kruntimes.io \"no-such-run\" not found\n");
+    assert_eq!(
+        ended.stderr,
+        "error: runs.kruntimes.io \"no-such-run\" not found: krt list shows what there is\n"
+    );
     let ended = shared().run(&["--kubeconfig", "/nonexistent/config", "list"]);
     ended.expect(125);
     assert!(ended.stderr.contains("/nonexistent/config"), "{}", ended.stderr);
@@ -131,6 +134,11 @@ fn version_and_completion() {
         script.expect(0);
         assert!(script.out().contains("krt"));
     }
+    let typed = "source /dev/stdin; COMP_WORDS=(krt local s) COMP_CWORD=2; _krt krt s local; echo \"${COMPREPLY[@]}\"";
+    let script = shared().run(&["completion", "bash"]);
+    let mut bash = std::process::Command::new("bash");
+    let completed = finish_with_input(bash.args(["-c", typed]), &script.stdout);
+    assert_eq!(completed.expect(0).out(), "status\n");
 }
 
 /// Every `reason` in a status, however deep.
