@@ -46,7 +46,7 @@ pub(crate) fn measure_all() -> anyhow::Result<()> {
 }
 
 async fn measure(home: &Home) -> anyhow::Result<()> {
-    let load = Load::new(home).await?;
+    let load = Load::new(home, "true").await?;
     for _ in 0..20 {
         load.run_one().await?;
     }

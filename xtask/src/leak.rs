@@ -1,7 +1,7 @@
 //! `cargo xtask e2e leak` and `cargo xtask soak`: what a local home holds after many Runs and their deletion.
 //!
-//! After a warm-up, each process must have the same descriptors and threads and at most 1.05 times the memory (PSS) that
-//! it had before, there must be as many files and processes, and a kept Run must cost at most 8 KiB.
+//! After a warm-up, each process must have no more descriptors and threads and at most 1.05 times the memory (PSS) that
+//! it had before, there must be the same processes and as many files, and a kept Run must cost at most 8 KiB.
 
 use crate::home::{self, Home};
 use crate::load::Load;
@@ -21,7 +21,7 @@ pub(crate) struct Counts {
 }
 
 /// For every change. The warm-up is long enough to fill what is kept for watches that come back.
-pub(crate) const QUICK: Counts = Counts { warm_up: 300, runs: 500 };
+pub(crate) const QUICK: Counts = Counts { warm_up: 500, runs: 500 };
 /// For a release.
 pub(crate) const FULL: Counts = Counts { warm_up: 500, runs: 5_000 };
 
@@ -85,11 +85,12 @@ fn grown(now: &Process, start: &Process) -> Vec<String> {
             now / start
         ));
     }
-    if now.descriptors != start.descriptors {
+    // Fewer means that at the start some connections were still idle.
+    if now.descriptors > start.descriptors {
         findings
             .push(format!("{} descriptors, {} at the start", now.descriptors, start.descriptors));
     }
-    if now.threads != start.threads {
+    if now.threads > start.threads {
         findings.push(format!("{} threads, {} at the start", now.threads, start.threads));
     }
     findings
@@ -110,10 +111,12 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let run_kib = (kept.pss_kib() - start.pss_kib()) / counts.runs as f64;
     println!("leak: {run_kib:.2} KiB a Run while {} are kept", counts.runs);
-    ensure!(run_kib <= RUN_KIB, "a kept Run costs {run_kib:.2} KiB, the limit is {RUN_KIB}");
     delete_all(&home)?;
-    let (end, findings) = settles_to(&home, &start)?;
+    let (end, mut findings) = settles_to(&home, &start)?;
     print("end", &end);
+    if run_kib > RUN_KIB {
+        findings.push(format!("a kept Run costs {run_kib:.2} KiB, the limit is {RUN_KIB}"));
+    }
     ensure!(findings.is_empty(), "the home holds more than before:\n  {}", findings.join("\n  "));
     println!("1 passed, 0 failed");
     Ok(())
@@ -122,7 +125,9 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
 /// So many Runs to their ends, on connections that are closed afterwards.
 fn load(home: &Home, count: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let rate = runtime.block_on(async { Load::new(home).await?.run_many(count, AT_ONCE).await })?;
+    let rate = runtime.block_on(async {
+        Load::new(home, "echo one line; echo and another >&2").await?.run_many(count, AT_ONCE).await
+    })?;
     println!("leak: {count} Runs, {rate:.0} a second");
     Ok(())
 }

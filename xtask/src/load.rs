@@ -17,19 +17,20 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) struct Load {
     runs: Api<Run>,
     waits: mpsc::UnboundedSender<(String, oneshot::Sender<()>)>,
+    script: &'static str,
 }
 
 impl Load {
-    /// A load on the home, on connections of its own.
-    pub(crate) async fn new(home: &Home) -> anyhow::Result<Self> {
+    /// A load of this script on the home, on connections of its own.
+    pub(crate) async fn new(home: &Home, script: &'static str) -> anyhow::Result<Self> {
         let runs = Api::default_namespaced(client(home).await?);
         let watched: Api<Run> = Api::default_namespaced(client(home).await?);
         let (waits, receiver) = mpsc::unbounded_channel();
         tokio::spawn(ends(watched, receiver));
-        Ok(Self { runs, waits })
+        Ok(Self { runs, waits, script })
     }
 
-    /// One Run of `true`, to its end.
+    /// One Run of the script, to its end.
     pub(crate) async fn run_one(&self) -> anyhow::Result<Duration> {
         let run = Run {
             metadata: ObjectMeta {
@@ -38,7 +39,7 @@ impl Load {
             },
             spec: kruntimes_api::RunSpec {
                 runtime: "bash".to_owned(),
-                args: vec!["true".to_owned()],
+                args: vec![self.script.to_owned()],
                 ..kruntimes_api::RunSpec::default()
             },
             ..Run::default()

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::home::{Ephemeral, Home};
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::{doctor, explain, local, logs, reference, run, serve, show, table};
+use crate::{doctor, explain, local, logs, memory, reference, run, serve, show, table};
 use clap::CommandFactory;
 use std::future::Future;
 use tokio::runtime::Builder;
@@ -108,7 +108,9 @@ pub(crate) fn on_threads<T: Send + 'static>(
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
     install_tls();
+    memory::limit();
     let runtime = Builder::new_multi_thread().worker_threads(HOME_THREADS).enable_all().build()?;
+    runtime.spawn(memory::keep_trimmed());
     let work = runtime.spawn(work);
     let end =
         runtime.block_on(work).map_err(|error| Failure::new(format!("internal error: {error}")))?;

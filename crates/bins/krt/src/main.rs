@@ -11,6 +11,7 @@ mod home;
 mod kubeconfig;
 mod local;
 mod logs;
+mod memory;
 mod names;
 mod objects;
 mod output;

@@ -4,6 +4,7 @@ use crate::client::on_one_thread;
 use crate::duration;
 use crate::failure::{Failure, chain};
 use crate::local::{api, janitor};
+use crate::memory;
 use crate::signals::Signals;
 use clap::{Args, Subcommand};
 use kruntimes_api::names;
@@ -145,7 +146,9 @@ where
     F: Future<Output = Result<(), Failure>>,
 {
     logs::install(log);
+    memory::limit();
     on_one_thread(async {
+        tokio::spawn(memory::keep_trimmed());
         let (trigger, shutdown) = Shutdown::new();
         let signals = Signals::listen()?;
         tokio::spawn(fire_at_the_end(signals, trigger));

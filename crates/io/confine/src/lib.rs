@@ -36,3 +36,17 @@ pub fn set_child_subreaper() -> io::Result<()> {
 pub fn set_parent_death_signal() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
+
+/// Has the allocator share `arenas` arenas among all threads: each keeps what was freed in it.
+pub fn limit_arenas(arenas: i32) {
+    #[cfg(target_env = "gnu")]
+    sys::limit_arenas(arenas);
+    #[cfg(not(target_env = "gnu"))]
+    let _ = arenas;
+}
+
+/// Gives memory that was freed back to the system.
+pub fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    sys::trim_memory();
+}

@@ -47,6 +47,20 @@ pub(crate) fn enter_user_namespace() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWUSER) })
 }
 
+/// Has the allocator keep so few arenas that threads share them: each keeps what was freed in it.
+#[cfg(target_env = "gnu")]
+pub(crate) fn limit_arenas(arenas: i32) {
+    // SAFETY: it only sets a number of the allocator's; a refusal leaves the default.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
+}
+
+/// Gives all freed pages back to the system.
+#[cfg(target_env = "gnu")]
+pub(crate) fn trim_memory() {
+    // SAFETY: it takes the allocator's own locks and touches only memory that is free.
+    unsafe { libc::malloc_trim(0) };
+}
+
 /// Blocks every signal in this thread, and so in everything it forks.
 pub(crate) fn block_signals() -> io::Result<()> {
     let all = signal_set(libc::sigfillset)?;

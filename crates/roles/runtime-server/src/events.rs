@@ -1,7 +1,7 @@
 //! The events of all executions, for `RuntimeEvents.Watch`: a bounded ring that every watcher reads at its own pace.
 //!
-//! Output stands here as a place in the execution's kept bytes, never as a copy: it costs nothing more, and goes when the
-//! execution is forgotten. Unread output of a stream grows in place, so a slow watcher gets fewer, larger pieces. Starts
+//! Output stands here as a place in the execution's kept bytes, never as a copy: it costs nothing more. All events of an
+//! execution go when it is forgotten, so that the rings stay as short as what is known is few. Unread output of a stream grows in place, so a slow watcher gets fewer, larger pieces. Starts
 //! and ends have a ring of their own, which output cannot push out.
 
 use crate::execution::Execution;
@@ -19,6 +19,8 @@ use tokio::sync::watch;
 const MARKS_LIMIT: usize = 4096;
 /// Pieces of output that are kept for watchers.
 const PIECES_LIMIT: usize = 8192;
+/// Executions that were dropped and whose events are kept still.
+const DISCARDED_LIMIT: usize = 64;
 /// Bytes in one output event.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 
@@ -35,6 +37,8 @@ struct Ring {
     read: i64,
     marks: VecDeque<Mark>,
     pieces: VecDeque<Piece>,
+    /// Ids of dropped executions, the oldest in front; each is the very one of its execution.
+    discarded: VecDeque<Arc<str>>,
     closed: bool,
 }
 
@@ -73,6 +77,7 @@ impl Events {
             read: first - 1,
             marks: VecDeque::new(),
             pieces: VecDeque::new(),
+            discarded: VecDeque::new(),
             closed: false,
         };
         Arc::new(Self { ring: Mutex::new(ring), latest: watch::Sender::new(first - 1) })
@@ -122,6 +127,22 @@ impl Events {
         drop(ring);
         self.latest.send_replace(sequence);
         sequence
+    }
+
+    /// The execution is forgotten, and with it its events: nobody may ask for it any more.
+    pub(crate) fn forget(&self, execution: &Arc<Execution>) {
+        self.lock().forget(execution.id());
+    }
+
+    /// The execution was ended and dropped: its end is of interest for a while yet.
+    pub(crate) fn discard(&self, execution: &Arc<Execution>) {
+        let mut ring = self.lock();
+        ring.discarded.push_back(Arc::clone(execution.id()));
+        if ring.discarded.len() > DISCARDED_LIMIT
+            && let Some(oldest) = ring.discarded.pop_front()
+        {
+            ring.forget(&oldest);
+        }
     }
 
     /// Ends every watcher once it has read all.
@@ -179,6 +200,14 @@ impl Watcher {
 }
 
 impl Ring {
+    /// Drops the events of the execution that owns this very id, not those of its successor.
+    fn forget(&mut self, id: &Arc<str>) {
+        self.marks.retain(|mark| !Arc::ptr_eq(&mark.id, id));
+        self.pieces.retain(|piece| {
+            piece.execution.upgrade().is_some_and(|execution| !Arc::ptr_eq(execution.id(), id))
+        });
+    }
+
     fn take_sequence(&mut self) -> i64 {
         let sequence = self.next;
         self.next += 1;

@@ -55,6 +55,39 @@ async fn events_come_in_order_and_unread_output_grows() {
 }
 
 #[tokio::test]
+async fn a_forgotten_execution_leaves_no_event_and_its_successor_keeps_its_own() {
+    let events = Events::new();
+    let (first, second) = (Execution::new("a"), Execution::new("a"));
+    let other = Execution::new("b");
+    for execution in [&first, &other, &second] {
+        events.started(execution.id());
+        print(&events, execution, b"x");
+    }
+    events.exited(first.id(), &Outcome::failed(3, "exit status 3"), 0);
+    events.forget(&first);
+    {
+        let ring = events.lock();
+        assert_eq!((ring.marks.len(), ring.pieces.len()), (2, 2));
+    }
+    let all = read(&events, 0).await;
+    assert_eq!(texts(&all), ["b started", "b 1@0: x", "a started", "a 1@0: x"]);
+}
+
+#[test]
+fn of_discarded_executions_only_the_last_ones_leave_events() {
+    let events = Events::new();
+    for number in 0..DISCARDED_LIMIT + 3 {
+        let execution = Execution::new(&format!("run-{number}"));
+        events.started(execution.id());
+        events.exited(execution.id(), &Outcome::failed(137, "signal: killed"), 0);
+        events.discard(&execution);
+    }
+    let ring = events.lock();
+    assert_eq!(ring.marks.len(), 2 * DISCARDED_LIMIT);
+    assert_eq!(&*ring.marks[0].id, "run-3");
+}
+
+#[tokio::test]
 async fn what_was_read_does_not_change() {
     let events = Events::new();
     let execution = Execution::new("a");

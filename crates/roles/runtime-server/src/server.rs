@@ -71,6 +71,7 @@ impl Server {
         execution.end(Why::Cancelled);
         execution.wait_until_ended().await;
         self.table.remove(execution);
+        self.events.discard(execution);
     }
 
     /// A reply of bounded size: every entry gets an equal share for its output.
@@ -142,6 +143,7 @@ impl Runtime for Service {
             }
         }
         self.0.table.remove(&execution);
+        self.0.events.forget(&execution);
         Ok(Response::new(ForgetResponse {}))
     }
 

@@ -350,7 +350,9 @@ impl Attempt {
     fn close(mut self) -> String {
         self.tasks.abort_all();
         self.pod.registry.unregister(&self.uid);
-        if self.handed_back {
+        // Deleted or taken away while it executed: nobody asks this pod for its output.
+        let taken = self.gone.load(Ordering::Relaxed) && !self.ending.load(Ordering::Relaxed);
+        if self.handed_back || taken {
             self.pod.spool.drop_unstarted(&self.log);
         } else {
             self.pod.spool.retire(&self.log);

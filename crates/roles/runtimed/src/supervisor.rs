@@ -42,6 +42,8 @@ struct Handle {
     assignment: Assignment,
     updates: mpsc::UnboundedSender<Update>,
     gone: bool,
+    /// The Run is deleted: nothing of it is kept when the attempt has ended.
+    deleted: bool,
     /// What begins when the attempt has ended.
     next: Option<Arc<Run>>,
 }
@@ -108,6 +110,7 @@ impl Supervisor {
                         handle.leave();
                     }
                 }
+                self.pod.spool.keep_only(&listed);
                 if !self.pod.synced.send_replace(true) {
                     self.sweep(&listed);
                 }
@@ -117,11 +120,21 @@ impl Supervisor {
                 self.live.send_if_modified(|live| !std::mem::replace(live, true));
                 self.observe(run);
             }
-            Event::Delete(run) => {
-                if let Some(handle) = run.uid().and_then(|uid| self.handles.get_mut(&uid)) {
-                    handle.leave();
-                }
+            Event::Delete(run) => self.on_gone(&run),
+        }
+    }
+
+    /// A Run that is not this pod's any more, or does not exist any more. One that has ended can only be deleted.
+    fn on_gone(&mut self, run: &DeserializeGuard<Run>) {
+        let Some(uid) = run.uid() else { return };
+        let deleted = run.0.as_ref().is_ok_and(|run| run.phase().is_terminal());
+        match self.handles.get_mut(&uid) {
+            Some(handle) => {
+                handle.deleted |= deleted;
+                handle.leave();
             }
+            None if deleted => self.pod.spool.forget(&uid),
+            None => {}
         }
     }
 
@@ -171,7 +184,7 @@ impl Supervisor {
 
     fn begin(&mut self, uid: String, run: Arc<Run>, assignment: Assignment) {
         let (updates, receiver) = mpsc::unbounded_channel();
-        let handle = Handle { assignment, updates, gone: false, next: None };
+        let handle = Handle { assignment, updates, gone: false, deleted: false, next: None };
         self.handles.insert(uid.clone(), handle);
         let attempt = Attempt::begin(Arc::clone(&self.pod), uid, run);
         self.tasks.spawn(attempt.run(receiver));
@@ -185,8 +198,11 @@ impl Supervisor {
                 return;
             }
         };
-        let next = self.handles.remove(&uid).and_then(|handle| handle.next);
-        let Some(run) = next else { return };
+        let Some(handle) = self.handles.remove(&uid) else { return };
+        if handle.deleted {
+            self.pod.spool.forget(&uid);
+        }
+        let Some(run) = handle.next else { return };
         if let Some(assignment) = self.assignment(&run) {
             self.begin(uid, run, assignment);
         }

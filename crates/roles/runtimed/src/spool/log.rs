@@ -26,7 +26,9 @@ pub(crate) enum Stage {
 
 #[derive(Debug)]
 struct State {
+    /// Open while something may still be written.
     file: Option<File>,
+    place: Place,
     length: u64,
     /// Per stream: the next offset, and how much is kept.
     next: [u64; 2],
@@ -36,7 +38,15 @@ struct State {
     exit: Option<Frame>,
 }
 
-/// The log of one attempt.
+/// Whether there is a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Nothing,
+    Disk,
+    Removed,
+}
+
+/// The log of one attempt. Invariant: once no more output comes it holds no descriptor.
 #[derive(Debug)]
 pub(crate) struct Log {
     uid: String,
@@ -51,6 +61,7 @@ impl Log {
     pub(super) fn new(directory: &Path, uid: &str, attempt: i32) -> Self {
         let state = State {
             file: None,
+            place: Place::Nothing,
             length: 0,
             next: [0; 2],
             kept: [0; 2],
@@ -84,7 +95,7 @@ impl Log {
                 state.length = after;
             }
             file.set_len(state.length)?;
-            state.file = Some(file);
+            state.place = Place::Disk;
             log.changed.send_replace((state.length, Stage::Ended));
         }
         Ok(log)
@@ -189,6 +200,9 @@ impl Log {
             let mut options = fs::OpenOptions::new();
             options.read(true).write(true).create(true).truncate(true).mode(0o600);
             state.file = options.open(&self.path).ok();
+            if state.file.is_some() {
+                state.place = Place::Disk;
+            }
         }
         let Some(file) = &state.file else { return false };
         if file.write_all_at(&bytes, state.length).is_err() {
@@ -209,6 +223,7 @@ impl Log {
         if state.file.is_some() {
             self.write(&mut state, &frame);
         }
+        state.file = None;
         state.exit = Some(frame);
         let length = state.length;
         drop(state);
@@ -217,6 +232,7 @@ impl Log {
 
     /// No more output comes.
     pub(super) fn end(&self) {
+        self.lock().file = None;
         self.changed.send_if_modified(|(_, stage)| {
             let ends = *stage != Stage::Ended;
             *stage = Stage::Ended;
@@ -226,18 +242,34 @@ impl Log {
 
     /// Goes on after a restart. False when its command had ended, or nothing was kept.
     pub(super) fn reopen(&self) -> bool {
-        let state = self.lock();
-        if state.exit.is_some() || state.file.is_none() {
+        let mut state = self.lock();
+        if state.exit.is_some() || state.place != Place::Disk {
             return false;
         }
+        let Ok(file) = fs::OpenOptions::new().read(true).write(true).open(&self.path) else {
+            return false;
+        };
+        state.file = Some(file);
         self.changed.send_modify(|(_, stage)| *stage = Stage::Started);
         true
     }
 
+    /// Removes the file. Who reads it already reads on.
     pub(super) fn remove(&self) {
-        let state = self.lock();
-        if state.file.is_some() {
+        let mut state = self.lock();
+        if state.place == Place::Disk {
             drop(fs::remove_file(&self.path));
+        }
+        state.place = Place::Removed;
+    }
+
+    /// A descriptor for a reader. Of a removed log there is none: another one may stand in its place.
+    fn open(&self) -> io::Result<Option<File>> {
+        let state = self.lock();
+        match (&state.file, state.place) {
+            (Some(file), _) => file.try_clone().map(Some),
+            (None, Place::Disk) => File::open(&self.path).map(Some),
+            (None, Place::Nothing | Place::Removed) => Ok(None),
         }
     }
 
@@ -278,8 +310,7 @@ impl Reader {
         let (length, stage) = *self.changed.borrow_and_update();
         while self.position < length {
             if self.file.is_none() {
-                // The descriptor of the writer: the log stays readable when its file is removed.
-                self.file = self.log.lock().file.as_ref().map(File::try_clone).transpose()?;
+                self.file = self.log.open()?;
             }
             let Some(file) = &self.file else { break };
             let Some((frame, after)) = Frame::read(file, self.position)? else { break };

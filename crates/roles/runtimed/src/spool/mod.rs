@@ -1,7 +1,7 @@
 //! Output of Runs on disk: bounded per stream and in all, readable while they run and after.
 //!
 //! One file a Run, `<control>/logs/<uid>`, made at its first output. The newest attempt replaces the former.
-//! When the limits in all are reached, the Runs that ended first go.
+//! It goes with its Run; when the limits in all are reached, the Runs that ended first go.
 
 mod frame;
 mod log;
@@ -9,7 +9,7 @@ mod log;
 pub(crate) use frame::{Frame, Stream};
 pub(crate) use log::{Log, Next, Reader, STREAM_BYTES, Stage};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -115,6 +115,24 @@ impl Spool {
             total = total.saturating_sub(oldest.bytes());
             inner.logs.remove(oldest.uid());
             oldest.remove();
+        }
+    }
+
+    /// The Run is deleted: nobody can ask for its output any more.
+    pub(crate) fn forget(&self, uid: &str) {
+        let mut inner = self.lock();
+        inner.ended.retain(|ended| ended.uid() != uid);
+        if let Some(log) = inner.logs.remove(uid) {
+            log.end();
+            log.remove();
+        }
+    }
+
+    /// Forgets every ended Run that is not among these.
+    pub(crate) fn keep_only(&self, uids: &BTreeSet<String>) {
+        let ended = self.lock().ended.iter().map(|log| log.uid().to_owned()).collect::<Vec<_>>();
+        for uid in ended.iter().filter(|uid| !uids.contains(*uid)) {
+            self.forget(uid);
         }
     }
 

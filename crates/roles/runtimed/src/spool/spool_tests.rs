@@ -106,12 +106,15 @@ fn the_newest_attempt_replaces_the_former_and_the_oldest_run_makes_room() {
     let spool = Spool::open(&crate::testing::directory("spool-room")).unwrap();
     let first = spool.fresh("u", 1);
     first.append(Stream::Stdout, 0, 7, b"one");
+    let mut reads = first.reader();
+    reads.try_next().unwrap();
     let second = spool.fresh("u", 2);
     assert!(first.is_before(2) && !first.is_before(1) && !second.is_before(2));
     second.append(Stream::Stdout, 0, 7, b"two");
     spool.retire(&first);
     assert_eq!(output(&mut spool.find("u").unwrap().reader()).0, b"two");
-    assert_eq!(output(&mut first.reader()).0, b"one");
+    assert_eq!(reads.try_next().unwrap(), Next::End, "who reads already reads on");
+    assert_eq!(output(&mut first.reader()).0, b"", "the file is the second's");
     spool.retire(&second);
     let running = spool.fresh("running", 1);
     for index in 0..=ENDED_RUNS {
@@ -122,4 +125,49 @@ fn the_newest_attempt_replaces_the_former_and_the_oldest_run_makes_room() {
     assert!(spool.find("running").is_some());
     assert!(spool.find(&format!("r{ENDED_RUNS}")).is_some());
     assert_eq!(running.stage(), Stage::Waiting);
+}
+
+fn descriptors_of(directory: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let targets = links.filter_map(|link| fs::read_link(link.path()).ok());
+    targets.filter(|target| target.starts_with(directory)).count()
+}
+
+#[test]
+fn an_ended_log_holds_no_descriptor_and_is_read_all_the_same() {
+    let control = crate::testing::directory("spool-descriptors");
+    let spool = Spool::open(&control).unwrap();
+    let (ended, killed) = (spool.fresh("ended", 1), spool.fresh("killed", 1));
+    for log in [&ended, &killed] {
+        log.append(Stream::Stdout, 0, 7, b"all");
+    }
+    assert_eq!(descriptors_of(&control), 2);
+    ended.exited(&exit(0), 0, 7);
+    spool.retire(&killed);
+    assert_eq!(descriptors_of(&control), 0);
+    let mut reader = ended.reader();
+    assert_eq!(output(&mut reader), (b"all".to_vec(), vec![], Some(0)));
+    assert_eq!(output(&mut killed.reader()).0, b"all");
+    let again = Spool::open(&control).unwrap();
+    assert_eq!(descriptors_of(&control), 1, "the reader's");
+    assert_eq!(output(&mut again.find("ended").unwrap().reader()).0, b"all");
+}
+
+#[test]
+fn a_log_goes_with_its_run() {
+    let control = crate::testing::directory("spool-forget");
+    let spool = Spool::open(&control).unwrap();
+    for uid in ["a", "b", "c"] {
+        let log = spool.fresh(uid, 1);
+        log.append(Stream::Stdout, 0, 7, b"x");
+        if uid != "c" {
+            log.exited(&exit(0), 0, 7);
+            spool.retire(&log);
+        }
+    }
+    spool.forget("a");
+    assert!(spool.find("a").is_none() && !control.join("logs/a").exists());
+    spool.keep_only(&BTreeSet::new());
+    assert!(spool.find("b").is_none() && !control.join("logs/b").exists());
+    assert!(spool.find("c").is_some() && control.join("logs/c").exists(), "it has not ended");
 }

@@ -154,3 +154,34 @@ async fn without_the_token_and_beyond_status_nothing_is_served() {
     let answer = events.watch(signed(WatchRequest::default(), &token)).await.map(drop);
     assert_eq!(code(answer), Some(Code::InvalidArgument));
 }
+
+#[tokio::test]
+async fn output_goes_with_its_run() {
+    let mut world = World::start(2).await;
+    for (index, name) in ["ended", "missed", "running", "kept"].into_iter().enumerate() {
+        let uid = world.assigned(name, json!({})).await;
+        world.fake.executed(index).await;
+        world.fake.output(&uid, 1, 0, b"x");
+        if name != "running" {
+            world.fake.exit(&uid, 0, "");
+            world.until_over(name).await;
+        }
+    }
+    let log = async |name: &str| {
+        let uid = world.until(name, |_| true).await.uid().unwrap();
+        format!("control/logs/{uid}")
+    };
+    let (ended, missed) = (log("ended").await, log("missed").await);
+    let (running, kept) = (log("running").await, log("kept").await);
+    assert!(world.directory.join(&ended).exists());
+    world.delete("ended").await;
+    world.until_gone(&ended).await;
+    world.delete("running").await;
+    world.until_gone(&running).await;
+    // What is deleted while nobody watches is missed by the next list.
+    world.kill_runtimed().await;
+    world.delete("missed").await;
+    world.start_runtimed();
+    world.until_gone(&missed).await;
+    assert!(world.directory.join(&kept).exists());
+}

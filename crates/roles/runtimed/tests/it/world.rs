@@ -207,7 +207,12 @@ impl World {
 
     /// Waits until the workspace of a Run is gone.
     pub(crate) async fn until_removed(&self, uid: &str) {
-        let path = self.directory.join("workspace").join(uid);
+        self.until_gone(&format!("workspace/{uid}")).await;
+    }
+
+    /// Waits until a file or directory of the pod is gone.
+    pub(crate) async fn until_gone(&self, path: &str) {
+        let path = self.directory.join(path);
         let wait = async {
             while path.exists() {
                 tokio::task::yield_now().await;
