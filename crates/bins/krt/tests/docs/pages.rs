@@ -44,7 +44,7 @@ fn steps(name: &str, text: &str) -> Result<(Vec<Step>, usize), String> {
 }
 
 fn run(steps: &[Step]) -> Vec<String> {
-    let starts_one = |step: &Step| matches!(&step.action, Action::Run(commands) if commands.text.contains("krt local up"));
+    let starts_one = |step: &Step| matches!(&step.action, Action::Run(commands) if commands.text.contains("krt local up --detach"));
     let reader = if steps.iter().any(starts_one) { Reader::new() } else { Reader::at_home() };
     session::run(&reader, steps)
 }
