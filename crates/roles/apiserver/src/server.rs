@@ -25,8 +25,8 @@ use crate::shared::Shared;
 use crate::user::User;
 use crate::writer::Writer;
 
-/// Watch events that are kept for each resource when nothing else is said.
-const DEFAULT_HISTORY: usize = 10_000;
+/// Watch events that are kept for each resource when nothing else is said: a client that was away for more lists anew.
+const DEFAULT_HISTORY: usize = 1_000;
 const NAME_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// How a server is opened.

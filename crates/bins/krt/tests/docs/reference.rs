@@ -44,7 +44,7 @@ fn quoted_after(folder: &Path, marker: &str, names: &mut BTreeSet<String>) {
 #[test]
 fn every_environment_variable_that_is_read_is_documented() {
     let mut names = BTreeSet::new();
-    for marker in ["env::var_os(", "env = ", "VARIABLE: &str = "] {
+    for marker in ["env::var_os(", " env = ", "VARIABLE: &str = "] {
         let before = names.len();
         quoted_after(&root().join("crates"), marker, &mut names);
         assert!(names.len() > before, "nothing is read by {marker}");
