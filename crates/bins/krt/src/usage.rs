@@ -6,19 +6,23 @@ use clap::{Arg, Command};
 use std::ffi::OsString;
 
 /// The line for an error of the parser; `None` for what is no error but asks for help or the version.
-#[expect(clippy::wildcard_enum_match_arm, reason = "clap may add kinds: `what` says them")]
 pub(crate) fn line(error: &Error, root: &Command, args: &[OsString]) -> Option<String> {
     let command = command_of(root, args);
-    let what = match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return None,
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            if command == root.get_name() {
-                return None;
-            }
-            let commands = find(root, &command).map(subcommands).unwrap_or_default();
-            return Some(format!("{command} needs a command: {}", commands.join(", ")));
-        }
-        kind => what(kind, error),
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return None;
+    }
+    let lacks_command =
+        [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
+    if lacks_command.contains(&error.kind()) {
+        let commands = find(root, &command).map(subcommands).unwrap_or_default();
+        let is_root = command == root.get_name();
+        return (!is_root).then(|| format!("{command} needs a command: {}", commands.join(", ")));
+    }
+    let what = if is_for_run(error, &command) {
+        let first = texts(error, ContextKind::InvalidArg).join(" ");
+        format!("a command stands behind two dashes: krt run -- {first}")
+    } else {
+        what(error)
     };
     let suggestion = [
         ContextKind::SuggestedArg,
@@ -28,20 +32,28 @@ pub(crate) fn line(error: &Error, root: &Command, args: &[OsString]) -> Option<S
     ]
     .into_iter()
     .find_map(|kind| texts(error, kind).into_iter().next());
+    let says_enough = error.kind() == ErrorKind::ValueValidation || is_for_run(error, &command);
     Some(match suggestion {
+        None if says_enough => what,
         Some(suggestion) => format!("{what}: did you mean {suggestion}?"),
         None => format!("{what}: see {command} --help"),
     })
 }
 
+/// The commonest mistake: `krt run ls`.
+fn is_for_run(error: &Error, command: &str) -> bool {
+    let arg = texts(error, ContextKind::InvalidArg).join(" ");
+    error.kind() == ErrorKind::UnknownArgument && !arg.starts_with('-') && command == "krt run"
+}
+
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "clap may add kinds: its own first line says them"
+    reason = "the rest is said by the parser, in a line as well"
 )]
-fn what(kind: ErrorKind, error: &Error) -> String {
-    let arg = || texts(error, ContextKind::InvalidArg).join(" ");
+fn what(error: &Error) -> String {
+    let arg = || flags(&texts(error, ContextKind::InvalidArg));
     let value = || texts(error, ContextKind::InvalidValue).join(" ");
-    match kind {
+    match error.kind() {
         ErrorKind::UnknownArgument if arg().starts_with('-') => {
             format!("there is no flag {}", arg())
         }
@@ -65,17 +77,18 @@ fn what(kind: ErrorKind, error: &Error) -> String {
             None => format!("{} can't be {:?}", arg(), value()),
         },
         ErrorKind::ArgumentConflict => {
-            let prior = texts(error, ContextKind::PriorArg);
-            if prior.is_empty() || prior == [arg()] {
+            let prior = flags(&texts(error, ContextKind::PriorArg));
+            if prior.is_empty() || prior == arg() {
                 format!("{} may be given once", arg())
             } else {
-                format!("{} and {} exclude each other", arg(), prior.join(", "))
+                format!("{} and {prior} exclude each other", arg())
             }
         }
         ErrorKind::MissingRequiredArgument => format!("{} is missing", arg()),
         ErrorKind::InvalidUtf8 => "the command line is not UTF-8 text".to_owned(),
         ErrorKind::NoEquals => format!("{} needs its value after an equals sign", arg()),
-        ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
+        ErrorKind::TooManyValues => format!("{} takes no value {:?}", arg(), value()),
+        ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
             format!("{} has the wrong number of values", arg())
         }
         _ => first_line(error),
@@ -86,6 +99,15 @@ fn first_line(error: &Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// Flags without the names of their values: `--output <OUTPUT>` is `--output`.
+fn flags(texts: &[String]) -> String {
+    let flag = |text: &String| match text.split_once(" <") {
+        Some((flag, _)) if flag.starts_with('-') => flag.to_owned(),
+        Some(_) | None => text.clone(),
+    };
+    texts.iter().map(flag).collect::<Vec<_>>().join(", ")
 }
 
 fn texts(error: &Error, kind: ContextKind) -> Vec<String> {

@@ -112,7 +112,7 @@ const OWN: [&[&str]; 56] = [
     &["runtime", "get"],
     &["runtime", "get", "a", "--kubeconfig", "HOME"],
     &["local"],
-    &["local", "stat"],
+    &["local", "restart"],
     &["local", "up", "--port", "70000"],
     &["local", "up", "--port", "TAKEN"],
     &["local", "up", "--data-dir", "DIR/good"],
@@ -199,7 +199,11 @@ impl Places {
         let args: Vec<String> = words.iter().map(|word| real(word)).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let ended = finish(&mut self.user.krt(&args));
-        let line = words.join(" ");
+        let quoted = |word: &&str| {
+            let plain = !word.is_empty() && !word.contains([' ', '!']);
+            if plain { (*word).to_owned() } else { format!("'{word}'") }
+        };
+        let line = words.iter().map(quoted).collect::<Vec<_>>().join(" ");
         assert!(
             matches!(ended.code, Some(2 | 125)),
             "krt {line}: {:?} {}",
