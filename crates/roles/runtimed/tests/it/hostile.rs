@@ -79,30 +79,45 @@ async fn files_and_history_together_may_reach_the_limit() {
 async fn a_few_bytes_that_stand_for_many_are_refused_before_they_are_written() {
     let server = GitServer::start("bomb").await;
     let repository = server.repository("bomb");
-    repository.write("zeros", &vec![0; 2 << 20]);
-    repository.commit();
-    repository.publish();
-    let world = World::start_fetching(small(&server)).await;
-    let message = refused(&world, "a", json!({"repoURL": server.url("bomb")})).await;
-    assert!(message.contains("more than 1 MiB"), "{message}");
+    let mktree = |entries: &str| repository.git_with_input(&["mktree"], entries);
+    let push = |branch: &str, tree: &str| {
+        let commit = repository.git(&["commit-tree", "-m", "x", tree]);
+        repository.git(&["update-ref", &format!("refs/heads/{branch}"), &commit]);
+    };
+    let zeros = "0".repeat(300 << 10);
+    let zeros = repository.git_with_input(&["hash-object", "-w", "--stdin"], &zeros);
+    let mut files: String = (0..4).map(|name| format!("100644 blob {zeros}\t{name}\n")).collect();
+    // Who begins to write meets a path that no git writes, and says so.
+    let inner = mktree(&format!("100644 blob {zeros}\tf\n"));
+    files.push_str(&format!("040000 tree {inner}\t.git\n"));
+    push("main", &mktree(&files));
     // Ten levels of ten times the same directory: ten thousand million files in a kilobyte.
     let blob = repository.git_with_input(&["hash-object", "-w", "--stdin"], "");
-    let mut tree = repository.git_with_input(&["mktree"], &format!("100644 blob {blob}\tf\n"));
+    let mut tree = mktree(&format!("100644 blob {blob}\tf\n"));
     for _ in 0..10 {
         let level: String = (0..10).map(|name| format!("040000 tree {tree}\t{name}\n")).collect();
-        tree = repository.git_with_input(&["mktree"], &level);
+        tree = mktree(&level);
     }
-    let commit = repository.git(&["commit-tree", "-m", "x", &tree]);
-    repository.git(&["update-ref", "refs/heads/many", &commit]);
-    repository.git(&[
-        "push",
-        "--quiet",
-        &format!("{}/projects/bomb.git", server.directory.display()),
-        "many",
-    ]);
-    let source = json!({"repoURL": server.url("bomb"), "commitSHA": "many"});
-    let message = refused(&world, "b", source).await;
-    assert_eq!(message, "git clone: the repository has more than 100000 files");
+    push("many", &tree);
+    // Line ends that double when they are written.
+    let ends = "\n".repeat(400 << 10);
+    let ends = repository.git_with_input(&["hash-object", "-w", "--stdin"], &ends);
+    let attributes = "* text eol=crlf\n";
+    let attributes = repository.git_with_input(&["hash-object", "-w", "--stdin"], attributes);
+    let mut entries = format!("100644 blob {attributes}\t.gitattributes\n");
+    entries.push_str(&format!("100644 blob {ends}\ta\n100644 blob {ends}\tb\n"));
+    push("longer", &mktree(&entries));
+    repository.publish();
+    let world = World::start_fetching(small(&server)).await;
+    for (branch, part) in [
+        ("main", "more than 1 MiB"),
+        ("many", "git clone: the repository has more than 100000 files"),
+        ("longer", "more than 1 MiB"),
+    ] {
+        let source = json!({"repoURL": server.url("bomb"), "commitSHA": branch});
+        let message = refused(&world, branch, source).await;
+        assert!(message.contains(part), "{branch}: {message}");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) fn reason_and_message(run: &Run) -> (Phase, &str, &str) {
     let status = run.status.as_ref().unwrap();
@@ -48,14 +49,17 @@ pub(crate) fn leftovers(world: &World) -> Vec<PathBuf> {
     std::fs::read_dir(sources).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
+/// Less than a transfer that stands still takes to end by itself.
+const SOON: Duration = Duration::from_secs(20);
+
 async fn until_nothing_is_left(world: &World) {
-    until_no_process(world).await;
     let wait = async {
+        until_no_process(world).await;
         while !leftovers(world).is_empty() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::world::PATIENCE, wait).await.unwrap();
+    tokio::time::timeout(SOON, wait).await.unwrap();
 }
 
 struct Commits {
