@@ -97,7 +97,7 @@ async fn a_run_that_ended_is_deleted_after_its_ttl_and_the_others_stay() {
 
 #[tokio::test]
 async fn a_runtime_that_can_not_be_built_does_not_hold_up_another() {
-    let world = World::start();
+    let world = World::without_rules();
     let mut bad = runtime("one");
     bad["metadata"]["name"] = json!("bad");
     bad["spec"]["capacity"] = json!({"resources": {"runs": "1.5"}});
