@@ -15,7 +15,6 @@ mod prepare;
 mod process;
 mod server;
 mod table;
-mod temporary;
 mod watched;
 
 pub use config::Config;

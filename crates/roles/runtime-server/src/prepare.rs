@@ -4,8 +4,8 @@
 
 use crate::command::{self, Choice, Missing};
 use crate::outcome::{NOT_EXECUTABLE, NOT_FOUND, Outcome, describe};
-use crate::temporary;
 use kruntimes_confine::Command;
+use kruntimes_daemon::remove_tree;
 use kruntimes_proto::executor::v1::ExecuteRequest;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
@@ -71,7 +71,7 @@ impl Places {
 
     /// Removes the temporary files that executions of a former life left.
     pub(crate) fn clear(&self) {
-        if let Err(error) = temporary::remove_tree(&self.temporary_root()) {
+        if let Err(error) = remove_tree(&self.temporary_root()) {
             tracing::warn!(%error, "old temporary files stay");
         }
     }

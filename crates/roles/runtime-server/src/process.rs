@@ -8,9 +8,9 @@ use crate::outcome::{Outcome, Why, outcome};
 use crate::output::Stream;
 use crate::prepare::{Prepared, Valid};
 use crate::server::Server;
-use crate::temporary;
 use crate::watched::watched;
 use kruntimes_confine::{Child, Command, Control, End, Report, SpawnError, TERMINATE_GRACE};
+use kruntimes_daemon::remove_tree;
 use std::future;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -82,7 +82,7 @@ async fn remove_temporary(server: &Server, execution: &Execution) {
     if error.kind() == io::ErrorKind::NotFound {
         return;
     }
-    let removed = tokio::task::spawn_blocking(move || temporary::remove_tree(&path)).await;
+    let removed = tokio::task::spawn_blocking(move || remove_tree(&path)).await;
     if let Ok(Err(error)) = removed {
         tracing::warn!(id = %execution.id(), %error, "temporary files stay");
     }

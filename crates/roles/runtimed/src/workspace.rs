@@ -4,14 +4,14 @@
 
 use crate::source::{FetchError, Fetched, place};
 use kruntimes_api::{Reason, Run};
+use kruntimes_daemon::remove_tree;
 use kruntimes_rules::run::env::EnvFailure;
 use kruntimes_rules::source::{SourceError, git};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat};
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -103,16 +103,7 @@ impl Workspaces {
 
     /// Removes the workspace, whatever the Run left in it.
     pub(crate) fn remove(&self, uid: &str) -> io::Result<()> {
-        let path = self.root.join(uid);
-        match fs::remove_dir_all(&path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(_) => {
-                // A Run may leave directories that even their owner can't open.
-                open_up(&path);
-                fs::remove_dir_all(&path)
-            }
-        }
+        remove_tree(&self.root.join(uid))
     }
 }
 
@@ -154,19 +145,6 @@ fn write_script(work: OwnedFd, entrypoint: &str, script: &str) -> Result<(), Pre
     File::from(file)
         .write_all(script.as_bytes())
         .map_err(|source| PrepareError::Io { what: "write inline", source })
-}
-
-/// Gives every directory below `path` back to its owner.
-fn open_up(path: &Path) {
-    let is_directory = statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
-    if !is_directory {
-        return;
-    }
-    drop(fs::set_permissions(path, fs::Permissions::from_mode(0o700)));
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        open_up(&entry.path());
-    }
 }
 
 #[cfg(test)]

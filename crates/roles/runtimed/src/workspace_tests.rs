@@ -2,7 +2,8 @@
 
 use super::*;
 use kruntimes_api::Source;
-use std::os::unix::fs::symlink;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 fn run(entrypoint: Option<&str>, inline: Option<&str>) -> Run {
     let mut run = Run::default();

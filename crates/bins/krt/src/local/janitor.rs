@@ -5,6 +5,7 @@
 //! end the janitor. Invariant: it starts before the directory is made.
 
 use crate::failure::Failure;
+use kruntimes_daemon::remove_tree;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -95,28 +96,11 @@ pub(crate) fn serve(dir: &Path) -> Result<(), Failure> {
 pub(super) fn remove(dir: &Path) -> io::Result<()> {
     let since = Instant::now();
     loop {
-        open_up(dir);
-        match std::fs::remove_dir_all(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        match remove_tree(dir) {
             Err(error)
                 if error.kind() == io::ErrorKind::DirectoryNotEmpty && since.elapsed() < REMOVE => {
             }
             end => return end,
-        }
-    }
-}
-
-/// Gives this user back what a Run took from its directories: without it they could not be removed.
-fn open_up(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let mut stack = vec![dir.to_owned()];
-    while let Some(next) = stack.pop() {
-        if std::fs::symlink_metadata(&next).is_ok_and(|metadata| metadata.is_dir()) {
-            drop(std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o700)));
-            let Ok(entries) = std::fs::read_dir(&next) else { continue };
-            let directories =
-                entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            stack.extend(directories.map(|entry| entry.path()));
         }
     }
 }

@@ -3,11 +3,12 @@
 //! Invariant: only this user can enter it; a name from the API never leads out of the data directory.
 
 use super::plan::Source;
+use kruntimes_daemon::remove_tree;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a UID at most.
@@ -158,28 +159,6 @@ pub(super) fn remove_all(places: Vec<PathBuf>) {
     }
 }
 
-/// Removes a directory and all in it, directories that their owner may not enter included.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path);
-            ignore_missing(std::fs::remove_dir_all(path), ())
-        }
-        removed => ignore_missing(removed, ()),
-    }
-}
-
-/// Lets this user into every directory of a tree; what resists shows when it is removed.
-fn open_up(root: &Path) {
-    let mut directories = vec![root.to_owned()];
-    while let Some(directory) = directories.pop() {
-        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).ok();
-        let entries = std::fs::read_dir(&directory).into_iter().flatten().filter_map(Result::ok);
-        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        directories.extend(inner.map(|entry| entry.path()));
-    }
-}
-
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(path)?;
@@ -197,6 +176,7 @@ fn ignore_missing<T>(result: io::Result<T>, missing: T) -> io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_place_goes_with_what_can_not_be_entered() {
@@ -210,9 +190,6 @@ mod tests {
         for directory in [&closed, closed.parent().unwrap()] {
             std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o000)).unwrap();
         }
-        open_up(&place.root);
-        let mode = std::fs::metadata(&closed).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
         place.remove().unwrap();
         assert!(!place.root.exists());
         std::fs::remove_dir_all(data).unwrap();

@@ -8,6 +8,7 @@ mod process;
 
 use kruntimes_api::limits;
 use kruntimes_confine::Limits;
+use kruntimes_daemon::remove_tree;
 use kruntimes_rules::source::listing::{Listing, ListingError};
 use kruntimes_rules::source::{
     GitSource, Step, explain, git, must_fetch_all, out_of_time, too_large,
@@ -108,10 +109,7 @@ impl Sources {
     /// Fetches below `control`; what an earlier life left there is removed.
     pub(crate) fn open(control: &Path, config: SourceConfig) -> io::Result<Self> {
         let root = control.join("sources");
-        match fs::remove_dir_all(&root) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        remove_tree(&root)?;
         fs::create_dir_all(&root)?;
         Ok(Self { root, config, slots: Semaphore::new(AT_ONCE) })
     }
@@ -174,7 +172,7 @@ impl Fetched {
 
 impl Drop for Fetched {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.directory) {
+        if let Err(error) = remove_tree(&self.directory) {
             // The next start of this pod's runtimed removes it.
             tracing::warn!(%error, "a fetched source could not be removed");
         }
