@@ -12,12 +12,14 @@ pub mod pods;
 mod reasons;
 mod run;
 mod runtime;
+mod sources;
 
 pub use reasons::Reason;
 pub use run::{
     AttemptRecord, Phase, RetryPolicy, Run, RunResources, RunSpec, RunStatus, Source, Timeline,
 };
 pub use runtime::{Capacity, Runtime, RuntimeSpec, RuntimeStatus};
+pub use sources::SourceKind;
 
 /// API group of every kind.
 pub const GROUP: &str = "kruntimes.io";

@@ -24,14 +24,6 @@ pub const CONTROL_VOLUME: &str = "kruntimes-control";
 pub const CONTROL_PATH: &str = "/var/run/kruntimes";
 /// Where runtimed has the Secrets and ConfigMaps that its Runs may use: `secrets/<name>`, `configmaps/<name>`.
 pub const SOURCES_PATH: &str = "/etc/kruntimes";
-/// Directory of Secrets below [`SOURCES_PATH`].
-pub const SECRETS_DIRECTORY: &str = "secrets";
-/// Directory of ConfigMaps below [`SOURCES_PATH`].
-pub const CONFIG_MAPS_DIRECTORY: &str = "configmaps";
-/// Prefix of the volumes of Secrets that runtimed alone mounts.
-pub const SECRET_VOLUME_PREFIX: &str = "kruntimes-secret-";
-/// Prefix of the volumes of ConfigMaps that runtimed alone mounts.
-pub const CONFIG_MAP_VOLUME_PREFIX: &str = "kruntimes-configmap-";
 
 /// Whether a Secret or ConfigMap can have this name, so that it may be a part of a path.
 #[must_use]

@@ -5,8 +5,8 @@
 //! symbolic link to a directory with one file a key, replaced by a rename. Invariants: the keys of one object come from
 //! one version of it; what is read is bounded; no content is logged.
 
-use kruntimes_api::Run;
-use kruntimes_rules::run::env::{self, EnvFailure, Found, Kind, Reference};
+use kruntimes_api::{Run, SourceKind};
+use kruntimes_rules::run::env::{self, EnvFailure, Found, Reference};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat, readlinkat};
 use rustix::io::Errno;
@@ -37,7 +37,7 @@ impl Mounted {
 
     /// The variables of an attempt of `run`.
     pub(crate) fn environment(&self, run: &Run) -> Result<BTreeMap<String, String>, EnvFailure> {
-        let mut objects: BTreeMap<(Kind, String), Vec<Reference>> = BTreeMap::new();
+        let mut objects: BTreeMap<(SourceKind, String), Vec<Reference>> = BTreeMap::new();
         for reference in env::references(run)? {
             objects.entry((reference.kind, reference.name.clone())).or_default().push(reference);
         }
@@ -52,7 +52,7 @@ impl Mounted {
         env::resolve(run, &found)
     }
 
-    fn object(&self, kind: Kind, name: &str, wanted: &[Reference]) -> Keys {
+    fn object(&self, kind: SourceKind, name: &str, wanted: &[Reference]) -> Keys {
         let all = |found: &Found| wanted.iter().map(|key| (key.clone(), found.clone())).collect();
         let path = self.root.join(kind.directory()).join(name);
         let directory = match openat(rustix::fs::CWD, &path, DIRECTORY, Mode::empty()) {

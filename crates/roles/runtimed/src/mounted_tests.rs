@@ -117,7 +117,7 @@ fn all_together_are_read_within_bounds() {
     }
     let of_many: Vec<_> = keys.iter().map(|key| (*key, "k")).collect();
     assert!(message(&mounted, &of_many).starts_with("spec.env has more than 131072 characters"));
-    let keys = mounted.object(Kind::Secret, "one", &[]);
+    let keys = mounted.object(SourceKind::Secret, "one", &[]);
     assert!(keys.is_empty());
 }
 

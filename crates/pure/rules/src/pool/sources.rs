@@ -7,13 +7,12 @@ use super::ValidPool;
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, Container, SecretVolumeSource, Volume, VolumeMount,
 };
-use kruntimes_api::names;
+use kruntimes_api::{SourceKind, names};
 
 /// Whether a volume's name is ours: a volume or a mount of the template with it is left out.
 pub(super) fn is_reserved(volume: &str) -> bool {
     volume == names::CONTROL_VOLUME
-        || volume.starts_with(names::SECRET_VOLUME_PREFIX)
-        || volume.starts_with(names::CONFIG_MAP_VOLUME_PREFIX)
+        || SourceKind::ALL.iter().any(|kind| volume.starts_with(kind.volume_prefix()))
 }
 
 /// Takes reserved volumes from a container of the template.
@@ -25,42 +24,48 @@ pub(super) fn strip(container: &mut Container) {
 
 /// One volume for each name.
 pub(super) fn volumes(pool: &ValidPool) -> Vec<Volume> {
-    let secrets = pool.secrets.iter().enumerate().map(|(number, name)| Volume {
-        name: format!("{}{number}", names::SECRET_VOLUME_PREFIX),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(name.clone()),
-            optional: Some(true),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    });
-    let config_maps = pool.config_maps.iter().enumerate().map(|(number, name)| Volume {
-        name: format!("{}{number}", names::CONFIG_MAP_VOLUME_PREFIX),
-        config_map: Some(ConfigMapVolumeSource {
-            name: name.clone(),
-            optional: Some(true),
-            ..ConfigMapVolumeSource::default()
-        }),
-        ..Volume::default()
-    });
-    secrets.chain(config_maps).collect()
+    let volume = |(kind, volume, name): (SourceKind, String, &String)| match kind {
+        SourceKind::Secret => Volume {
+            name: volume,
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(name.clone()),
+                optional: Some(true),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        SourceKind::ConfigMap => Volume {
+            name: volume,
+            config_map: Some(ConfigMapVolumeSource {
+                name: name.clone(),
+                optional: Some(true),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+    };
+    allowed(pool).map(volume).collect()
 }
 
 /// Where runtimed has them: `/etc/kruntimes/secrets/<name>`, `/etc/kruntimes/configmaps/<name>`.
 pub(super) fn mounts(pool: &ValidPool) -> Vec<VolumeMount> {
-    let of = |prefix: &str, directory: &str, number: usize, name: &str| VolumeMount {
-        name: format!("{prefix}{number}"),
-        mount_path: format!("{}/{directory}/{name}", names::SOURCES_PATH),
+    let mount = |(kind, volume, name): (SourceKind, String, &String)| VolumeMount {
+        name: volume,
+        mount_path: kind.mount_path(name),
         read_only: Some(true),
         ..VolumeMount::default()
     };
-    let secrets = pool.secrets.iter().enumerate();
-    let secrets = secrets.map(|(number, name)| {
-        of(names::SECRET_VOLUME_PREFIX, names::SECRETS_DIRECTORY, number, name)
-    });
-    let config_maps = pool.config_maps.iter().enumerate();
-    let config_maps = config_maps.map(|(number, name)| {
-        of(names::CONFIG_MAP_VOLUME_PREFIX, names::CONFIG_MAPS_DIRECTORY, number, name)
-    });
-    secrets.chain(config_maps).collect()
+    allowed(pool).map(mount).collect()
+}
+
+/// Each object with the name of its volume.
+fn allowed(pool: &ValidPool) -> impl Iterator<Item = (SourceKind, String, &String)> {
+    SourceKind::ALL.into_iter().flat_map(|kind| {
+        let names = match kind {
+            SourceKind::Secret => &pool.secrets,
+            SourceKind::ConfigMap => &pool.config_maps,
+        };
+        let volume = move |number: usize| format!("{}{number}", kind.volume_prefix());
+        names.iter().enumerate().map(move |(number, name)| (kind, volume(number), name))
+    })
 }

@@ -4,7 +4,7 @@
 
 mod sources;
 
-pub(super) use sources::{Source, SourceKind};
+pub(super) use sources::Source;
 
 use super::probe::{Check, Probe};
 use k8s_openapi::api::core::v1::{

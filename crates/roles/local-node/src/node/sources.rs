@@ -5,11 +5,11 @@
 //! does not exist has no keys; nothing is written after [`Sources::stop`]; no content is logged.
 
 use super::directories::{Directories, write_version};
-use super::plan::{Source, SourceKind};
+use super::plan::Source;
 use crate::watch::{self, Guard};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kruntimes_api::names;
+use kruntimes_api::{SourceKind, names};
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client, Resource};
 use std::collections::BTreeMap;

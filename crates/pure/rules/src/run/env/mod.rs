@@ -9,7 +9,7 @@ mod failure;
 pub use failure::EnvFailure;
 
 use k8s_openapi::api::core::v1::EnvVarSource;
-use kruntimes_api::{Run, limits, names};
+use kruntimes_api::{Run, SourceKind, limits, names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -18,49 +18,11 @@ pub const READ_LIMIT_BYTES: usize = limits::ENV_VARIABLE_BYTES;
 /// What of all of them is read at most, in bytes: more can't fit the characters of an environment.
 pub const READ_TOTAL_BYTES: usize = limits::TEXT_TOTAL_CHARS as usize * 4;
 
-/// A Secret or a ConfigMap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// `secretKeyRef`.
-    Secret,
-    /// `configMapKeyRef`.
-    ConfigMap,
-}
-
-impl Kind {
-    /// Its directory below [`names::SOURCES_PATH`].
-    #[must_use]
-    pub const fn directory(self) -> &'static str {
-        match self {
-            Self::Secret => names::SECRETS_DIRECTORY,
-            Self::ConfigMap => names::CONFIG_MAPS_DIRECTORY,
-        }
-    }
-
-    /// The field of a Runtime that allows it.
-    #[must_use]
-    pub const fn allowed_by(self) -> &'static str {
-        match self {
-            Self::Secret => "spec.allowedSecrets",
-            Self::ConfigMap => "spec.allowedConfigMaps",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Secret => "Secret",
-            Self::ConfigMap => "ConfigMap",
-        })
-    }
-}
-
 /// One key of a Secret or ConfigMap.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// Which of the two.
-    pub kind: Kind,
+    pub kind: SourceKind,
     /// Name of the object, in the namespace of the Run: a DNS subdomain.
     pub name: String,
     /// The key: a file name that does not begin with `..`.
@@ -176,13 +138,13 @@ fn source<'a>(
             config_map_key_ref: Some(map),
             secret_key_ref: None,
             ..
-        } => key(Kind::ConfigMap, &map.name, &map.key, map.optional),
+        } => key(SourceKind::ConfigMap, &map.name, &map.key, map.optional),
         EnvVarSource {
             field_ref: None,
             config_map_key_ref: None,
             secret_key_ref: Some(secret),
             ..
-        } => key(Kind::Secret, &secret.name, &secret.key, secret.optional),
+        } => key(SourceKind::Secret, &secret.name, &secret.key, secret.optional),
         EnvVarSource { .. } => Err(unserved()),
     }
 }

@@ -26,7 +26,7 @@ fn optional(mut variable: Value) -> Value {
     variable
 }
 
-fn reference(kind: Kind, name: &str, key: &str) -> Reference {
+fn reference(kind: SourceKind, name: &str, key: &str) -> Reference {
     Reference { kind, name: name.to_owned(), key: key.to_owned() }
 }
 
@@ -35,8 +35,8 @@ fn resolved(env: &Value, at_key: Found) -> Result<BTreeMap<String, String>, EnvF
     let run = run(env);
     let found = references(&run)?.into_iter().map(|wanted| {
         let found = match (wanted.kind, wanted.name.as_str(), wanted.key.as_str()) {
-            (Kind::Secret, "db", "k") => at_key.clone(),
-            (Kind::ConfigMap, "db", "k") => Found::Value(b"of the map".to_vec()),
+            (SourceKind::Secret, "db", "k") => at_key.clone(),
+            (SourceKind::ConfigMap, "db", "k") => Found::Value(b"of the map".to_vec()),
             (_, "db", _) => Found::Missing,
             _ => Found::NotAllowed,
         };
@@ -79,7 +79,10 @@ fn values_come_from_text_fields_and_keys() {
         want.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     assert_eq!(resolved(&env, value("grüße\n")).unwrap(), want);
     let needed: Vec<_> = references(&run(&env)).unwrap().into_iter().collect();
-    assert_eq!(needed, [reference(Kind::Secret, "db", "k"), reference(Kind::ConfigMap, "db", "k")]);
+    assert_eq!(
+        needed,
+        [reference(SourceKind::Secret, "db", "k"), reference(SourceKind::ConfigMap, "db", "k")]
+    );
 }
 
 #[test]

@@ -6,8 +6,7 @@
 
 use super::{Refusal, not_served, role};
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
-use kruntimes_api::names;
-use std::fmt;
+use kruntimes_api::{SourceKind, names};
 
 /// A Secret or ConfigMap that runtimed gets as files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,32 +14,6 @@ pub(in crate::node) struct Source {
     pub(in crate::node) kind: SourceKind,
     /// A name that is safe as a part of a path.
     pub(in crate::node) name: String,
-}
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::node) enum SourceKind {
-    Secret,
-    ConfigMap,
-}
-
-impl SourceKind {
-    /// Its directory below the pod's sources.
-    pub(in crate::node) const fn directory(self) -> &'static str {
-        match self {
-            Self::Secret => names::SECRETS_DIRECTORY,
-            Self::ConfigMap => names::CONFIG_MAPS_DIRECTORY,
-        }
-    }
-}
-
-impl fmt::Display for SourceKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Secret => "Secret",
-            Self::ConfigMap => "ConfigMap",
-        })
-    }
 }
 
 /// The sources of a pod.
@@ -84,7 +57,7 @@ fn source(volume: &Volume) -> Option<Source> {
 fn is_mounted(container: &Container, volume: &Volume, source: &Source) -> Result<bool, Refusal> {
     let mounts = container.volume_mounts.iter().flatten();
     let mounts: Vec<_> = mounts.filter(|mount| mount.name == volume.name).collect();
-    let path = format!("{}/{}/{}", names::SOURCES_PATH, source.kind.directory(), source.name);
+    let path = source.kind.mount_path(&source.name);
     let is_runtimed = role(container.image.as_deref().unwrap_or_default()) == Some("runtimed");
     let served = |mount: &&k8s_openapi::api::core::v1::VolumeMount| {
         is_runtimed && mount.mount_path == path && mount.sub_path.is_none()

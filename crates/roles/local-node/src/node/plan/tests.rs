@@ -1,6 +1,7 @@
 //! What the node makes of pods, and what it refuses, as tables.
 
 use super::*;
+use kruntimes_api::SourceKind;
 use serde_json::{Value as Json, json};
 
 fn pod(container: &Json, annotations: &Json) -> Pod {
