@@ -142,14 +142,7 @@ impl State {
     /// Takes changes back that could not be made durable; `version` is that of before.
     pub fn revert(&mut self, changes: &[Change], version: u64) {
         for change in changes.iter().rev() {
-            if let Some(new) = &change.new {
-                self.unindex(new);
-                self.objects.remove(&new.key);
-            }
-            if let Some(old) = &change.old {
-                self.index(old);
-                self.objects.insert(old.key.clone(), old.clone());
-            }
+            self.exchange(change.new.as_ref(), change.old.as_ref());
         }
         self.version = version;
     }
@@ -157,15 +150,23 @@ impl State {
     /// Makes changes that were taken back again.
     pub fn redo(&mut self, changes: &[Change]) {
         for change in changes {
-            if let Some(old) = &change.old {
-                self.unindex(old);
-                self.objects.remove(&old.key);
-            }
-            if let Some(new) = &change.new {
+            self.exchange(change.old.as_ref(), change.new.as_ref());
+            self.version = change.version;
+        }
+    }
+
+    /// Puts `new` in the place of `old`, or makes or removes it.
+    fn exchange(&mut self, old: Option<&Arc<Stored>>, new: Option<&Arc<Stored>>) {
+        if let Some(old) = old {
+            self.unindex(old);
+        }
+        match (old, new) {
+            (_, Some(new)) => {
                 self.index(new);
                 self.objects.insert(new.key.clone(), new.clone());
             }
-            self.version = change.version;
+            (Some(old), None) => drop(self.objects.remove(&old.key)),
+            (None, None) => {}
         }
     }
 
@@ -232,18 +233,14 @@ impl State {
         let old = self.objects.get(key).cloned();
         let key = old.as_ref().map_or_else(|| key.clone(), |o| o.key.clone());
         let new = Arc::new(Stored::new(key, self.version, object, selectable));
-        if let Some(old) = &old {
-            self.unindex(old);
-        }
-        self.index(&new);
-        self.objects.insert(new.key.clone(), new.clone());
+        self.exchange(old.as_ref(), Some(&new));
         changes.push(Change { version: self.version, old, new: Some(new) });
     }
 
     pub(crate) fn remove(&mut self, key: &Key, changes: &mut Vec<Change>) {
-        let Some(old) = self.objects.remove(key) else { return };
+        let Some(old) = self.objects.get(key).cloned() else { return };
         self.version += 1;
-        self.unindex(&old);
+        self.exchange(Some(&old), None);
         changes.push(Change { version: self.version, old: Some(old), new: None });
     }
 

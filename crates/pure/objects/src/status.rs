@@ -26,14 +26,12 @@ impl Failure {
         Self { code, reason, message: message.into(), details: None, resume: None }
     }
 
+    fn detailed(code: u16, reason: &'static str, message: String, details: Value) -> Self {
+        Self { details: Some(details), ..Self::plain(code, reason, message) }
+    }
+
     fn about(code: u16, reason: &'static str, message: String, res: &Resource, name: &str) -> Self {
-        Self {
-            code,
-            reason,
-            message,
-            details: Some(details(&res.group, &res.plural, name)),
-            resume: None,
-        }
+        Self::detailed(code, reason, message, details(&res.group, &res.plural, name))
     }
 
     /// 400: the request itself is malformed.
@@ -65,13 +63,7 @@ impl Failure {
     pub fn not_found_named(group: &str, plural: &str, name: &str) -> Self {
         let id = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
         let message = format!("{id} \"{name}\" not found");
-        Self {
-            code: 404,
-            reason: "NotFound",
-            message,
-            details: Some(details(group, plural, name)),
-            resume: None,
-        }
+        Self::detailed(404, "NotFound", message, details(group, plural, name))
     }
 
     /// 404: no such path.
@@ -130,14 +122,13 @@ impl Failure {
         let mut details = details(&res.group, &res.kind, name);
         details["causes"] = causes(errors);
         let message = format!("{kind} \"{name}\" is invalid: {}", join(errors));
-        Self { code: 422, reason: "Invalid", message, details: Some(details), resume: None }
+        Self::detailed(422, "Invalid", message, details)
     }
 
     /// 422 for a patch whose result cannot be decoded.
     pub fn invalid_patch(errors: &[FieldError]) -> Self {
         let message = format!(" \"\" is invalid: {}", join(errors));
-        let details = Some(json!({ "causes": causes(errors) }));
-        Self { code: 422, reason: "Invalid", message, details, resume: None }
+        Self::detailed(422, "Invalid", message, json!({ "causes": causes(errors) }))
     }
 
     /// 500: our own fault.
@@ -155,7 +146,7 @@ impl Failure {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         let details = json!({ "causes": [{ "reason": "ResourceVersionTooLarge",
             "message": "Too large resource version" }], "retryAfterSeconds": 1 });
-        Self { code: 504, reason: "Timeout", message, details: Some(details), resume: None }
+        Self::detailed(504, "Timeout", message, details)
     }
 
     /// The `Status` object.

@@ -146,10 +146,7 @@ impl Window {
     pub fn push(&mut self, event: Arc<Event>) {
         self.bytes += event.weight();
         self.events.push_back(event);
-        let newest_only = |events: &VecDeque<_>| events.len() == 1;
-        while self.events.len() > self.limit
-            || (self.bytes > MAX_BYTES && !newest_only(&self.events))
-        {
+        while self.events.len() > self.limit || (self.bytes > MAX_BYTES && self.events.len() > 1) {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.weight();
             self.start = oldest.change.version;

@@ -90,6 +90,13 @@ impl Mode {
     }
 }
 
+/// How a patch says what changes.
+#[derive(Debug, Clone, Copy)]
+enum PatchKind {
+    Merge,
+    Json,
+}
+
 /// What came with a change.
 struct Sent<'s> {
     len: usize,
@@ -209,29 +216,36 @@ impl ApiServer {
         parts: &Parts,
         body: &Bytes,
     ) -> Result<Response<Body>, Failure> {
-        let (body_value, duplicates) = match parse::media_type(&parts.headers).as_str() {
-            MERGE_PATCH | JSON_PATCH => parse::as_json(body)?,
+        let media_type = parse::media_type(&parts.headers);
+        let kind = match media_type.as_str() {
+            MERGE_PATCH => PatchKind::Merge,
+            JSON_PATCH => PatchKind::Json,
             other => {
                 return Err(Failure::unsupported_media(format!(
                     "the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE_PATCH}; {other} is not served"
                 )));
             }
         };
+        let (changes, duplicates) = parse::as_json(body)?;
         let sent = Sent { len: body.len(), duplicates: &duplicates };
-        if parse::media_type(&parts.headers) == JSON_PATCH {
-            let patch =
-                jsonpatch::Patch::decode(&body_value).map_err(|error| undecodable(&error))?;
-            return self.change(user, call, parts, sent, |old| json_patched(&patch, old)).await;
+        match kind {
+            PatchKind::Json => {
+                let patch =
+                    jsonpatch::Patch::decode(&changes).map_err(|error| undecodable(&error))?;
+                self.change(user, call, parts, sent, |old| json_patched(&patch, old)).await
+            }
+            PatchKind::Merge if !changes.is_object() => {
+                Err(Failure::bad_request("the merge patch is not an object"))
+            }
+            PatchKind::Merge => {
+                self.change(user, call, parts, sent, |old| {
+                    let mut new = old.clone();
+                    patch::merge(&mut new, &changes);
+                    Ok(new)
+                })
+                .await
+            }
         }
-        if !body_value.is_object() {
-            return Err(Failure::bad_request("the merge patch is not an object"));
-        }
-        self.change(user, call, parts, sent, |old| {
-            let mut new = old.clone();
-            patch::merge(&mut new, &body_value);
-            Ok(new)
-        })
-        .await
     }
 
     /// Computes and writes a change, anew when another write came first.
