@@ -1,5 +1,6 @@
 //! Names: random ones, secrets, and the check of those that a user types.
 
+use kruntimes_objects::names as well_formed;
 use std::io::Read;
 
 /// Letters and digits that can't be mistaken for one another or form words, as Kubernetes takes them.
@@ -35,8 +36,7 @@ pub(crate) fn object(text: &str) -> Result<String, String> {
         Some((kind, name)) if kinds.contains(&kind.trim_end_matches(".kruntimes.io")) => name,
         Some(_) | None => text,
     };
-    let parts = || name.split('.').all(is_dns_label);
-    if name.len() <= OBJECT_CHARS && parts() {
+    if well_formed::subdomain(name).is_none() {
         return Ok(name.to_owned());
     }
     Err(format!(
@@ -47,7 +47,7 @@ pub(crate) fn object(text: &str) -> Result<String, String> {
 
 /// The name of a namespace.
 pub(crate) fn namespace(text: &str) -> Result<String, String> {
-    if text.len() <= LABEL_CHARS && is_dns_label(text) {
+    if well_formed::label(text).is_none() {
         return Ok(text.to_owned());
     }
     Err(format!(
@@ -58,21 +58,13 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
 
 /// The name of a Runtime as `spec.runtime` takes it.
 pub(crate) fn runtime(text: &str) -> Result<String, String> {
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let legal = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    if legal && ends(text.chars().next()) && ends(text.chars().last()) && text.len() <= LABEL_CHARS
-    {
+    if !text.is_empty() && well_formed::label_value(text).is_none() {
         return Ok(text.to_owned());
     }
     Err(format!(
         "the name of a Runtime has letters, digits, \"-\", \"_\" and \".\", a letter or digit at both ends, and at \
          most {LABEL_CHARS} characters"
     ))
-}
-
-fn is_dns_label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    !text.is_empty() && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 #[cfg(test)]
