@@ -13,18 +13,25 @@ pub(crate) fn root() -> PathBuf {
 /// Writes everything that is generated and committed.
 pub(crate) fn run() -> anyhow::Result<()> {
     let root = root();
-    std::fs::create_dir_all(root.join("api/crds")).context("create api/crds")?;
-    for definition in kruntimes_api::crd::definitions() {
-        let path = root.join("api/crds").join(&definition.file);
-        std::fs::write(&path, kruntimes_api::crd::yaml(&definition.object))
-            .with_context(|| format!("write {}", path.display()))?;
-    }
+    crds(&root.join("api/crds"), kruntimes_api::crd::yaml)?;
+    crds(&root.join("charts/kruntimes/templates/crds"), kruntimes_api::crd::template)?;
     std::fs::write(root.join("docs/reasons.md"), kruntimes_api::explain::markdown())
         .context("write docs/reasons.md")?;
     std::fs::write(root.join("docs/api.md"), kruntimes_api::crd::reference::markdown())
         .context("write docs/api.md")?;
     generate_protos(&root)?;
     configuration(&root)
+}
+
+fn crds(directory: &Path, text: fn(&serde_json::Value) -> String) -> anyhow::Result<()> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("create {}", directory.display()))?;
+    for definition in kruntimes_api::crd::definitions() {
+        let path = directory.join(&definition.file);
+        std::fs::write(&path, text(&definition.object))
+            .with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Builds and runs the protobuf compiler only when a proto differs from what the committed code came from: it takes

@@ -21,6 +21,31 @@ fn committed_crds_are_fresh() {
     }
 }
 
+#[test]
+fn the_templates_of_the_chart_are_fresh() {
+    let directory =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../charts/kruntimes/templates/crds");
+    for definition in crd::definitions() {
+        let path = directory.join(&definition.file);
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == crd::template(&definition.object),
+            "{} differs from the types: run `cargo xtask generate`",
+            path.display()
+        );
+    }
+}
+
+/// Text like `${{ steps.a.outputs.b }}` in a description is no template of Helm's.
+#[test]
+fn helm_expands_nothing_in_a_crd() {
+    let object = serde_json::json!({"metadata": {"name": "a"}, "text": "${{ x }}"});
+    let text = crd::template(&object);
+    assert!(text.contains(r#"text: "${{ "{{" }} x }}""#), "{text}");
+    assert!(text.contains(r#""helm.sh/resource-policy": "keep""#), "{text}");
+    assert!(!crd::yaml(&object).contains("resource-policy"));
+}
+
 /// Every `type` is one name and nothing may be null: a null that is kept could walk around a rule.
 fn check_types(schema: &Value, path: &str) -> usize {
     let mut found = 0;

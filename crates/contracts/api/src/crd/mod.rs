@@ -138,6 +138,14 @@ pub fn yaml(object: &Value) -> String {
     text
 }
 
+/// The text of a CRD as the chart holds it: Helm keeps it when the release goes, and finds nothing of its own to expand.
+#[must_use]
+pub fn template(object: &Value) -> String {
+    let mut object = object.clone();
+    object["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    yaml(&object).replace("{{", r#"{{ "{{" }}"#)
+}
+
 fn write_yaml(value: &Value, depth: usize, text: &mut String) {
     let indent = "  ".repeat(depth);
     match value {
