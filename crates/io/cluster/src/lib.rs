@@ -1,4 +1,6 @@
-//! The Kubernetes API as the roles use it: watches that no bad object stops, and the only writer of Run status.
+//! The Kubernetes API as the roles use it: watches that no bad object stops, one leader among
+//! replicas, and the only writer of Run status.
 
+pub mod leader;
 pub mod status;
 pub mod watch;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod leader;
 mod world;
 
 use kruntimes_api::{Phase, Run};

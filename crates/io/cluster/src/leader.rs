@@ -1,0 +1,246 @@
+//! One of several replicas does the work: the others wait for its Lease.
+//!
+//! Invariants: the work starts only under a Lease that this process wrote, and is dropped before another may take it.
+
+use crate::watch::Chain;
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kruntimes_rules::leader::{Answer, Election, Record, Step, Timing};
+use kube::api::{Api, PostParams};
+use kube::core::ObjectMeta;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Longer than this no single request may hold up the decision whether to go on.
+const REQUEST: Duration = Duration::from_secs(5);
+/// The watch shows one object: more than a few changes never wait.
+const QUEUE: usize = 16;
+
+/// Who stands for election, and where.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub lease: String,
+    /// This process: unique, also between two starts of one pod.
+    pub identity: String,
+    /// How long, how often.
+    pub timing: Timing,
+}
+
+/// The Lease is no longer this process's; what the work has not written yet is another's to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the leader's Lease was lost: another replica may lead now")]
+pub struct Lost;
+
+struct Booth {
+    leases: Api<Lease>,
+    candidate: Candidate,
+    election: Election,
+    started: Instant,
+    shown: mpsc::Receiver<Option<Lease>>,
+}
+
+/// Waits for the Lease, or for the end of `shutdown`; then does `work` for as long as this process holds it. When the
+/// work ends the Lease is given back, so that another replica takes over at once.
+///
+/// # Errors
+/// When the Lease was lost; the work has been dropped by then.
+pub async fn lead(
+    client: Client,
+    candidate: Candidate,
+    shutdown: impl Future<Output = ()>,
+    work: impl Future<Output = ()>,
+) -> Result<(), Lost> {
+    let leases: Api<Lease> = Api::namespaced(client, &candidate.namespace);
+    let (sender, shown) = mpsc::channel(QUEUE);
+    let watch = show(leases.clone(), candidate.lease.clone(), sender);
+    let election = Election::new(candidate.identity.clone(), candidate.timing);
+    let mut booth = Booth { leases, candidate, election, started: Instant::now(), shown };
+    let led = async {
+        tokio::select! {
+            () = booth.stand() => {}
+            () = shutdown => return Ok(()),
+        }
+        tracing::info!(lease = booth.candidate.lease, "this replica leads");
+        let ended = {
+            let mut work = pin!(work);
+            tokio::select! {
+                () = &mut work => Ok(()),
+                lost = booth.hold() => Err(lost),
+            }
+        };
+        if ended.is_ok() {
+            booth.give_back().await;
+        }
+        ended
+    };
+    tokio::select! {
+        ended = led => ended,
+        () = watch => Err(Lost),
+    }
+}
+
+async fn show(leases: Api<Lease>, name: String, shown: mpsc::Sender<Option<Lease>>) {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut stream = pin!(watcher(leases, config).default_backoff());
+    let mut listed = false;
+    while let Some(event) = stream.next().await {
+        let lease = match event {
+            Ok(watcher::Event::Init) => {
+                listed = false;
+                continue;
+            }
+            Ok(watcher::Event::InitApply(lease) | watcher::Event::Apply(lease)) => {
+                listed = true;
+                Some(lease)
+            }
+            Ok(watcher::Event::InitDone) if listed => continue,
+            Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => None,
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the watch of the Lease was interrupted");
+                continue;
+            }
+        };
+        if shown.send(lease).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Booth {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Until this process leads.
+    async fn stand(&mut self) {
+        while !self.election.leads() {
+            self.next().await;
+        }
+    }
+
+    /// Until it leads no more.
+    async fn hold(&mut self) -> Lost {
+        while self.election.step(self.now()) != Step::Lost {
+            self.next().await;
+        }
+        Lost
+    }
+
+    async fn next(&mut self) {
+        let until = match self.election.step(self.now()) {
+            Step::Create => return self.write(None, 0).await,
+            Step::Take { version, transitions } | Step::Renew { version, transitions } => {
+                return self.write(Some(version), transitions).await;
+            }
+            Step::Lost => return,
+            Step::Wait(until) => until,
+        };
+        let alarm = async {
+            match until {
+                Some(until) => sleep_until(self.started + until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            shown = self.shown.recv() => match shown {
+                Some(lease) => {
+                    let now = self.started.elapsed();
+                    self.election.observe(lease.as_ref().map(record), now);
+                }
+                None => std::future::pending().await,
+            },
+            () = alarm => {}
+        }
+    }
+
+    async fn write(&mut self, version: Option<String>, transitions: i32) {
+        let sent = self.now();
+        let body = self.lease(self.candidate.identity.clone(), version.clone(), transitions);
+        let post = PostParams::default();
+        let name = &self.candidate.lease;
+        let written = timeout(REQUEST, async {
+            match version {
+                None => self.leases.create(&post, &body).await,
+                Some(_) => self.leases.replace(name, &post, &body).await,
+            }
+        });
+        let answer = match written.await {
+            Ok(Ok(lease)) => Answer::Stored(record(&lease)),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+                Answer::Conflict
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %Chain(&error), "the Lease could not be written");
+                Answer::Failed
+            }
+            Err(_) => Answer::Failed,
+        };
+        let conflict = answer == Answer::Conflict;
+        self.election.answered(answer, sent, self.started.elapsed());
+        if conflict {
+            self.look().await;
+        }
+    }
+
+    /// After a conflict: the watch may be behind.
+    async fn look(&mut self) {
+        let looked = timeout(REQUEST, self.leases.get_opt(&self.candidate.lease)).await;
+        let now = self.started.elapsed();
+        match looked {
+            Ok(Ok(lease)) => self.election.observe(lease.as_ref().map(record), now),
+            Ok(Err(_)) | Err(_) => self.election.answered(Answer::Failed, now, now),
+        }
+    }
+
+    async fn give_back(&mut self) {
+        if let Some((version, transitions)) = self.election.held() {
+            let body = self.lease(String::new(), Some(version), transitions);
+            let post = PostParams::default();
+            let written = self.leases.replace(&self.candidate.lease, &post, &body);
+            if !matches!(timeout(REQUEST, written).await, Ok(Ok(_))) {
+                tracing::warn!(
+                    "the Lease could not be given back: the next leader waits for its end"
+                );
+            }
+        }
+    }
+
+    fn lease(&self, holder: String, version: Option<String>, transitions: i32) -> Lease {
+        let now = Some(MicroTime(Timestamp::now()));
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.candidate.lease.clone()),
+                namespace: Some(self.candidate.namespace.clone()),
+                resource_version: version,
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder),
+                lease_duration_seconds: i32::try_from(self.candidate.timing.lease.as_secs()).ok(),
+                lease_transitions: Some(transitions),
+                acquire_time: now.clone(),
+                renew_time: now,
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+fn record(lease: &Lease) -> Record {
+    let spec = lease.spec.as_ref();
+    Record {
+        version: lease.resource_version().unwrap_or_default(),
+        holder: spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default(),
+        transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or(0),
+    }
+}
