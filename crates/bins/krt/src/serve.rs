@@ -5,11 +5,12 @@ use crate::duration;
 use crate::failure::{Failure, chain};
 use crate::local::{api, janitor};
 use crate::memory;
+use crate::operate::{OperateArgs, Watched};
 use crate::signals::Signals;
 use clap::{Args, Subcommand};
-use kruntimes_api::names;
+use kruntimes_api::{Run, Runtime, names};
 use kruntimes_confine::Zygote;
-use kruntimes_daemon::{Shutdown, Trigger, lifeline, logs};
+use kruntimes_daemon::{Shutdown, Trigger, lifeline, logs, metrics};
 use kruntimes_rules::{pool, retention};
 use kube::Client;
 use std::future::Future;
@@ -18,11 +19,13 @@ use std::path::PathBuf;
 /// What roles log when nothing else is said.
 const LOG_FILTER: &str = "info";
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The roles.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
     /// Bind Runs to pods
-    Scheduler(LogArgs),
+    Scheduler(SchedulerArgs),
     /// Keep the pods of Runtimes, free Runs of lost pods, delete Runs that ended
     Controller(ControllerArgs),
     /// Execute the Runs of a pod, beside its Runtime Server
@@ -69,11 +72,34 @@ pub(crate) struct LogArgs {
     log: String,
 }
 
+/// `krt serve scheduler`.
+#[derive(Debug, Args)]
+pub(crate) struct SchedulerArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    operate: OperateArgs,
+    /// Where /metrics is served; 0 for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = ":8080")]
+    metrics_bind_address: String,
+    /// Where /healthz and /readyz are served; 0 for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = ":8081")]
+    health_probe_bind_address: String,
+}
+
 /// `krt serve controller`.
 #[derive(Debug, Args)]
 pub(crate) struct ControllerArgs {
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    operate: OperateArgs,
+    /// Where /metrics is served; 0 for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = ":8082")]
+    metrics_bind_address: String,
+    /// Where /healthz and /readyz are served; 0 for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = ":8083")]
+    health_probe_bind_address: String,
     /// Image of the sidecar where a Runtime names none
     #[arg(long, default_value = names::RUNTIMED_IMAGE)]
     default_daemon_image: String,
@@ -85,28 +111,8 @@ pub(crate) struct ControllerArgs {
 /// Serves the role.
 pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
     match chosen {
-        Role::Scheduler(LogArgs { log }) => role_with_client(&log, async |client, shutdown| {
-            Box::pin(kruntimes_scheduler::serve(
-                kruntimes_scheduler::Config::default(),
-                client,
-                shutdown,
-            ))
-            .await;
-            Ok(())
-        }),
-        Role::Controller(args) => {
-            let config = kruntimes_controller::Config {
-                pools: pool::Settings { daemon_image: args.default_daemon_image },
-                retention: retention::Policy {
-                    default_ttl: Some(args.default_ttl).filter(|ttl| !ttl.is_zero()),
-                    max_runs: None,
-                },
-            };
-            role_with_client(&args.log.log, async |client, shutdown| {
-                Box::pin(kruntimes_controller::serve(config, client, shutdown)).await;
-                Ok(())
-            })
-        }
+        Role::Scheduler(args) => scheduler(&args),
+        Role::Controller(args) => controller(args),
         Role::Runtimed { log, mut config } => {
             // The lifeline is watched here, for every role alike.
             config.lifeline = None;
@@ -131,6 +137,39 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
         Role::Janitor { detached: false, dir } => janitor::detach(&dir),
         Role::Janitor { detached: true, dir } => janitor::serve(&dir),
     }
+}
+
+fn scheduler(args: &SchedulerArgs) -> Result<(), Failure> {
+    let watched =
+        Watched { metrics: &args.metrics_bind_address, probes: &args.health_probe_bind_address };
+    role(&args.log.log, async |shutdown| {
+        let client = args.operate.client().await?;
+        let config = kruntimes_scheduler::Config::default();
+        let mut registry = metrics::registry(VERSION);
+        config.metrics.register(&mut registry);
+        let work = Box::pin(kruntimes_scheduler::serve(config, client.clone(), shutdown.clone()));
+        let lease = names::SCHEDULER_LEASE;
+        args.operate.operate::<Run>(lease, watched, registry, client, work, shutdown).await
+    })
+}
+
+fn controller(args: ControllerArgs) -> Result<(), Failure> {
+    let watched =
+        Watched { metrics: &args.metrics_bind_address, probes: &args.health_probe_bind_address };
+    let config = kruntimes_controller::Config {
+        pools: pool::Settings { daemon_image: args.default_daemon_image },
+        retention: retention::Policy {
+            default_ttl: Some(args.default_ttl).filter(|ttl| !ttl.is_zero()),
+            max_runs: None,
+        },
+    };
+    role(&args.log.log, async |shutdown| {
+        let client = args.operate.client().await?;
+        let registry = metrics::registry(VERSION);
+        let work = Box::pin(kruntimes_controller::serve(config, client.clone(), shutdown.clone()));
+        let lease = names::CONTROLLER_LEASE;
+        args.operate.operate::<Runtime>(lease, watched, registry, client, work, shutdown).await
+    })
 }
 
 /// Runs a role that talks to the API server of the kubeconfig or of the cluster that it runs in.

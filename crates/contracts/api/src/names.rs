@@ -48,3 +48,8 @@ pub const RUNTIME_PORT: i32 = 9091;
 pub const STATUS_PORT: u16 = 9093;
 /// runtimed's health port.
 pub const HEALTH_PORT: u16 = 9094;
+
+/// Lease of the controllers' leader. The domain is the public API's.
+pub const CONTROLLER_LEASE: &str = "kruntimes-controller.kruntimes.com";
+/// Lease of the schedulers' leader.
+pub const SCHEDULER_LEASE: &str = "kruntimes-scheduler.kruntimes.com";

@@ -5,19 +5,10 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-
-/// Connections that are served at once.
-const CONNECTIONS: usize = 64;
-const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a check says: fine, or why not.
 pub type Verdict = Result<(), String>;
@@ -29,35 +20,12 @@ pub trait Checks: Send + Sync + 'static {
 }
 
 /// Serves `checks` until the shutdown: 200 `ok`, or 503 with the reason.
-pub async fn serve<C: Checks>(listener: TcpListener, checks: Arc<C>, mut shutdown: Shutdown) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.wait() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of descriptors: others must end first.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
-        let checks = Arc::clone(&checks);
-        let service = service_fn(move |request| answer(Arc::clone(&checks), request));
-        tokio::spawn(async move {
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
-            // A client that goes away is none of our business.
-            drop(builder.serve_connection(TokioIo::new(stream), service).await);
-            drop(slot);
-        });
-    }
+pub async fn serve<C: Checks>(listener: TcpListener, checks: Arc<C>, shutdown: Shutdown) {
+    crate::http::serve(listener, shutdown, move |request| answer(Arc::clone(&checks), request))
+        .await;
 }
 
-async fn answer<C: Checks>(
-    checks: Arc<C>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer<C: Checks>(checks: Arc<C>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, text) = if request.method() != Method::GET {
         (StatusCode::METHOD_NOT_ALLOWED, "only GET is served".to_owned())
     } else if let Some(check) = checks.check(request.uri().path()) {
@@ -70,7 +38,7 @@ async fn answer<C: Checks>(
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
-    Ok(response)
+    response
 }
 
 #[cfg(test)]

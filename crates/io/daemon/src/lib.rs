@@ -1,8 +1,10 @@
-//! What every long-lived role needs: shutdown, logs, the lifeline of the local home, the removal of what Runs leave.
+//! What every long-lived role needs: shutdown, logs, health and metrics, the lifeline of the local home, the removal of what Runs leave.
 
 pub mod health;
+mod http;
 pub mod lifeline;
 pub mod logs;
+pub mod metrics;
 mod shutdown;
 mod trees;
 

@@ -2,6 +2,7 @@
 //!
 //! Watches feed a board (`rules::placement`), the board decides, writes run beside the loop and report back.
 
+mod metrics;
 mod observe;
 mod write;
 
@@ -20,26 +21,31 @@ const WRITES_IN_FLIGHT: usize = 256;
 /// Observations that wait for the loop; beyond it the watches wait.
 const EVENT_QUEUE: usize = 4096;
 
+pub use metrics::Metrics;
+
 /// What the scheduler needs to know.
 #[derive(Debug, Clone, Default)]
-pub struct Config {}
+pub struct Config {
+    /// What it counts.
+    pub metrics: Metrics,
+}
 
 /// Runs the scheduler until `shutdown`. It never gives up on an API server that does not answer.
-pub async fn serve(_config: Config, client: Client, mut shutdown: Shutdown) {
+pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let watches = observe::run(&client, sender);
     tokio::select! {
         () = shutdown.wait() => {}
         () = watches => {}
-        () = run(client.clone(), events) => {}
+        () = run(client.clone(), events, &config.metrics) => {}
     }
 }
 
-async fn run(client: Client, mut events: mpsc::Receiver<Input>) {
+async fn run(client: Client, mut events: mpsc::Receiver<Input>, metrics: &Metrics) {
     let started = Instant::now();
     let mut board = Board::default();
     let mut watches = Watches::default();
-    let mut writes = FuturesUnordered::new();
+    let mut writes: FuturesUnordered<_> = FuturesUnordered::new();
     let mut inputs = Vec::with_capacity(64);
     loop {
         let deadline = board.deadline().filter(|_| watches.all_synced());
@@ -53,7 +59,9 @@ async fn run(client: Client, mut events: mpsc::Receiver<Input>) {
                 }
             }
             Some(written) = writes.next(), if !writes.is_empty() => {
-                write::feed_back(&mut board, written, started.elapsed(), Timestamp::now());
+                let now = Timestamp::now();
+                write::count(metrics, &written, now);
+                write::feed_back(&mut board, written, started.elapsed(), now);
             }
             () = at(started, deadline), if deadline.is_some() => {}
         }

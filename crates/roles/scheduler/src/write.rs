@@ -1,5 +1,6 @@
 //! Performs decisions of the board and feeds the answers back.
 
+use crate::metrics::{Metrics, Sync};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Run, Runtime, Timeline, labels};
@@ -10,7 +11,7 @@ use kruntimes_rules::placement::{Board, Decision, PoolKey, RunKey, RuntimeView};
 use kruntimes_rules::run::patch::Assignment;
 use kube::{Api, Client, ResourceExt};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// The answer to one write.
@@ -18,6 +19,8 @@ use thiserror::Error;
 pub(crate) struct Written {
     key: RunKey,
     version: Option<String>,
+    counts: Option<Sync>,
+    took: Duration,
     result: Result<Run, NotWritten>,
 }
 
@@ -42,6 +45,13 @@ pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
     let namespace = run.namespace().unwrap_or_default();
     let runs = Api::namespaced(client.clone(), &namespace);
     let now = Timestamp::now();
+    let decided = Instant::now();
+    let counts = match &decision {
+        Decision::Assign { .. } => Some(Sync::scheduled),
+        Decision::Refuse { .. } => Some(Sync::selection_error),
+        Decision::Wait { .. } => Some(Sync::no_pods),
+        Decision::Cancel { .. } => None,
+    };
     let result = match &decision {
         Decision::Assign { pod, attempt, seen, .. } => {
             let timeline = timeline(&run, *seen, now);
@@ -67,7 +77,13 @@ pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
             status::waiting(&runs, &run, reason, &message, now).await.map_err(NotWritten::from)
         }
     };
-    Written { key: RunKey::of(&run), version: run.resource_version(), result }
+    Written {
+        key: RunKey::of(&run),
+        version: run.resource_version(),
+        counts,
+        took: decided.elapsed(),
+        result,
+    }
 }
 
 /// The end of a Run is for ever, so it is not written on what a watch that lags behind has shown.
@@ -88,6 +104,13 @@ async fn refuse(
         }
     }
     Ok(status::fail_unschedulable(runs, run, message, now).await?)
+}
+
+/// What did not come about is tried again, and counts then.
+pub(crate) fn count(metrics: &Metrics, written: &Written, now: Timestamp) {
+    if let (Ok(run), Some(result)) = (&written.result, written.counts) {
+        metrics.written(run, result, written.took, now);
+    }
 }
 
 /// Tells the board what became of a write.

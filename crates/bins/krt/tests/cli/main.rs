@@ -7,6 +7,7 @@ mod bad_input;
 mod ephemeral;
 mod local_home;
 mod mistakes;
+mod operate;
 mod pods;
 mod runs;
 mod secrets;
