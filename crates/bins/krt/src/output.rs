@@ -3,15 +3,13 @@
 //! The stream ends with the execution, also after the Run's end, as long as the pod keeps the output. A broken
 //! connection is made anew and goes on at the offset that was reached.
 
-use crate::failure::chain;
+use crate::pod_channel::{self, ChannelError, PodChannel};
 use k8s_openapi::api::core::v1::Pod;
-use kruntimes_api::{labels, names};
 use kruntimes_proto::TOKEN_METADATA;
 use kruntimes_proto::executor::v1::execution_event::Event;
 use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
 use kruntimes_proto::executor::v1::{ExecutionExited, ExecutionOutput, WatchRequest};
 use kube::Api;
-use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tonic::metadata::{Ascii, MetadataValue};
@@ -21,8 +19,6 @@ use tonic::{Code, Request, Status, Streaming};
 const RUN_METADATA: &str = "kruntimes-run";
 /// Metadata with the number of the attempt of a Watch.
 const ATTEMPT_METADATA: &str = "kruntimes-attempt";
-/// Time to connect to a pod on this machine.
-const CONNECT: Duration = Duration::from_secs(2);
 /// First wait before another try, doubled up to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LAST_WAIT: Duration = Duration::from_millis(500);
@@ -33,16 +29,6 @@ pub(crate) enum OutputError {
     /// The pod does not exist, or another one has its name.
     #[error("pod {0} is gone and its output with it")]
     PodGone(String),
-    /// The pod runs on a cluster.
-    #[error(
-        "pod {pod} runs on a cluster ({address}): output from a cluster comes with a later version, until then see `kubectl logs {pod} -c runtimed`"
-    )]
-    NotLocal {
-        /// The pod.
-        pod: String,
-        /// Its address.
-        address: String,
-    },
     /// runtimed does not stream.
     #[error("the runtimed of pod {0} does not stream output")]
     Unsupported(String),
@@ -172,16 +158,15 @@ impl Reader {
     }
 
     async fn connect(&mut self) -> Result<(), Option<OutputError>> {
-        let (address, token) = self.locate().await?;
-        let endpoint = tonic::transport::Endpoint::from_shared(format!(
-            "http://{address}:{}",
-            names::STATUS_PORT
-        ))
-        .map_err(|error| Some(OutputError::Other(chain(&error))))?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true);
-        // A refused connection may be a runtimed that restarts; the look at the pod before the next try says if it is gone.
-        let channel = endpoint.connect().await.map_err(|_| None)?;
+        let Target { pod, pod_uid, .. } = &self.target;
+        let PodChannel { channel, token } =
+            pod_channel::connect(&self.pods, pod, pod_uid.as_deref()).await.map_err(|error| {
+                match error {
+                    ChannelError::Gone => Some(OutputError::PodGone(pod.clone())),
+                    ChannelError::Refused(why) => Some(OutputError::Other(why)),
+                    ChannelError::NotNow => None,
+                }
+            })?;
         let mut request = Request::new(WatchRequest { resume_after: 0 });
         let run: MetadataValue<Ascii> = self
             .target
@@ -198,40 +183,6 @@ impl Reader {
         self.stream = Some(response.into_inner());
         Ok(())
     }
-
-    /// Address and control token of the pod.
-    async fn locate(&self) -> Result<(IpAddr, MetadataValue<Ascii>), Option<OutputError>> {
-        let name = &self.target.pod;
-        let pod = self.pods.get_opt(name).await.map_err(|error| {
-            let kube::Error::Api(status) = error else { return None };
-            matches!(status.code, 401 | 403)
-                .then(|| OutputError::Other(format!("can't read pod {name}: {}", status.message)))
-        })?;
-        let same =
-            |pod: &Pod| self.target.pod_uid.is_none() || pod.metadata.uid == self.target.pod_uid;
-        let pod = pod
-            .filter(|pod| same(pod) && !has_ended(pod))
-            .ok_or_else(|| Some(OutputError::PodGone(name.clone())))?;
-        let address = pod.status.and_then(|status| status.pod_ip).ok_or(None)?;
-        match address.parse::<IpAddr>() {
-            Ok(ip) if ip.is_loopback() => {
-                let annotations = pod.metadata.annotations.unwrap_or_default();
-                let token = annotations
-                    .get(labels::CONTROL_TOKEN)
-                    .ok_or(None)?
-                    .parse()
-                    .map_err(|_| None)?;
-                Ok((ip, token))
-            }
-            Ok(_) | Err(_) => Err(Some(OutputError::NotLocal { pod: name.clone(), address })),
-        }
-    }
-}
-
-/// A pod that ended stays as an object for a while; its processes are gone.
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// stdout and stderr; a stream that was closed takes no more and is no error.

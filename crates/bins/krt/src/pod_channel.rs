@@ -1,0 +1,118 @@
+//! gRPC to the runtimed of a pod: directly when the pod runs on this machine, else through the API server's port-forward.
+
+use crate::failure::chain;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use kruntimes_api::{labels, names};
+use kube::Api;
+use kube::client::UpgradeConnectionError;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::io::DuplexStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+/// Time to connect to a pod on this machine.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Why there is no channel.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChannelError {
+    /// The pod does not exist, has ended, or another one has its name.
+    #[error("the pod is gone")]
+    Gone,
+    /// The user may not, or the pod says something that can't be used.
+    #[error("{0}")]
+    Refused(String),
+    /// Not now: another try may succeed.
+    #[error("the pod can't be reached now")]
+    NotNow,
+}
+
+/// A channel, and the token that runtimed asks for.
+#[derive(Debug)]
+pub(crate) struct PodChannel {
+    /// The channel.
+    pub(crate) channel: Channel,
+    /// The content of gRPC metadata `kruntimes-token`.
+    pub(crate) token: MetadataValue<Ascii>,
+}
+
+/// Connects to runtimed in the pod `name`; `uid`, when given, must be the pod's.
+pub(crate) async fn connect(
+    pods: &Api<Pod>,
+    name: &str,
+    uid: Option<&str>,
+) -> Result<PodChannel, ChannelError> {
+    let pod = find(pods, name, uid).await?;
+    let annotations = pod.metadata.annotations.unwrap_or_default();
+    let token = annotations.get(labels::CONTROL_TOKEN).ok_or(ChannelError::NotNow)?;
+    let token = token.parse().map_err(|_| ChannelError::NotNow)?;
+    let address = pod.status.and_then(|status| status.pod_ip).ok_or(ChannelError::NotNow)?;
+    let channel = match address.parse::<IpAddr>() {
+        Ok(ip) if ip.is_loopback() => direct(ip).await?,
+        Ok(_) | Err(_) => forwarded(pods, name).await?,
+    };
+    Ok(PodChannel { channel, token })
+}
+
+async fn find(pods: &Api<Pod>, name: &str, uid: Option<&str>) -> Result<Pod, ChannelError> {
+    let found = pods.get_opt(name).await.map_err(|error| {
+        let kube::Error::Api(status) = error else { return ChannelError::NotNow };
+        if matches!(status.code, 401 | 403) {
+            ChannelError::Refused(format!("can't read pod {name}: {}", status.message))
+        } else {
+            ChannelError::NotNow
+        }
+    })?;
+    let same = |pod: &Pod| uid.is_none() || pod.metadata.uid.as_deref() == uid;
+    found.filter(|pod| same(pod) && !has_ended(pod)).ok_or(ChannelError::Gone)
+}
+
+/// A pod that ended stays as an object for a while; its processes are gone.
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+async fn direct(ip: IpAddr) -> Result<Channel, ChannelError> {
+    let address = std::net::SocketAddr::new(ip, names::STATUS_PORT);
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| ChannelError::Refused(chain(&error)))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true);
+    // A refused connection may be a runtimed that restarts; the look at the pod before the next try says if it is gone.
+    endpoint.connect().await.map_err(|_| ChannelError::NotNow)
+}
+
+async fn forwarded(pods: &Api<Pod>, name: &str) -> Result<Channel, ChannelError> {
+    let mut forwarder = pods
+        .portforward(name, &[names::STATUS_PORT])
+        .await
+        .map_err(|error| not_forwarded(pods, name, &error))?;
+    let mut stream = forwarder.take_stream(names::STATUS_PORT);
+    // The stream is one connection; a second one needs another port-forward.
+    let connector = service_fn(move |_| {
+        let stream: Option<DuplexStream> = stream.take();
+        async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("it has ended")) }
+    });
+    let endpoint = Endpoint::from_static("http://runtimed");
+    endpoint.connect_with_connector(connector).await.map_err(|_| ChannelError::NotNow)
+}
+
+/// A refusal of the upgrade has only its code: kube does not read the body.
+fn not_forwarded(pods: &Api<Pod>, name: &str, error: &kube::Error) -> ChannelError {
+    let kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) = error else {
+        return ChannelError::NotNow;
+    };
+    if code.as_u16() == 403 {
+        let path = pods.resource_url();
+        let namespace = path.rsplit('/').nth(1).unwrap_or_default();
+        return ChannelError::Refused(format!(
+            "the output comes from pod {name} through a port-forward, for which you need the verbs get and create on \
+             pods/portforward in namespace {namespace}: ask for them, for example by the ClusterRole kruntimes-submitter"
+        ));
+    }
+    ChannelError::NotNow
+}
