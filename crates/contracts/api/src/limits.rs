@@ -8,6 +8,8 @@ pub const ARG_CHARS: u32 = 8192;
 pub const TEXT_TOTAL_CHARS: u32 = 131_072;
 /// `spec.env`: items.
 pub const ENV_ITEMS: u32 = 256;
+/// Characters of a variable's name.
+pub const ENV_NAME_CHARS: u32 = 4096;
 /// One variable of `spec.env` with a value from a Secret or ConfigMap: bytes of name and value. Linux takes 131,072 of
 /// `name=value` with its closing zero (`MAX_ARG_STRLEN`).
 pub const ENV_VARIABLE_BYTES: usize = 131_070;
@@ -57,3 +59,7 @@ pub const RESOURCE_ITEMS: u32 = 16;
 pub const RESOURCE_NAME_CHARS: u32 = 54;
 /// Name of a Runtime: characters. `app=kruntimes-<name>` must be a label value (63).
 pub const RUNTIME_NAME_CHARS: u32 = 53;
+/// Labels, and annotations, of a Runtime's template.
+pub const TEMPLATE_KEYS: u32 = 64;
+/// Characters of a label's value.
+pub const LABEL_CHARS: u32 = 63;

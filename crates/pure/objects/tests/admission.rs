@@ -69,6 +69,7 @@ fn the_last_legal_value_of_each_limit_is_accepted() {
         json!({"timeoutSeconds": 31_536_000}),
         json!({"ttlSecondsAfterFinished": 0}),
         json!({"env": vec![json!({"name": "A", "value": "b"}); 256]}),
+        json!({"env": [{"name": "x".repeat(4096)}]}),
         json!({"runtime": "x".repeat(63)}),
         json!({"resources": {}}),
         json!({"resources": {"requests": {"runs": 1}}}),
@@ -122,6 +123,7 @@ fn the_next_value_is_refused_by_field_and_limit() {
         (json!({"network": "none"}), &["spec.network is not served yet"]),
         (json!({"env": [{"name": ""}]}), &["spec.env[0].name"]),
         (json!({"env": [{"name": "A=B"}]}), &["spec.env[0].name"]),
+        (json!({"env": [{"name": "x".repeat(4097)}]}), &["spec.env[0].name", "4096"]),
         (json!({"env": vec![json!({"name": "A"}); 257]}), &["spec.env", "257", "256"]),
         (json!({"runtime": "x".repeat(64)}), &["spec.runtime", "63"]),
         (json!({"runtime": "-x"}), &["spec.runtime"]),
@@ -313,6 +315,19 @@ fn runtimes_that_can_not_work_are_refused() {
     assert_eq!(labelled("app", "kruntimes-bash"), "");
     assert!(labelled("runtime", "other").contains("set by the controller"));
     assert!(labelled("kruntimes.io/x", "y").contains("set by the controller"));
+    assert!(labelled("app", "bash").contains("set by the controller"));
+    assert_eq!(labelled("team", &"x".repeat(63)), "");
+    assert!(labelled("team", &"x".repeat(64)).contains("63"));
+    for kind in ["labels", "annotations"] {
+        let many = |count| {
+            let keys = (0..count).map(|key| (format!("k{key}"), json!("v")));
+            let mut template = spec(json!({}));
+            template["metadata"] = json!({ kind: keys.collect::<serde_json::Map<_, _>>() });
+            errors(&schema, runtime("bash", template))
+        };
+        assert_eq!(many(64), "");
+        assert!(many(65).contains("64"), "{kind}");
+    }
     let mut object = runtime("bash", spec(json!({})));
     object["spec"]["port"] = json!(65535);
     assert_eq!(errors(&schema, object.clone()), "");

@@ -132,8 +132,10 @@ fn describe(root: &mut Value) {
     }
 }
 
-/// Limits: the cost of a rule is estimated from the longest value.
+/// Limits: the API server estimates the cost of a rule from the longest value, and refuses a CRD with a rule that may
+/// cost too much.
 fn limit(root: &mut Value) {
+    at(root, "spec.env[].name")["maxLength"] = json!(limits::ENV_NAME_CHARS);
     let path = at(root, "spec.env[].valueFrom.fieldRef.fieldPath");
     path["maxLength"] = json!(limits::FIELD_PATH_CHARS);
     for reference in ["configMapKeyRef", "secretKeyRef"] {

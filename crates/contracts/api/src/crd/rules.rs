@@ -279,22 +279,36 @@ pub(super) fn add_runtime(root: &mut Value) {
         Rule::new(
             &format!(
                 "!has(self.serviceAccountName) || self.serviceAccountName == ''
-                    || (self.serviceAccountName.size() <= 253 && self.serviceAccountName.matches('{DNS}'))"
+                    || self.serviceAccountName.matches('{DNS}')"
             ),
             "must be a DNS subdomain",
         )
         .field("serviceAccountName"),
     );
+    limit_template(root);
     add_reserved_keys(root);
+}
+
+/// The API server takes no rule that walks a map or searches a string without a limit.
+fn limit_template(root: &mut Value) {
+    for map in ["labels", "annotations"] {
+        let schema = at(root, &format!("spec.template.metadata.{map}"));
+        schema["maxProperties"] = json!(limits::TEMPLATE_KEYS);
+    }
+    let labels = at(root, "spec.template.metadata.labels");
+    labels["additionalProperties"]["maxLength"] = json!(limits::LABEL_CHARS);
+    let account = at(root, "spec.template.spec.serviceAccountName");
+    account["maxLength"] = json!(limits::OBJECT_NAME_CHARS);
 }
 
 /// Labels and annotations that the controller sets are refused unless they hold its value.
 fn add_reserved_keys(root: &mut Value) {
     let labels = "!has(self.spec.template.metadata) || !has(self.spec.template.metadata.labels)
-        || self.spec.template.metadata.labels.all(key,
-            key == 'runtime' ? self.spec.template.metadata.labels[key] == self.metadata.name
-            : key == 'app' ? self.spec.template.metadata.labels[key] == 'kruntimes-' + self.metadata.name
-            : !key.startsWith('kruntimes.io/'))";
+        || ((!('runtime' in self.spec.template.metadata.labels)
+                || self.spec.template.metadata.labels['runtime'] == self.metadata.name)
+            && (!('app' in self.spec.template.metadata.labels)
+                || self.spec.template.metadata.labels['app'] == 'kruntimes-' + self.metadata.name)
+            && self.spec.template.metadata.labels.all(key, !key.startsWith('kruntimes.io/')))";
     add(
         root,
         "",
