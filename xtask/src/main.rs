@@ -1,14 +1,16 @@
-//! Automation of the project: `cargo xtask generate | tidy | ci | e2e local | bench`.
+//! Automation of the project: `cargo xtask generate | tidy | ci | e2e | bench`.
 #![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
 
 mod bench;
 mod board;
 mod cargo;
 mod ci;
+mod cluster;
 mod e2e;
 mod e2e_objects;
 mod generate;
 mod home;
+mod images;
 mod kill;
 mod leak;
 mod load;
@@ -19,6 +21,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   generate    write the CRDs, the references in docs and the gRPC code
   tidy        check layers, file sizes, module docs and the paths in ARCHITECTURE.md
   ci          everything that .ci/run checks
+  e2e up      build and start a one-node Kubernetes, as root (KRUNTIMES_E2E_DIR, else ~/.cache/kruntimes-e2e)
+  e2e down    stop it
   e2e local   kubectl against the local home, and the blocks of the docs that need it
   e2e leak    a local home after a few hundred Runs holds what it held before
   soak        the same after thousands; then the API server is killed 200 times among writes
@@ -33,6 +37,8 @@ fn main() -> anyhow::Result<()> {
         ["generate"] => generate::run(),
         ["tidy"] => tidy::run(),
         ["ci"] => ci::run(),
+        ["e2e", "up"] => cluster::up(),
+        ["e2e", "down"] => cluster::down(),
         ["e2e", "local"] => e2e::local(),
         ["e2e", "leak"] => leak::run(leak::QUICK),
         ["soak"] => leak::run(leak::FULL).and_then(|()| kill::run()),

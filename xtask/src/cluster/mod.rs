@@ -1,0 +1,35 @@
+//! `cargo xtask e2e up | down`: a one-node Kubernetes that is built from Go modules and Debian packages.
+//!
+//! It runs as root beside whatever else the machine does: its own addresses, cgroup, containerd and directory, and all
+//! of them go with `down`. Builds are kept outside the checkout, keyed by their versions.
+
+mod certificates;
+mod cgroup;
+pub(crate) mod command;
+mod components;
+mod config;
+mod daemon;
+mod down;
+mod kubernetes;
+mod network;
+mod packages;
+mod pause;
+pub(crate) mod place;
+mod up;
+
+use place::Place;
+use up::{Tools, stage};
+
+/// Builds what is missing and starts the cluster.
+pub(crate) fn up() -> anyhow::Result<()> {
+    let tools = Tools::prepare()?;
+    let _lock = tools.place.lock()?;
+    up::start(&tools)
+}
+
+/// Stops it.
+pub(crate) fn down() -> anyhow::Result<()> {
+    let place = Place::find()?;
+    let _lock = place.lock()?;
+    stage("down", || down::stop(&place))
+}

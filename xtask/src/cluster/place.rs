@@ -1,0 +1,89 @@
+//! Where the test cluster and its caches live, and the addresses it takes.
+
+use anyhow::Context;
+use std::path::PathBuf;
+
+/// Moves everything that is built or started to another directory.
+const VARIABLE: &str = "KRUNTIMES_E2E_DIR";
+
+/// The node's address: one of its own on a bridge, because pods can't reach a loopback address.
+pub(super) const NODE_ADDRESS: &str = "10.99.0.1";
+/// The bridge that holds it.
+pub(super) const NODE_BRIDGE: &str = "krt-node";
+/// The bridge that the pods are plugged into.
+pub(super) const POD_BRIDGE: &str = "krt-pods";
+/// The addresses of the pods.
+pub(super) const POD_NETWORK: &str = "10.98.0.0/16";
+/// The addresses of Services; the first one is the API server's.
+pub(super) const SERVICE_NETWORK: &str = "10.96.0.0/16";
+/// The API server's Service.
+pub(super) const SERVICE_ADDRESS: &str = "10.96.0.1";
+/// The only node.
+pub(super) const NODE_NAME: &str = "e2e";
+/// The cgroup that all pods are in.
+pub(super) const CGROUP: &str = "kruntimes-e2e";
+
+/// The directory of builds and of the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    root: PathBuf,
+}
+
+impl Place {
+    /// `$KRUNTIMES_E2E_DIR`, else a directory in the user's cache.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let root = match std::env::var_os(VARIABLE) {
+            Some(path) => PathBuf::from(path),
+            None => {
+                let home = std::env::var_os("HOME")
+                    .with_context(|| format!("neither {VARIABLE} nor HOME is set"))?;
+                PathBuf::from(home).join(".cache/kruntimes-e2e")
+            }
+        };
+        let root = std::path::absolute(root)?;
+        std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+        Ok(Self { root })
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(root: &std::path::Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Held while the cluster is started or stopped.
+    pub(super) fn lock(&self) -> anyhow::Result<std::fs::File> {
+        let file = std::fs::File::create(self.root.join("lock"))?;
+        file.lock().context("lock the cluster")?;
+        Ok(file)
+    }
+
+    /// A directory of something that is built once.
+    pub(crate) fn cache(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// A file or directory of the running cluster; all of them are removed by `down`.
+    pub(crate) fn cluster(&self, name: &str) -> PathBuf {
+        self.root.join("cluster").join(name)
+    }
+
+    /// All that `down` removes.
+    pub(crate) fn cluster_directory(&self) -> PathBuf {
+        self.root.join("cluster")
+    }
+
+    /// What the components print; kept after `down`.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.cluster("kubeconfig")
+    }
+
+    /// The socket of the cluster's own containerd.
+    pub(crate) fn containerd_socket(&self) -> PathBuf {
+        self.cluster("containerd.sock")
+    }
+}

@@ -1,0 +1,3 @@
+//! Images without a container engine.
+
+pub(crate) mod archive;
