@@ -2,5 +2,6 @@
 //! replicas, and the only writer of Run status.
 
 pub mod leader;
+pub mod readable;
 pub mod status;
 pub mod watch;

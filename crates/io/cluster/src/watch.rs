@@ -3,10 +3,11 @@
 //! Invariants: an object that can't be read is reported as gone and logged, never an end of the watch; after a
 //! relist every object that disappeared meanwhile is reported as gone.
 
+use crate::readable::Readable;
 use futures::{StreamExt, pin_mut};
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::core::{DeserializeGuard, Resource};
+use kube::core::Resource;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -35,14 +36,14 @@ pub enum Observed<K> {
 
 /// Sends what a watch shows, wrapped, to `events` until its receiver is gone. The watch resumes by itself.
 pub async fn forward<K, E>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Readable<K>>,
     config: watcher::Config,
     events: mpsc::Sender<E>,
     wrap: impl Fn(Observed<K>) -> E,
 ) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
-    DeserializeGuard<K>: Resource<DynamicType = ()>,
+    Readable<K>: Resource<DynamicType = ()>,
 {
     let stream = watcher(api, config).default_backoff();
     pin_mut!(stream);
@@ -71,10 +72,10 @@ struct Known {
 }
 
 impl Known {
-    fn observe<K>(&mut self, event: watcher::Event<DeserializeGuard<K>>) -> Vec<Observed<K>>
+    fn observe<K>(&mut self, event: watcher::Event<Readable<K>>) -> Vec<Observed<K>>
     where
         K: Resource,
-        DeserializeGuard<K>: Resource,
+        Readable<K>: Resource,
     {
         match event {
             watcher::Event::Init => {
@@ -104,9 +105,9 @@ impl Known {
         }
     }
 
-    fn applied<K>(&mut self, guard: DeserializeGuard<K>) -> Observed<K>
+    fn applied<K>(&mut self, guard: Readable<K>) -> Observed<K>
     where
-        DeserializeGuard<K>: Resource,
+        Readable<K>: Resource,
     {
         let key = key(&guard);
         self.shown.insert(key.clone());

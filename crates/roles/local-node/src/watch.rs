@@ -2,15 +2,15 @@
 
 use crate::queue::Key;
 use futures::Stream;
+use kruntimes_cluster::readable::Readable;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
 use serde_json::Value;
 use std::fmt::Debug;
 
 /// An object that may be malformed: its metadata can be read all the same.
-pub(crate) type Guard<K> = DeserializeGuard<K>;
+pub(crate) type Guard<K> = Readable<K>;
 
 /// The events of every object of a kind, from a full list on; errors are logged and the watch resumes.
 pub(crate) fn events<K>(api: Api<Guard<K>>) -> impl Stream<Item = watcher::Event<Guard<K>>>

@@ -5,9 +5,9 @@ use crate::pod::Pod;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Phase, Run};
+use kruntimes_cluster::readable::Readable;
 use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::Shutdown;
-use kube::core::DeserializeGuard;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -60,7 +60,7 @@ struct Supervisor {
 /// Watches until the shutdown, then ends what runs.
 pub(crate) async fn run(
     pod: Arc<Pod>,
-    watched: Api<DeserializeGuard<Run>>,
+    watched: Api<Readable<Run>>,
     identity: Identity,
     live: watch::Sender<bool>,
     mut shutdown: Shutdown,
@@ -88,7 +88,7 @@ pub(crate) async fn run(
 }
 
 impl Supervisor {
-    fn on_watch(&mut self, event: Result<Event<DeserializeGuard<Run>>, watcher::Error>) {
+    fn on_watch(&mut self, event: Result<Event<Readable<Run>>, watcher::Error>) {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
@@ -125,7 +125,7 @@ impl Supervisor {
     }
 
     /// A Run that is not this pod's any more, or does not exist any more. One that has ended can only be deleted.
-    fn on_gone(&mut self, run: &DeserializeGuard<Run>) {
+    fn on_gone(&mut self, run: &Readable<Run>) {
         let Some(uid) = run.uid() else { return };
         let deleted = run.0.as_ref().is_ok_and(|run| run.phase().is_terminal());
         match self.handles.get_mut(&uid) {
@@ -138,7 +138,7 @@ impl Supervisor {
         }
     }
 
-    fn observe(&mut self, run: DeserializeGuard<Run>) {
+    fn observe(&mut self, run: Readable<Run>) {
         let run = match run.0 {
             Ok(run) => Arc::new(run),
             Err(error) => {
