@@ -9,6 +9,7 @@ use crate::home::{self, Home};
 use crate::load::Load;
 use crate::processes;
 use anyhow::ensure;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ const ONE_BY_ONE: usize = 50;
 const AT_ONCE: usize = 64;
 const AT_ONCE_RUNS: usize = 400;
 const SPAWNS: usize = 300;
+const PROCESSOR_RUNS: usize = 2000;
 
 /// Builds krt and this tool in release and starts the measurement: a debug load generator would take more of the
 /// machine than what it measures.
@@ -43,6 +45,39 @@ pub(crate) fn measure_all() -> anyhow::Result<()> {
     runtime.block_on(measure(&home))?;
     print_figure("krt local up, start to ready [ms]", &mut starts);
     print_memory(home.pid())
+}
+
+/// Processor time of a Run, by process, with 64 in flight, beside that of `bash -c true`: of any binary, on a machine
+/// that may be busy.
+pub(crate) fn processor_time(krt: &Path) -> anyhow::Result<()> {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let home = Home::start(krt)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let load = Load::new(&home, "true").await?;
+        load.run_many(AT_ONCE_RUNS, AT_ONCE).await?;
+        let before = processes::of_home(home.pid())?;
+        load.run_many(PROCESSOR_RUNS, AT_ONCE).await?;
+        let mut total = 0.0;
+        for process in processes::of_home(home.pid())? {
+            let start =
+                before.iter().find(|known| known.pid == process.pid).map_or(0, |known| known.ticks);
+            let millis = (process.ticks - start) as f64 * 10.0 / PROCESSOR_RUNS as f64;
+            total += millis;
+            println!("processor time, {:<33} {millis:>7.2} ms a Run", process.role);
+        }
+        println!("processor time, {:<33} {total:>7.2} ms a Run", "all");
+        anyhow::Ok(())
+    })?;
+    let this = std::process::id();
+    let mine = |list: Vec<processes::Process>| {
+        list.iter().find(|one| one.pid == this).map_or(0, |one| one.ticks)
+    };
+    let before = mine(processes::of_home(this)?);
+    spawn_rate(2)?;
+    let bare = (mine(processes::of_home(this)?) - before) as f64 * 10.0 / SPAWNS as f64;
+    println!("processor time, {:<33} {bare:>7.2} ms", "bash -c true, bare");
+    Ok(())
 }
 
 async fn measure(home: &Home) -> anyhow::Result<()> {

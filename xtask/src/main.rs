@@ -28,6 +28,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   soak        the same after thousands; then the API server is killed 200 times among writes
   soak kill   only the latter
   bench       latency, rate, memory and start, beside the machine's floor
+  bench cpu KRT  the processor time of a Run by process, with this binary
   bench board the scheduler's decisions a second, without an API server";
 
 fn main() -> anyhow::Result<()> {
@@ -46,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         ["bench"] => bench::run(),
         ["bench", "measure"] => bench::measure_all(),
         ["bench", "board"] => board::run(),
+        ["bench", "cpu", krt] => bench::processor_time(krt.as_ref()),
         _ => anyhow::bail!(USAGE),
     }
 }

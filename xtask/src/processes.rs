@@ -17,6 +17,8 @@ pub(crate) struct Process {
     pub(crate) descriptors: usize,
     /// Threads.
     pub(crate) threads: usize,
+    /// Processor time of it and of its children that have ended, in ticks of 10 ms (proc(5), USER_HZ).
+    pub(crate) ticks: u64,
 }
 
 /// The home and all that descends from it, those that end meanwhile left out.
@@ -37,7 +39,15 @@ fn read(pid: u32) -> Option<Process> {
         pss_kib: pss.split_whitespace().next()?.parse().ok()?,
         descriptors: fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count(),
         threads: fs::read_dir(format!("/proc/{pid}/task")).ok()?.count(),
+        ticks: ticks(pid)?,
     })
+}
+
+/// utime, stime, cutime and cstime.
+fn ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = stat.rsplit(')').next()?.split_whitespace();
+    Some(fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
 }
 
 fn descendants(root: u32) -> anyhow::Result<Vec<u32>> {
