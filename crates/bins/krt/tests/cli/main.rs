@@ -3,14 +3,14 @@
 
 mod api;
 mod background;
-mod bad_input;
+mod both;
 mod ephemeral;
 mod local_home;
 mod mistakes;
 mod operate;
 mod pods;
-mod runs;
+mod reasons;
 mod secrets;
 mod server;
-mod show;
+mod signals;
 mod support;

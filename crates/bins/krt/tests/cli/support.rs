@@ -256,10 +256,15 @@ impl Drop for Up {
     }
 }
 
+/// The kubeconfig of a cluster that stands in for the shared local home.
+const CLUSTER: &str = "KRUNTIMES_TEST_KUBECONFIG";
+
 /// The home that most tests share.
 pub(crate) struct Shared {
     dir: PathBuf,
-    _up: Mutex<Up>,
+    kubeconfig: PathBuf,
+    /// None on a cluster.
+    up: Option<Mutex<Up>>,
 }
 
 static SHARED: LazyLock<Shared> = LazyLock::new(|| {
@@ -267,8 +272,12 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shared-home");
     drop(std::fs::remove_dir_all(&dir));
     std::fs::create_dir_all(dir.join("tmp")).unwrap();
+    if let Some(kubeconfig) = std::env::var_os(CLUSTER) {
+        return Shared { dir, kubeconfig: kubeconfig.into(), up: None };
+    }
     let up = Up::start(krt(&["local", "up"], &dir, &dir.join("data"), &dir.join("tmp")));
-    Shared { dir, _up: Mutex::new(up) }
+    let kubeconfig = dir.join("data/kruntimes/kubeconfig");
+    Shared { dir, kubeconfig, up: Some(Mutex::new(up)) }
 });
 
 /// A user beside the shared home.
@@ -278,7 +287,11 @@ pub(crate) fn shared() -> &'static Shared {
 
 impl Shared {
     pub(crate) fn krt(&self, args: &[&str]) -> Command {
-        krt(args, &self.dir, &self.dir.join("data"), &self.dir.join("tmp"))
+        let mut command = krt(args, &self.dir, &self.dir.join("data"), &self.dir.join("tmp"));
+        if self.up.is_none() {
+            command.env("KUBECONFIG", &self.kubeconfig);
+        }
+        command
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
@@ -286,7 +299,7 @@ impl Shared {
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
-        self.dir.join("data/kruntimes/kubeconfig")
+        self.kubeconfig.clone()
     }
 
     /// Creates a Run from a manifest on stdin; the manifest needs a name of its own.

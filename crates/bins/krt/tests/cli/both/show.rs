@@ -105,7 +105,9 @@ fn runtimes_are_shown() {
     list.expect(0);
     let row = list.out().lines().find(|line| line.starts_with("bash ")).unwrap().to_owned();
     let cells: Vec<&str> = row.split_whitespace().collect();
-    assert_eq!(cells[..6], ["bash", "default", "kruntimes-bash-runtime:latest", "2", "2", "9091"]);
+    let [name, namespace, image, replicas, ready, port, ..] = cells[..] else { panic!("{row}") };
+    assert_eq!([name, namespace, replicas, ready, port], ["bash", "default", "2", "2", "9091"]);
+    assert!(image.contains("bash-runtime:"), "{image}");
     assert!(shared().run(&["runtime", "get", "bash"]).out().contains("Image:"));
 }
 
@@ -139,49 +141,4 @@ fn version_and_completion() {
     let mut bash = std::process::Command::new("bash");
     let completed = finish_with_input(bash.args(["-c", typed]), &script.stdout);
     assert_eq!(completed.expect(0).out(), "status\n");
-}
-
-/// Every `reason` in a status, however deep.
-fn reasons(status: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
-    match status {
-        serde_json::Value::Object(object) => {
-            for (key, value) in object {
-                match value.as_str().filter(|text| key == "reason" && !text.is_empty()) {
-                    Some(reason) => drop(found.insert(reason.to_owned())),
-                    None => reasons(value, found),
-                }
-            }
-        }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| reasons(item, found)),
-        serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_) => {}
-    }
-}
-
-#[test]
-fn every_reason_that_a_home_shows_is_explained() {
-    create("explained", "exit 1");
-    let mut found = std::collections::BTreeSet::new();
-    for path in [
-        "/apis/kruntimes.io/v1alpha1/runs",
-        "/apis/kruntimes.io/v1alpha1/runtimes",
-        "/apis/apps/v1/deployments",
-        "/api/v1/pods",
-        "/api/v1/events",
-    ] {
-        let list = crate::api::get(&shared().kubeconfig(), path);
-        for item in list["items"].as_array().unwrap() {
-            reasons(&item["status"], &mut found);
-            reasons(&serde_json::json!({"reason": item["reason"]}), &mut found);
-        }
-    }
-    for known in ["RuntimeError", "Assigned", "Ready", "MinimumReplicasAvailable"] {
-        assert!(found.contains(known), "{known} is not in {found:?}");
-    }
-    for reason in found {
-        let explained = shared().run(&["explain", &reason]);
-        assert!(explained.expect(0).out().starts_with(&format!("{reason}: ")));
-    }
 }

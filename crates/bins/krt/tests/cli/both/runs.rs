@@ -1,13 +1,13 @@
 //! `krt run`: output, exit codes and signals.
 
-use crate::support::{collect, ends, finish_with_input, pidfd, read_until, send, shared};
+use crate::support::{collect, finish_with_input, read_until, send, shared};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 #[test]
 fn two_arguments_are_a_command_and_keep_their_blanks() {
-    let ended = shared().run(&["run", "--local", "--", "echo", "a  b"]);
+    let ended = shared().run(&["run", "--", "echo", "a  b"]);
     ended.expect(0);
     assert_eq!(ended.out(), "a  b\n");
     assert_eq!(ended.stderr, "");
@@ -15,7 +15,7 @@ fn two_arguments_are_a_command_and_keep_their_blanks() {
 
 #[test]
 fn one_argument_is_a_script_and_its_exit_code_is_krts() {
-    let ended = shared().run(&["run", "--local", "--", "echo out; echo err >&2; exit 7"]);
+    let ended = shared().run(&["run", "--", "echo out; echo err >&2; exit 7"]);
     ended.expect(7);
     assert_eq!(ended.out(), "out\n");
     let (own, line) = ended.stderr.split_once('\n').unwrap();
@@ -73,36 +73,14 @@ fn a_timeout_is_124() {
 
 #[test]
 fn output_is_live_and_sigterm_cancels() {
-    let mut command = shared().krt(&["run", "--", "echo $$; exec sleep 1000"]);
+    let mut command = shared().krt(&["run", "-v", "--", "echo $$; exec sleep 1000"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let run = pidfd(read_until(&mut stdout, |line| !line.is_empty()).parse().unwrap());
+    read_until(&mut stdout, |line| !line.is_empty());
     send(&child, Signal::TERM);
-    collect(child).expect(130);
-    assert!(ends(&run));
-}
-
-#[test]
-fn a_second_sigint_leaves_at_once() {
-    // It ignores SIGTERM: only the SIGKILL 2 s later ends it.
-    let script = "trap '' TERM; echo $$; while :; do sleep 1000; done";
-    let mut command = shared().krt(&["run", "-v", "--", script]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let run = pidfd(read_until(&mut stdout, |line| !line.is_empty()).parse().unwrap());
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    send(&child, Signal::INT);
-    let mut line = String::new();
-    while !line.contains("once more leaves at once") {
-        line.clear();
-        assert!(stderr.read_line(&mut line).unwrap() > 0, "krt ended without a word");
-    }
-    send(&child, Signal::INT);
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).unwrap();
-    assert!(rest.ends_with(" was asked to cancel; its end was not awaited\n"), "{rest}");
-    collect(child).expect(130);
-    assert!(ends(&run), "the Run is cancelled all the same");
+    let ended = collect(child);
+    ended.expect(130);
+    assert!(ended.stderr.contains(" Cancelled (Cancelled): cancelled by user"), "{}", ended.stderr);
 }
 
 #[test]
