@@ -1,6 +1,6 @@
 //! The cases of `cargo xtask e2e local` about the API server alone: patches, deletion, pages, a full disk.
 
-use crate::e2e::{Tools, contains, text};
+use crate::suite::{Tools, contains, text};
 use anyhow::{Context, ensure};
 use std::path::Path;
 use std::process::{Command, Stdio};

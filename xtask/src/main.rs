@@ -15,6 +15,7 @@ mod kill;
 mod leak;
 mod load;
 mod processes;
+mod suite;
 mod tidy;
 
 const USAGE: &str = "usage: cargo xtask COMMAND

@@ -1,0 +1,239 @@
+//! What kubectl and krt show of Runs and Runtimes, in either home: the local one (`cargo xtask e2e local`) and a cluster
+//! (`cargo xtask e2e test`). The cases run in order, in the namespace `default` with a Runtime `bash` and no Runs.
+
+use crate::generate::root;
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// One case.
+pub(crate) type Case = fn(&Tools) -> anyhow::Result<()>;
+
+/// All cases, in order.
+pub(crate) const CASES: [(&str, Case); 9] = [
+    ("apply and wait", apply_and_wait),
+    ("get as a table", tables),
+    ("get -w", watches),
+    ("describe and explain", describes),
+    ("api-resources", api_resources),
+    ("namespaces", namespaces),
+    ("secrets", secrets),
+    ("bad input", bad_input),
+    ("delete", deletes),
+];
+
+/// kubectl and krt, both pointed at one home.
+pub(crate) struct Tools {
+    kubeconfig: PathBuf,
+    krt: PathBuf,
+}
+
+impl Tools {
+    /// These two on one home.
+    pub(crate) fn new(kubeconfig: PathBuf, krt: PathBuf) -> Self {
+        Self { kubeconfig, krt }
+    }
+
+    /// The binary.
+    pub(crate) fn krt_path(&self) -> &Path {
+        &self.krt
+    }
+
+    pub(crate) fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output("kubectl".as_ref(), arguments)?;
+        ensure!(output.status.success(), "kubectl {arguments}: {}", text(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The error text of a kubectl that must fail.
+    pub(crate) fn refused(&self, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output("kubectl".as_ref(), arguments)?;
+        ensure!(!output.status.success(), "kubectl {arguments} was not refused: {}", text(&output));
+        Ok(String::from_utf8(output.stderr)?)
+    }
+
+    fn krt(&self, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output(&self.krt, arguments)?;
+        ensure!(output.status.success(), "krt {arguments}: {}", text(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn output(&self, program: &Path, arguments: &str) -> anyhow::Result<Output> {
+        Command::new(program)
+            .args(arguments.split_whitespace())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("start {}: it must be installed", program.display()))
+    }
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+pub(crate) fn contains(text: &str, parts: &[&str]) -> anyhow::Result<()> {
+    for part in parts {
+        ensure!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    Ok(())
+}
+
+fn apply_and_wait(tools: &Tools) -> anyhow::Result<()> {
+    contains(&tools.kubectl("apply -f examples/hello.yaml")?, &["run.kruntimes.io/hello created"])?;
+    contains(
+        &tools.kubectl("wait --for=condition=Finished run/hello --timeout=30s")?,
+        &["run.kruntimes.io/hello condition met"],
+    )?;
+    contains(
+        &tools.kubectl("apply -f examples/hello.yaml")?,
+        &["run.kruntimes.io/hello unchanged"],
+    )?;
+    let phase = tools.kubectl("get run hello -o jsonpath={.status.phase}")?;
+    ensure!(phase == "Succeeded", "phase is {phase}");
+    ensure!(tools.krt("logs hello")? == "hello\n", "krt logs hello does not print hello");
+    Ok(())
+}
+
+fn tables(tools: &Tools) -> anyhow::Result<()> {
+    let table = tools.kubectl("get rn,rt -o wide")?;
+    contains(
+        &table,
+        &["PHASE", "ASSIGNED POD", "RUNTIME", "AGE", "IMAGE", "REPLICAS", "READY", "Succeeded"],
+    )?;
+    contains(&tools.kubectl("get pods,deployments,replicasets -o wide")?, &["runtime-bash"])?;
+    let selected = tools.kubectl("get runs --field-selector=status.phase=Succeeded -o name")?;
+    ensure!(selected == "run.kruntimes.io/hello\n", "selected: {selected}");
+    let none = tools.kubectl("get runs --field-selector=status.phase=Failed -o name")?;
+    ensure!(none.is_empty(), "selected: {none}");
+    Ok(())
+}
+
+fn watches(tools: &Tools) -> anyhow::Result<()> {
+    let mut watch = Command::new("kubectl")
+        .args(["get", "runs", "-w", "--output-watch-events"])
+        .env("KUBECONFIG", &tools.kubeconfig)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let lines =
+        std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().context("no stdout")?));
+    let mut seen = String::new();
+    let mut submitted = false;
+    for line in lines {
+        seen.push_str(&line?);
+        seen.push('\n');
+        // The Run is made once the watch has begun, so that its changes come as events.
+        if !submitted && seen.contains("hello") {
+            tools.krt("run --no-wait -- true")?;
+            submitted = true;
+        }
+        if seen.contains("run-") && seen.matches("Succeeded").count() >= 2 {
+            break;
+        }
+    }
+    watch.kill()?;
+    watch.wait()?;
+    contains(&seen, &["EVENT", "ADDED", "MODIFIED", "Succeeded"])
+}
+
+fn describes(tools: &Tools) -> anyhow::Result<()> {
+    contains(
+        &tools.kubectl("describe run hello")?,
+        &["Name:", "hello", "Assigned Pod:", "Finished", "RunCompleted", "Events:"],
+    )?;
+    contains(&tools.kubectl("explain run.spec.timeoutSeconds")?, &["timeoutSeconds", "Timeout"])
+}
+
+fn api_resources(tools: &Tools) -> anyhow::Result<()> {
+    let listed = tools.kubectl("api-resources")?;
+    contains(
+        &listed,
+        &["runs", "rn", "runtimes", "rt", "kruntimes.io/v1alpha1", "deployments", "namespaces"],
+    )
+}
+
+fn namespaces(tools: &Tools) -> anyhow::Result<()> {
+    contains(&tools.kubectl("create ns team-a")?, &["namespace/team-a created"])?;
+    contains(&tools.refused("create ns team-a")?, &["AlreadyExists"])?;
+    contains(&tools.kubectl("delete ns team-a --timeout=60s")?, &["\"team-a\" deleted"])?;
+    contains(
+        &tools.refused("apply -n nowhere -f examples/hello.yaml")?,
+        &["namespaces \"nowhere\" not found"],
+    )
+}
+
+/// A Secret that kubectl makes reaches a Run once the Runtime allows it; nothing grants a right on Secrets.
+fn secrets(tools: &Tools) -> anyhow::Result<()> {
+    tools.kubectl("create secret generic db --from-literal=password=s3cret")?;
+    tools.kubectl("patch runtime bash --type=merge -p {\"spec\":{\"allowedSecrets\":[\"db\"]}}")?;
+    tools.kubectl("rollout status deployment/runtime-bash --timeout=120s")?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("secret.yaml");
+    std::fs::write(
+        &path,
+        "apiVersion: kruntimes.io/v1alpha1
+kind: Run
+metadata:
+  name: with-secret
+spec:
+  runtime: bash
+  args: ['test \"$PASSWORD\" = s3cret && echo it is there']
+  env:
+    - name: PASSWORD
+      valueFrom:
+        secretKeyRef: {name: db, key: password}
+",
+    )?;
+    let said = tools.krt(&format!("run -f {}", path.display()))?;
+    ensure!(said == "it is there\n", "the Run says {said}");
+    let shown = tools.kubectl("get runs,pods,deployments,events -o yaml")?;
+    ensure!(!shown.contains("czNjcmV0"), "the Secret stands outside its own object");
+    contains(&tools.kubectl("get secret db -o yaml")?, &["czNjcmV0"])?;
+    let rights = tools.kubectl("get roles -o jsonpath={.items[*].rules}")?;
+    ensure!(!rights.contains("secrets"), "a Role speaks of secrets: {rights}");
+    tools.kubectl("delete secret db")?;
+    tools.kubectl("patch runtime bash --type=merge -p {\"spec\":{\"allowedSecrets\":null}}")?;
+    tools.kubectl("rollout status deployment/runtime-bash --timeout=120s")?;
+    Ok(())
+}
+
+/// A manifest that is refused says the field, the value and the limit.
+fn bad_input(tools: &Tools) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let cases = [
+        ("spec:\n  runtime: bash\n  entrypoint: /etc/passwd", "spec.entrypoint"),
+        ("spec:\n  runtime: bash\n  entrypoint: a/../b", "spec.entrypoint"),
+        ("spec:\n  runtime: bash\n  nosuch: 1", "unknown field \"spec.nosuch\""),
+        ("spec:\n  runtime: bash\n  timeout: 5s", "use spec.timeoutSeconds"),
+        ("spec:\n  runtime: bash\n  timeoutSeconds: 0", "greater than or equal to 1"),
+        ("spec:\n  runtime: bash\n  retryPolicy: {backoff: soon}", "spec.retryPolicy.backoff"),
+        ("spec:\n  runtime: bash\n  source: {inline: a, repoURL: 'https://b'}", "spec.source"),
+        ("metadata: {}", "spec: Required value"),
+    ];
+    for (index, (body, expected)) in cases.into_iter().enumerate() {
+        let path = directory.path().join(format!("{index}.yaml"));
+        let name = if body.starts_with("metadata") { "" } else { "metadata:\n  name: bad\n" };
+        let body = body.replace("metadata: {}", "metadata:\n  name: bad");
+        std::fs::write(
+            &path,
+            format!("apiVersion: kruntimes.io/v1alpha1\nkind: Run\n{name}{body}\n"),
+        )?;
+        let error = tools.refused(&format!("apply -f {}", path.display()))?;
+        contains(&error, &[expected])?;
+    }
+    Ok(())
+}
+
+fn deletes(tools: &Tools) -> anyhow::Result<()> {
+    contains(&tools.kubectl("delete run hello --timeout=30s")?, &["\"hello\" deleted"])?;
+    contains(&tools.refused("get run hello")?, &["runs.kruntimes.io \"hello\" not found"])?;
+    tools.kubectl("delete runs --all --timeout=30s")?;
+    ensure!(tools.kubectl("get runs -o name")?.is_empty(), "Runs are left");
+    Ok(())
+}
