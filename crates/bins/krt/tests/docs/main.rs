@@ -1,6 +1,7 @@
 //! Every shell block of the README and `docs/`, and every example, run as a reader would run them.
 //!
-//! Blocks that need kubectl run where `KRT_DOCS_KUBECTL` is set, as `cargo xtask e2e local` does; the others run always.
+//! Blocks that need kubectl run where `KRT_DOCS_KUBECTL` is set, as `cargo xtask e2e local` does, blocks for a
+//! cluster where `KRT_DOCS_CLUSTER` names a kubeconfig, as `cargo xtask e2e test` does; the others run always.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod examples;
@@ -21,6 +22,11 @@ fn root() -> PathBuf {
 /// Whether blocks that need kubectl run too.
 fn with_kubectl() -> bool {
     std::env::var_os("KRT_DOCS_KUBECTL").is_some()
+}
+
+/// The kubeconfig of a cluster's admin, where there is one: `cargo xtask e2e test` says so.
+fn cluster() -> Option<PathBuf> {
+    std::env::var_os("KRT_DOCS_CLUSTER").map(PathBuf::from)
 }
 
 /// Fails with all findings at once.

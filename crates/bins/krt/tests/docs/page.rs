@@ -2,7 +2,7 @@
 //!
 //! | label | meaning |
 //! |---|---|
-//! | `sh` | commands, run in order in one bash; `exit=N` expects that code, `kubectl` needs kubectl, `no-home` runs them where no home is, `ci` is a stage of `cargo xtask ci` |
+//! | `sh` | commands, run in order in one bash; `exit=N` expects that code, `kubectl` needs kubectl, `no-home` runs them where no home is, `ci` is a stage of `cargo xtask ci`, `cluster` needs a cluster: `cargo xtask e2e test` |
 //! | `text` | what the `sh` block before it prints; `…` stands for anything in a line, alone for any lines |
 //! | `yaml file=NAME`, `bash file=NAME` | a file that later blocks read |
 
@@ -30,11 +30,13 @@ pub(crate) struct Commands {
     pub(crate) no_home: bool,
     /// A stage of `cargo xtask ci` instead of a command for this test.
     pub(crate) ci: bool,
+    /// Needs a cluster, and what a cluster's admin has: helm, kubectl and the charts.
+    pub(crate) cluster: bool,
     /// What is printed, stdout and stderr together.
     pub(crate) output: Option<String>,
 }
 
-const LABELS: &str = "label it `sh` with `exit=N`, `kubectl`, `no-home` or `ci` where they apply, `text`, `yaml file=NAME` or `bash file=NAME`";
+const LABELS: &str = "label it `sh` with `exit=N`, `kubectl`, `no-home`, `ci` or `cluster` where they apply, `text`, `yaml file=NAME` or `bash file=NAME`";
 
 /// The steps of a page, in order.
 pub(crate) fn parse(name: &str, page: &str) -> Result<Vec<Step>, String> {
@@ -90,12 +92,13 @@ fn commands(place: &str, options: &[&str], text: String) -> Result<Commands, Str
             ("kubectl", _) => commands.kubectl = true,
             ("no-home", _) => commands.no_home = true,
             ("ci", _) => commands.ci = true,
+            ("cluster", _) => commands.cluster = true,
             (_, Some(Ok(code))) => commands.exit = code,
             _ => return Err(format!("{place}: `{option}` is no option of sh: {LABELS}")),
         }
     }
     let calls = |line: &str| line.split_whitespace().any(|word| word.ends_with("kubectl"));
-    if !commands.kubectl && commands.text.lines().any(calls) {
+    if !commands.kubectl && !commands.cluster && commands.text.lines().any(calls) {
         return Err(format!("{place}: the block calls kubectl: label it `sh kubectl`"));
     }
     Ok(commands)
@@ -116,6 +119,8 @@ fn blocks_become_steps() {
     };
     assert_eq!(steps[0].action, Action::Run(expected));
     assert!(matches!(&steps[1].action, Action::Write { name, .. } if name == "a.sh"));
+    let steps = parse("p.md", "```sh cluster\nkubectl get runs\n```\n").unwrap();
+    assert!(matches!(&steps[0].action, Action::Run(commands) if commands.cluster));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use crate::page::{Action, Step, parse};
 use crate::user::Reader;
-use crate::{none, root, session, with_kubectl};
+use crate::{cluster, none, root, session, with_kubectl};
 use std::path::Path;
 use std::sync::Mutex;
 
-/// Pages of figures, whose command measures for minutes.
-const WITHOUT_BLOCKS: [&str; 1] = ["docs/benchmarks.md"];
+/// Figures, whose command measures for minutes, and what is defended, which cases of their own try.
+const WITHOUT_BLOCKS: [&str; 2] = ["docs/benchmarks.md", "docs/security.md"];
 /// Pages that run beside each other.
 const AT_ONCE: usize = 2;
 
@@ -33,7 +33,9 @@ fn steps(name: &str, text: &str) -> Result<(Vec<Step>, usize), String> {
         return Err(format!("{name} has {blocks} sh blocks: a page shows how to do what it says"));
     }
     steps.retain(|step| match &step.action {
-        Action::Run(commands) => !commands.ci && (with_kubectl() || !commands.kubectl),
+        Action::Run(commands) => {
+            !commands.ci && !commands.cluster && (with_kubectl() || !commands.kubectl)
+        }
         Action::Write { .. } => true,
     });
     let kubectl = steps
@@ -63,7 +65,8 @@ fn every_block_does_what_its_page_says() {
             Err(error) => findings.push(error),
         }
     }
-    work.retain(|steps| !steps.is_empty());
+    let runs = |step: &Step| matches!(step.action, Action::Run(_));
+    work.retain(|steps| steps.iter().any(runs));
     assert!(work.len() > 2, "only {} pages have blocks", work.len());
     assert_eq!(kubectl > 0, with_kubectl(), "{kubectl} blocks need kubectl");
     let (queue, found) = (Mutex::new(work), Mutex::new(findings));
@@ -78,6 +81,32 @@ fn every_block_does_what_its_page_says() {
         }
     });
     none(&found.into_inner().unwrap());
+}
+
+/// Pages for a cluster's admin, in an order in which each finds what it needs: the first leaves nothing behind.
+const FOR_A_CLUSTER: [&str; 1] = ["docs/install.md"];
+
+/// Without a cluster this only sees that the blocks are there, and on no other page.
+#[test]
+fn every_block_for_a_cluster_does_what_its_page_says() {
+    let mut found = Vec::new();
+    for (name, text) in pages() {
+        let mut steps = parse(&name, &text).unwrap();
+        steps.retain(|step| match &step.action {
+            Action::Run(commands) => commands.cluster,
+            Action::Write { .. } => true,
+        });
+        if steps.iter().any(|step| matches!(step.action, Action::Run(_))) {
+            found.push((name, steps));
+        }
+    }
+    found.sort_by_key(|(name, _)| FOR_A_CLUSTER.iter().position(|page| page == name));
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, FOR_A_CLUSTER);
+    let Some(kubeconfig) = cluster() else { return };
+    for (_, steps) in found {
+        none(&session::run(&Reader::with_cluster(&kubeconfig), &steps));
+    }
 }
 
 #[test]

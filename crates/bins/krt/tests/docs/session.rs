@@ -11,8 +11,9 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// No block takes this long, even on a busy machine.
+/// No block takes this long, even on a busy machine. A block for a cluster has waits with limits of their own.
 const LIMIT: Duration = Duration::from_secs(90);
+const CLUSTER_LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs the steps and says what was not as it must be, first of all the first.
 pub(crate) fn run(reader: &Reader, steps: &[Step]) -> Vec<String> {
@@ -21,7 +22,8 @@ pub(crate) fn run(reader: &Reader, steps: &[Step]) -> Vec<String> {
     for (index, step) in steps.iter().enumerate() {
         let Action::Run(commands) = &step.action else { continue };
         let shown = commands.text.trim_end();
-        let Some(code) = bash.next() else {
+        let limit = if commands.cluster { CLUSTER_LIMIT } else { LIMIT };
+        let Some(code) = bash.next(limit) else {
             findings.push(format!("{}: does not end, or ends the shell:\n{shown}", step.place));
             return findings;
         };
@@ -114,8 +116,8 @@ impl Bash {
         Self { child, codes }
     }
 
-    fn next(&mut self) -> Option<i32> {
-        self.codes.recv_timeout(LIMIT).ok()
+    fn next(&mut self, limit: Duration) -> Option<i32> {
+        self.codes.recv_timeout(limit).ok()
     }
 }
 

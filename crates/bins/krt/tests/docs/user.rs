@@ -32,6 +32,7 @@ impl Reader {
         };
         link(Path::new(env!("CARGO_BIN_EXE_krt")), "bin/krt");
         link(&crate::root().join("examples"), "work/examples");
+        link(&crate::root().join("charts"), "work/charts");
         Self { dir, home: None, kubeconfig: None }
     }
 
@@ -61,6 +62,13 @@ impl Reader {
     pub(crate) fn with_kubeconfig() -> Self {
         let mut reader = Self::at_home();
         reader.kubeconfig = Some(reader.path("home/.local/share/kruntimes/kubeconfig"));
+        reader
+    }
+
+    /// The admin of a cluster, in a checkout.
+    pub(crate) fn with_cluster(kubeconfig: &Path) -> Self {
+        let mut reader = Self::new();
+        reader.kubeconfig = Some(kubeconfig.to_owned());
         reader
     }
 
