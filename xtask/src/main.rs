@@ -22,7 +22,10 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   generate    write the CRDs, the references in docs and the gRPC code
   tidy        check layers, file sizes, module docs and the paths in ARCHITECTURE.md
   ci          everything that .ci/run checks
+  images [[--fresh] --output DIR]
+              build the images of the release, as root; --fresh: with the packages that Debian has today
   e2e up      build and start a one-node Kubernetes, as root (KRUNTIMES_E2E_DIR, else ~/.cache/kruntimes-e2e)
+  e2e images  build the images of this checkout anew and import them
   e2e down    stop it
   e2e local   kubectl against the local home, and the blocks of the docs that need it
   e2e leak    a local home after a few hundred Runs holds what it held before
@@ -39,7 +42,17 @@ fn main() -> anyhow::Result<()> {
         ["generate"] => generate::run(),
         ["tidy"] => tidy::run(),
         ["ci"] => ci::run(),
+        ["images"] => {
+            images::run(&generate::root().join("target/images"), images::Freshness::Cached)
+        }
+        ["images", "--output", directory] => {
+            images::run(directory.as_ref(), images::Freshness::Cached)
+        }
+        ["images", "--fresh", "--output", directory] => {
+            images::run(directory.as_ref(), images::Freshness::Fresh)
+        }
         ["e2e", "up"] => cluster::up(),
+        ["e2e", "images"] => cluster::images(),
         ["e2e", "down"] => cluster::down(),
         ["e2e", "local"] => e2e::local(),
         ["e2e", "leak"] => leak::run(leak::QUICK),

@@ -10,6 +10,7 @@ mod components;
 mod config;
 mod daemon;
 mod down;
+mod images;
 mod kubernetes;
 mod network;
 mod packages;
@@ -24,7 +25,17 @@ use up::{Tools, stage};
 pub(crate) fn up() -> anyhow::Result<()> {
     let tools = Tools::prepare()?;
     let _lock = tools.place.lock()?;
-    up::start(&tools)
+    up::start(&tools)?;
+    stage("images", || images::import(&tools))?;
+    println!("helm: {}", tools.kubernetes.helm().display());
+    println!("the cluster is up: export KUBECONFIG={}", tools.place.kubeconfig().display());
+    Ok(())
+}
+
+/// Builds the images anew and hands them to the running cluster; its pods take them when they are made anew.
+pub(crate) fn images() -> anyhow::Result<()> {
+    let tools = Tools::prepare()?;
+    stage("images", || images::import(&tools))
 }
 
 /// Stops it.

@@ -73,7 +73,7 @@ pub(super) fn start(tools: &Tools) -> anyhow::Result<()> {
     let place = &tools.place;
     let running = components::NAMES.iter().filter(|name| daemon::runs(place, name)).count();
     if running == components::NAMES.len() && tools.answers() {
-        println!("the cluster is already up: export KUBECONFIG={}", place.kubeconfig().display());
+        println!("the cluster is already up");
         return Ok(());
     }
     stage("remains of an earlier cluster", || down::stop(place))?;
@@ -99,10 +99,7 @@ pub(super) fn start(tools: &Tools) -> anyhow::Result<()> {
             tools.start(name)?;
         }
         wait_for_node(tools)
-    })?;
-    println!("helm: {}", tools.kubernetes.helm().display());
-    println!("the cluster is up: export KUBECONFIG={}", place.kubeconfig().display());
-    Ok(())
+    })
 }
 
 fn wait_for_node(tools: &Tools) -> anyhow::Result<()> {

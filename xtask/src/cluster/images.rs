@@ -1,0 +1,46 @@
+//! `cargo xtask e2e images`: the images of this checkout, handed to the cluster's containerd.
+//!
+//! They hold the development build without its debug information: it is there already, where a release build costs
+//! minutes, and no case here measures anything.
+
+use super::command::output;
+use super::pause::{ctr, import_archive};
+use super::up::Tools;
+use crate::home;
+use crate::images::{self, Freshness};
+use anyhow::Context;
+use std::path::Path;
+use std::process::Command;
+
+/// What a component of this checkout is called in the cluster.
+pub(crate) fn named(name: &str) -> String {
+    format!("localhost/{name}:e2e")
+}
+
+/// Builds and imports them, but for those that the cluster has.
+pub(super) fn import(tools: &Tools) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let krt = scratch.path().join("krt");
+    strip(&home::build(home::Build::Dev)?, &krt)?;
+    let directory = tools.place.cache("images");
+    let known = output(ctr(tools).args(["images", "list"]))?;
+    for built in images::build(&krt, &directory, named, Freshness::Cached)? {
+        let there = known.lines().any(|line| {
+            line.starts_with(&format!("{} ", built.name)) && line.contains(&built.digest.0)
+        });
+        if there {
+            println!("   {} is there: {}", built.name, built.digest.0);
+            continue;
+        }
+        import_archive(tools, &built.archive)?;
+        println!("   {} {}", built.name, built.digest.0);
+    }
+    Ok(())
+}
+
+/// A copy without debug information.
+pub(super) fn strip(from: &Path, to: &Path) -> anyhow::Result<()> {
+    output(Command::new("strip").arg("--strip-all").arg("-o").arg(to).arg(from))
+        .map(drop)
+        .context("strip krt")
+}

@@ -1,0 +1,97 @@
+//! The Debian below every image: built once for its list of packages, kept in the cache.
+
+use super::archive::digest;
+use crate::cluster::command::output;
+use crate::cluster::place::Place;
+use anyhow::Context;
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Newer than the C library of most machines that build krt; a build that it can't run is refused.
+const SUITE: &str = "trixie";
+
+/// Whether a base that was built before will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// As it was built when its list was new.
+    Cached,
+    /// With what Debian has today.
+    Fresh,
+}
+
+/// The layer, and the file that lists the versions in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    directory: PathBuf,
+}
+
+impl Base {
+    /// The tar of the layer.
+    pub(crate) fn layer(&self) -> PathBuf {
+        self.directory.join("base.tar")
+    }
+
+    /// `package version`, a line each.
+    pub(crate) fn versions(&self) -> PathBuf {
+        self.directory.join("versions")
+    }
+}
+
+/// The base for the files in `images/base`.
+pub(crate) fn prepare(
+    place: &Place,
+    settings: &Path,
+    freshness: Freshness,
+) -> anyhow::Result<Base> {
+    let base = Base { directory: place.cache(&format!("base-{}", key(settings)?)) };
+    if base.directory.exists() && freshness == Freshness::Cached {
+        return Ok(base);
+    }
+    println!("   building Debian {SUITE}");
+    let partial = base.directory.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial)?;
+    build(settings, &partial)?;
+    if base.directory.exists() {
+        fs::remove_dir_all(&base.directory)?;
+    }
+    fs::rename(&partial, &base.directory).context("keep the base")?;
+    Ok(base)
+}
+
+/// Everything that the base depends on but the packages' versions.
+fn key(settings: &Path) -> anyhow::Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(SUITE);
+    for name in ["dpkg.cfg", "group", "packages", "passwd"] {
+        hash.update(digest(&settings.join(name))?);
+    }
+    Ok(hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// `SOURCE_DATE_EPOCH` makes mmdebstrap sort the tar, clamp all times and leave out what differs between two builds.
+pub(crate) fn build(settings: &Path, into: &Path) -> anyhow::Result<()> {
+    let settings = settings.canonicalize()?;
+    let packages = fs::read_to_string(settings.join("packages"))?;
+    let options = fs::read_to_string(settings.join("dpkg.cfg"))?;
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--variant=apt", "--quiet"]);
+    command.arg(format!("--include={}", packages.split_whitespace().collect::<Vec<_>>().join(",")));
+    command.args(options.lines().map(|line| format!("--dpkgopt={line}")));
+    for name in ["passwd", "group"] {
+        let lines = settings.join(name);
+        command.arg(format!("--customize-hook=cat '{}' >> \"$1/etc/{name}\"", lines.display()));
+    }
+    command.arg(format!(
+        "--customize-hook=chroot \"$1\" dpkg-query --show > '{}'",
+        into.join("versions").display()
+    ));
+    // Caches of programs, which the next user of them makes anew.
+    command.arg("--customize-hook=rm -rf \"$1\"/var/cache/ldconfig \"$1\"/var/cache/debconf/*-old \"$1\"/var/lib/dpkg/*-old");
+    command.arg(SUITE).arg(into.join("base.tar")).env("SOURCE_DATE_EPOCH", "0");
+    output(&mut command).map(drop)
+}
