@@ -30,8 +30,8 @@ const AT_ONCE: usize = 32;
 const GROWTH: f64 = 1.05;
 /// The most that a Run may cost while it is kept, in all processes.
 const RUN_KIB: f64 = 8.0;
-/// Threads that wait for work and memory that was freed go back within this time.
-const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+/// Threads that wait for work, changes kept for watches that come back (75 s) and freed memory go back within this time.
+const SETTLES_WITHIN: Duration = Duration::from_secs(150);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What the home holds.
@@ -162,7 +162,7 @@ fn settled(home: &Home) -> anyhow::Result<Sample> {
     Ok(lowest)
 }
 
-const QUIET: Duration = Duration::from_secs(12);
+const QUIET: Duration = Duration::from_secs(100);
 
 fn is_less(now: &Sample, before: &Sample) -> bool {
     let counts = |sample: &Sample| {

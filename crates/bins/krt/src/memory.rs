@@ -14,6 +14,8 @@ const ARENAS: i32 = 2;
 const LOOK: Duration = Duration::from_secs(5);
 /// A process that used no more between two looks is idle.
 const IDLE: Duration = Duration::from_millis(50);
+/// Whoever used less since memory was last given back has little to give.
+const WORTH: Duration = Duration::from_millis(5);
 
 /// Must be called while the process has one thread.
 pub(crate) fn limit() {
@@ -29,7 +31,7 @@ pub(crate) async fn keep_trimmed() {
     loop {
         looks.tick().await;
         let now = time_used();
-        if now.saturating_sub(before) <= IDLE && now.saturating_sub(trimmed_at) > IDLE {
+        if now.saturating_sub(before) <= IDLE && now.saturating_sub(trimmed_at) > WORTH {
             trim_memory();
             trimmed_at = time_used();
         }

@@ -1,8 +1,10 @@
 //! The recent changes of one resource, and which of them a watch gets.
 //!
-//! A window is bounded in events and in bytes: memory stays flat however much is written.
+//! A window is bounded in events, in bytes and in time: memory stays flat however much is written, and goes back when
+//! writing ends. (Old events hold objects that lie scattered among what was freed since.)
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::fields::FieldSelector;
 use crate::labels::LabelSelector;
@@ -119,7 +121,7 @@ pub fn frame(kind: &str, object: &[u8]) -> Vec<u8> {
 /// The recent events of one resource.
 #[derive(Debug)]
 pub struct Window {
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<(Duration, Arc<Event>)>,
     /// Everything after this version is still here.
     start: u64,
     limit: usize,
@@ -142,12 +144,30 @@ impl Window {
         Self { events: VecDeque::new(), start, limit, bytes: 0 }
     }
 
-    /// Adds the newest event.
-    pub fn push(&mut self, event: Arc<Event>) {
+    /// Adds the newest event, of the time `now`.
+    pub fn push(&mut self, event: Arc<Event>, now: Duration) {
         self.bytes += event.weight();
-        self.events.push_back(event);
+        self.events.push_back((now, event));
         while self.events.len() > self.limit || (self.bytes > MAX_BYTES && self.events.len() > 1) {
-            let Some(oldest) = self.events.pop_front() else { break };
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the events of before `time`.
+    pub fn forget(&mut self, time: Duration) {
+        while self.oldest().is_some_and(|oldest| oldest < time) {
+            self.forget_oldest();
+        }
+        self.events.shrink_to(2 * self.events.len());
+    }
+
+    /// The time of the oldest event.
+    pub fn oldest(&self) -> Option<Duration> {
+        self.events.front().map(|(at, _)| *at)
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, oldest)) = self.events.pop_front() {
             self.bytes -= oldest.weight();
             self.start = oldest.change.version;
         }
@@ -158,8 +178,8 @@ impl Window {
         if version < self.start {
             return Err(TooOld { asked: version, start: self.start });
         }
-        let first = self.events.partition_point(|e| e.change.version <= version);
-        Ok(self.events.range(first..))
+        let first = self.events.partition_point(|(_, event)| event.change.version <= version);
+        Ok(self.events.range(first..).map(|(_, event)| event))
     }
 }
 
@@ -181,19 +201,35 @@ mod tests {
     fn a_window_forgets_by_count_and_by_bytes() {
         let mut window = Window::new(0, 100);
         for version in 1..=150 {
-            window.push(event(version, 10));
+            window.push(event(version, 10), Duration::ZERO);
         }
         assert_eq!(window.since(50).unwrap().count(), 100);
         assert_eq!(window.since(149).unwrap().count(), 1);
         assert_eq!(window.since(49).err(), Some(TooOld { asked: 49, start: 50 }));
         for version in 151..=160 {
-            window.push(event(version, 1_048_576));
+            window.push(event(version, 1_048_576), Duration::ZERO);
         }
         assert!(window.since(152).is_err());
         assert_eq!(window.since(153).unwrap().count(), 7);
         for version in 161..=400 {
-            window.push(event(version, 10));
+            window.push(event(version, 10), Duration::ZERO);
         }
         assert_eq!(window.since(300).unwrap().count(), 100);
+    }
+
+    #[test]
+    fn a_window_forgets_by_age_and_still_serves_who_is_up_to_date() {
+        let mut window = Window::new(0, 100);
+        for version in 1..=10 {
+            window.push(event(version, 10), Duration::from_secs(version));
+        }
+        window.forget(Duration::from_secs(8));
+        assert_eq!(window.oldest(), Some(Duration::from_secs(8)));
+        assert_eq!(window.since(7).unwrap().count(), 3);
+        assert_eq!(window.since(6).err(), Some(TooOld { asked: 6, start: 7 }));
+        window.forget(Duration::from_secs(11));
+        assert_eq!((window.oldest(), window.bytes), (None, 0));
+        assert_eq!(window.since(10).unwrap().count(), 0);
+        assert!(window.since(9).is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! costs no more when there are many of them. A watch that falls behind its bounded queue is cut off, never buffered.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kruntimes_objects::state::Change;
 use kruntimes_objects::stored::{Key, Stored};
@@ -114,12 +115,12 @@ impl Hub {
         self.lane(resource).remove(id);
     }
 
-    /// Sends a change to whom it concerns, and remembers it.
-    pub(crate) fn publish(&mut self, change: Change) {
+    /// Sends a change of the time `now` to whom it concerns, and remembers it.
+    pub(crate) fn publish(&mut self, change: Change, now: Duration) {
         let Some(key) = change.key().cloned() else { return };
         let event = Arc::new(Event::new(change));
         let lane = self.lane(&key.resource);
-        lane.window.push(event.clone());
+        lane.window.push(event.clone(), now);
         for id in lane.candidates(&event.change) {
             let Some(watcher) = lane.watchers.get(&id) else { continue };
             if event.change.version <= watcher.after {
@@ -130,6 +131,12 @@ impl Hub {
                 lane.remove(id);
             }
         }
+    }
+
+    /// Forgets what was before `time`; the answer is the time of the oldest change that stays.
+    pub(crate) fn forget(&mut self, time: Duration) -> Option<Duration> {
+        self.lanes.values_mut().for_each(|lane| lane.window.forget(time));
+        self.lanes.values().filter_map(|lane| lane.window.oldest()).min()
     }
 
     /// Ends all watches.
@@ -211,7 +218,7 @@ mod tests {
         let change = Change { version: 2, old: Some(old), new: Some(pod("p", "n2", 2)) };
         let lane = hub.lane(&pods);
         assert_eq!(lane.candidates(&change).len(), 2);
-        hub.publish(change);
+        hub.publish(change, Duration::ZERO);
         assert_eq!(watches[1].queue.try_next().unwrap().1, EventType::Deleted);
         assert_eq!(watches[2].queue.try_next().unwrap().1, EventType::Added);
         for watch in watches {
@@ -233,7 +240,7 @@ mod tests {
         let pods: Arc<str> = "pods".into();
         let slow = hub.subscribe(&pods, Filter::default(), 0).unwrap();
         for version in 1..=10_000 {
-            hub.publish(change(size, version));
+            hub.publish(change(size, version), Duration::ZERO);
             if hub.lane(&pods).watchers.is_empty() {
                 assert!(slow.queue.is_empty(), "what waited is freed at once");
                 let missed = hub.subscribe(&pods, Filter::default(), version.saturating_sub(1));
@@ -257,7 +264,7 @@ mod tests {
         let mut hub = Hub::new(0, 10);
         let pods: Arc<str> = "pods".into();
         let watch = hub.subscribe(&pods, Filter::default(), 0).unwrap();
-        hub.publish(change(10, 1));
+        hub.publish(change(10, 1), Duration::ZERO);
         hub.close();
         assert_eq!(watch.queue.next().await.unwrap().0.change.version, 1);
         assert!(watch.queue.next().await.is_none());

@@ -1,6 +1,8 @@
 //! What readers see: only what is durable.
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use kruntimes_objects::builtin::CRDS;
 use kruntimes_objects::crd;
@@ -11,6 +13,9 @@ use kruntimes_objects::stored::{Key, Stored};
 use tokio::sync::watch;
 
 use crate::hub::Hub;
+
+/// Watches that come back later than this list again. kube-apiserver keeps changes for at least 75 s, up to its limits.
+const FRESH: Duration = Duration::from_secs(75);
 
 /// The objects as readers see them.
 #[derive(Debug, Default)]
@@ -26,6 +31,7 @@ pub(crate) struct Shared {
     hub: Mutex<Hub>,
     registry: RwLock<Arc<Registry>>,
     failure: watch::Sender<Option<String>>,
+    started: Instant,
 }
 
 impl Shared {
@@ -36,6 +42,7 @@ impl Shared {
             hub: Mutex::new(Hub::new(state.version(), history)),
             registry: RwLock::new(Arc::new(registry)),
             failure: watch::Sender::new(None),
+            started: Instant::now(),
         }
     }
 
@@ -65,6 +72,7 @@ impl Shared {
 
     /// Makes durable changes visible; returns the resources whose selectable fields changed.
     pub(crate) fn publish(&self, changes: Vec<Change>) -> Vec<Arc<Resource>> {
+        let now = self.started.elapsed();
         let mut reselect = Vec::new();
         let mut view = self.view_mut();
         let mut hub = self.hub();
@@ -82,9 +90,20 @@ impl Shared {
                 }
                 (None, None) => {}
             }
-            hub.publish(change);
+            hub.publish(change, now);
         }
         reselect
+    }
+
+    /// Forgets changes as they grow old, for ever.
+    pub(crate) async fn age(&self) -> Infallible {
+        loop {
+            let now = self.started.elapsed();
+            let oldest = self.hub().forget(now.saturating_sub(FRESH)).unwrap_or(now);
+            let next = self.started + oldest + FRESH;
+            // Changes that are almost old go together with the first.
+            tokio::time::sleep_until((next + FRESH / 10).into()).await;
+        }
     }
 
     /// Replaces objects whose selectable fields were computed anew.

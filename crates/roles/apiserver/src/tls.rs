@@ -102,7 +102,11 @@ pub async fn serve_tls(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
-    serve_tls_patiently(server, tls, listener, shutdown, Patience::default()).await
+    let shared = server.shared.clone();
+    tokio::select! {
+        end = serve_tls_patiently(server, tls, listener, shutdown, Patience::default()) => end,
+        never = shared.age() => match never {},
+    }
 }
 
 /// `serve_tls` with other limits for slow clients.
