@@ -3,8 +3,9 @@
 
 use crate::generate::root;
 use anyhow::{Context, ensure};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// One case.
 pub(crate) type Case = fn(&Tools) -> anyhow::Result<()>;
@@ -52,10 +53,40 @@ impl Tools {
         Ok(String::from_utf8(output.stderr)?)
     }
 
-    fn krt(&self, arguments: &str) -> anyhow::Result<String> {
+    pub(crate) fn krt(&self, arguments: &str) -> anyhow::Result<String> {
         let output = self.output(&self.krt, arguments)?;
         ensure!(output.status.success(), "krt {arguments}: {}", text(&output));
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The error text of a krt that must fail.
+    pub(crate) fn krt_refused(&self, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output(&self.krt, arguments)?;
+        ensure!(!output.status.success(), "krt {arguments} was not refused: {}", text(&output));
+        Ok(String::from_utf8(output.stderr)?)
+    }
+
+    /// A krt whose output is read while it runs.
+    pub(crate) fn follow(&self, arguments: &str) -> anyhow::Result<Following> {
+        let mut child = Command::new(&self.krt)
+            .args(arguments.split_whitespace())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+        Ok(Following { child, lines })
+    }
+
+    /// The same home as a service account of the namespace `default` sees it.
+    pub(crate) fn as_service_account(&self, name: &str) -> anyhow::Result<Self> {
+        let token = self.kubectl(&format!("create token {name}"))?;
+        let shown = self.kubectl("config view --raw --minify --flatten -o json")?;
+        let mut config: serde_json::Value = serde_json::from_str(&shown)?;
+        config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+        let kubeconfig = self.kubeconfig.with_extension(name);
+        std::fs::write(&kubeconfig, config.to_string())?;
+        Ok(Self { kubeconfig, krt: self.krt.clone() })
     }
 
     fn output(&self, program: &Path, arguments: &str) -> anyhow::Result<Output> {
@@ -66,6 +97,33 @@ impl Tools {
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("start {}: it must be installed", program.display()))
+    }
+}
+
+/// A krt that runs; it ends with this.
+pub(crate) struct Following {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Following {
+    /// The next line of its output.
+    pub(crate) fn next_line(&mut self) -> anyhow::Result<String> {
+        Ok(self.lines.next().context("the output has ended")??)
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub(crate) fn end(mut self) -> anyhow::Result<()> {
+        let status = self.child.wait()?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -121,8 +179,7 @@ fn watches(tools: &Tools) -> anyhow::Result<()> {
         .env("KUBECONFIG", &tools.kubeconfig)
         .stdout(Stdio::piped())
         .spawn()?;
-    let lines =
-        std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().context("no stdout")?));
+    let lines = BufReader::new(watch.stdout.take().context("no stdout")?).lines();
     let mut seen = String::new();
     let mut submitted = false;
     for line in lines {

@@ -32,7 +32,6 @@ impl Kubernetes {
         let directory = place.cache(&format!("kubernetes-{VERSION}"));
         let binaries = directory.join("bin");
         let pause_source = directory.join("pause.c");
-        let helm = place.cache(&format!("helm-{HELM}")).join("helm");
         if !binaries.exists() {
             println!("   building {} (5 minutes on two cores)", COMPONENTS.join(" "));
             build(&directory, &COMPONENTS, &binaries)?;
@@ -41,10 +40,7 @@ impl Kubernetes {
             let module = module_directory()?;
             std::fs::copy(module.join("build/pause/linux/pause.c"), &pause_source)?;
         }
-        if !helm.exists() {
-            println!("   building helm");
-            install_helm(&helm)?;
-        }
+        let helm = helm(place)?;
         let kubectl = match find("kubectl") {
             Some(installed) => installed,
             None => {
@@ -111,6 +107,16 @@ fn build(directory: &Path, components: &[&str], to: &Path) -> anyhow::Result<()>
             .current_dir(&source),
     )?;
     std::fs::rename(&partial, to).context("keep what was built")
+}
+
+/// helm, built when the cache lacks it.
+pub(super) fn helm(place: &Place) -> anyhow::Result<PathBuf> {
+    let helm = place.cache(&format!("helm-{HELM}")).join("helm");
+    if !helm.exists() {
+        println!("   building helm");
+        install_helm(&helm)?;
+    }
+    Ok(helm)
 }
 
 fn install_helm(helm: &Path) -> anyhow::Result<()> {

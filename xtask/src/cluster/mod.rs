@@ -1,8 +1,9 @@
-//! `cargo xtask e2e up | down`: a one-node Kubernetes that is built from Go modules and Debian packages.
+//! `cargo xtask e2e up | test | down`: a one-node Kubernetes that is built from Go modules and Debian packages.
 //!
 //! It runs as root beside whatever else the machine does: its own addresses, cgroup, containerd and directory, and all
 //! of them go with `down`. Builds are kept outside the checkout, keyed by their versions.
 
+mod behaviour;
 mod certificates;
 mod cgroup;
 pub(crate) mod command;
@@ -11,11 +12,13 @@ mod config;
 mod daemon;
 mod down;
 mod images;
+mod etcd;
 mod kubernetes;
 mod network;
 mod packages;
 mod pause;
 pub(crate) mod place;
+mod test;
 mod up;
 
 use place::Place;
@@ -43,4 +46,9 @@ pub(crate) fn down() -> anyhow::Result<()> {
     let place = Place::find()?;
     let _lock = place.lock()?;
     stage("down", || down::stop(&place))
+}
+
+/// Installs the charts and runs all cases.
+pub(crate) fn test() -> anyhow::Result<()> {
+    test::run()
 }

@@ -1,0 +1,168 @@
+//! `cargo xtask e2e test`: installs the charts and runs every case on a cluster: the one of `e2e up`, or any other that
+//! `$KUBECONFIG` names (images by `$KRUNTIMES_E2E_IMAGE` and `$KRUNTIMES_E2E_BASH_IMAGE`).
+//!
+//! All cases run, also after a failure. Those that read the cluster's own disk run where it is this machine's.
+
+use super::behaviour;
+use super::kubernetes;
+use super::place::Place;
+use crate::cargo::cargo;
+use crate::generate::root;
+use crate::home::{self, Build};
+use crate::suite::{self, Tools};
+use anyhow::{Context, bail, ensure};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long the controller is watched while nothing changes; the issue's figure is five minutes.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// What a case sees.
+pub(super) struct World {
+    /// kubectl and krt as the administrator.
+    pub(super) tools: Tools,
+    helm: PathBuf,
+    kubeconfig: PathBuf,
+    /// The cluster of this machine, if it is that.
+    own: Option<Place>,
+}
+
+type Case = fn(&World) -> anyhow::Result<()>;
+type OwnCase = fn(&World, &Place) -> anyhow::Result<()>;
+
+/// In order: the suite of both homes expects the namespace `default` without Runs.
+const CASES: [(&str, Case); 5] = [
+    ("krt against a cluster", krt_suite),
+    ("output by port-forward", |world| behaviour::output(&world.tools)),
+    ("rights of users", |world| behaviour::rights(&world.tools)),
+    ("tenants", |world| behaviour::tenants(&world.tools)),
+    ("a canary Secret", |world| behaviour::canary(&world.tools)),
+];
+
+/// These read the disk of the cluster.
+const OWN: [(&str, OwnCase); 2] = [
+    ("the canary at rest", |world, place| behaviour::canary_at_rest(&world.tools, place)),
+    ("a quiet controller", |world, place| behaviour::quiet(&world.tools, place, QUIET)),
+];
+
+/// Runs everything.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let world = World::find()?;
+    let started = Instant::now();
+    world.install().context("install the charts")?;
+    println!("e2e cluster: installed in {} s", started.elapsed().as_secs());
+    let mut tally = Tally::default();
+    for (name, case) in suite::CASES {
+        tally.run(name, || case(&world.tools));
+    }
+    for (name, case) in CASES {
+        tally.run(name, || case(&world));
+    }
+    if let Some(place) = &world.own {
+        for (name, case) in OWN {
+            tally.run(name, || case(&world, place));
+        }
+    }
+    tally.end()
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: Vec<&'static str>,
+}
+
+impl Tally {
+    fn run(&mut self, name: &'static str, case: impl FnOnce() -> anyhow::Result<()>) {
+        let started = Instant::now();
+        match case() {
+            Ok(()) => {
+                println!("e2e cluster: {name} ok, {} s", started.elapsed().as_secs());
+                self.passed += 1;
+            }
+            Err(error) => {
+                println!("e2e cluster: {name} FAILED: {error:?}");
+                self.failed.push(name);
+            }
+        }
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        println!("{} passed, {} failed", self.passed, self.failed.len());
+        ensure!(self.failed.is_empty(), "failed: {}", self.failed.join(", "));
+        Ok(())
+    }
+}
+
+impl World {
+    fn find() -> anyhow::Result<Self> {
+        let place = Place::find()?;
+        let own = place.kubeconfig();
+        let kubeconfig = std::env::var_os("KUBECONFIG").map_or(own.clone(), PathBuf::from);
+        ensure!(
+            kubeconfig.exists(),
+            "{} does not exist: start a cluster with `cargo xtask e2e up`, or name one with $KUBECONFIG",
+            kubeconfig.display()
+        );
+        let is_own = kubeconfig == own;
+        Ok(Self {
+            tools: Tools::new(kubeconfig.clone(), home::build(Build::Dev)?),
+            helm: kubernetes::helm(&place)?,
+            kubeconfig,
+            own: is_own.then_some(place),
+        })
+    }
+
+    /// Helm with these arguments; the answer is what it prints.
+    pub(super) fn helm(&self, arguments: &str) -> anyhow::Result<String> {
+        let output = Command::new(&self.helm)
+            .args(arguments.split_whitespace())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .current_dir(root())
+            .output()
+            .with_context(|| format!("start {}", self.helm.display()))?;
+        ensure!(output.status.success(), "helm {arguments}: {}", suite::text(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The values that name the images of this test.
+    pub(super) fn images(&self) -> anyhow::Result<(String, String)> {
+        let image = |variable: &str, own: &str| match (std::env::var_os(variable), &self.own) {
+            (Some(image), _) => image.into_string().ok().context("an image's name is no text"),
+            (None, Some(_)) => Ok(own.to_owned()),
+            (None, None) => bail!("{variable} must name an image that the cluster can pull"),
+        };
+        Ok((
+            image("KRUNTIMES_E2E_IMAGE", "localhost/kruntimes:e2e")?,
+            image("KRUNTIMES_E2E_BASH_IMAGE", "localhost/bash-runtime:e2e")?,
+        ))
+    }
+
+    /// Installs or upgrades both charts, with a pool in the namespace `default`, which has no Runs then.
+    fn install(&self) -> anyhow::Result<()> {
+        let (image, bash) = self.images()?;
+        self.helm(&format!(
+            "upgrade --install kruntimes charts/kruntimes -n kruntimes-system --create-namespace \
+             --set image={image} --wait --timeout 3m"
+        ))?;
+        self.helm(&format!(
+            "upgrade --install runtimes charts/kruntimes-runtimes -n default --set bash.image={bash} \
+             --set bash.capacity.resources.runs=8"
+        ))?;
+        self.tools.kubectl("wait --for=condition=Ready runtime/bash --timeout=180s")?;
+        self.tools.kubectl("delete runs --all --timeout=60s")?;
+        Ok(())
+    }
+}
+
+/// The tests of krt that hold in both homes, unchanged.
+fn krt_suite(world: &World) -> anyhow::Result<()> {
+    let status = cargo()
+        .args(["test", "--quiet", "--package", "krt", "--test", "cli", "--", "both::"])
+        .current_dir(root())
+        .env("KRUNTIMES_TEST_KUBECONFIG", &world.kubeconfig)
+        .status()?;
+    ensure!(status.success(), "see above");
+    Ok(())
+}
