@@ -26,7 +26,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
               build the images of the release, as root; --fresh: with the packages that Debian has today
   e2e up      build and start a one-node Kubernetes, as root (KRUNTIMES_E2E_DIR, else ~/.cache/kruntimes-e2e)
   e2e images  build the images of this checkout anew and import them
-  e2e test    install the charts there, or on the cluster of $KUBECONFIG, and run all cases
+  e2e test [WORD]
+              install the charts there, or on the cluster of $KUBECONFIG, and run all cases, or those with WORD in the name
   e2e down    stop it
   e2e local   kubectl against the local home, and the blocks of the docs that need it
   e2e leak    a local home after a few hundred Runs holds what it held before
@@ -54,7 +55,8 @@ fn main() -> anyhow::Result<()> {
         }
         ["e2e", "up"] => cluster::up(),
         ["e2e", "images"] => cluster::images(),
-        ["e2e", "test"] => cluster::test(),
+        ["e2e", "test"] => cluster::test(""),
+        ["e2e", "test", word] => cluster::test(word),
         ["e2e", "down"] => cluster::down(),
         ["e2e", "local"] => e2e::local(),
         ["e2e", "leak"] => leak::run(leak::QUICK),

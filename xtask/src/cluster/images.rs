@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What a component of this checkout is called in the cluster.
-pub(crate) fn named(name: &str) -> String {
+pub(super) fn named(name: &str) -> String {
     format!("localhost/{name}:e2e")
 }
 
@@ -36,6 +36,17 @@ pub(super) fn import(tools: &Tools) -> anyhow::Result<()> {
         println!("   {} {}", built.name, built.digest.0);
     }
     Ok(())
+}
+
+/// What changes with the images: a mark for pods that must be made anew with them.
+pub(super) fn revision(tools: &Tools) -> anyhow::Result<String> {
+    let listed = output(ctr(tools).args(["images", "list"]))?;
+    let name = named("kruntimes");
+    let line = listed.lines().find(|line| line.split_whitespace().next() == Some(&name));
+    let digest = line.and_then(|line| line.split_whitespace().nth(2));
+    digest
+        .map(str::to_owned)
+        .with_context(|| format!("the cluster has no {name}: `cargo xtask e2e images`"))
 }
 
 /// A copy without debug information.

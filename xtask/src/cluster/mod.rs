@@ -1,4 +1,4 @@
-//! `cargo xtask e2e up | test | down`: a one-node Kubernetes that is built from Go modules and Debian packages.
+//! `cargo xtask e2e up | images | test | down`: a one-node Kubernetes that is built from Go modules and Debian packages.
 //!
 //! It runs as root beside whatever else the machine does: its own addresses, cgroup, containerd and directory, and all
 //! of them go with `down`. Builds are kept outside the checkout, keyed by their versions.
@@ -11,8 +11,9 @@ mod components;
 mod config;
 mod daemon;
 mod down;
-mod images;
 mod etcd;
+mod image_cases;
+mod images;
 mod kubernetes;
 mod network;
 mod packages;
@@ -48,7 +49,7 @@ pub(crate) fn down() -> anyhow::Result<()> {
     stage("down", || down::stop(&place))
 }
 
-/// Installs the charts and runs all cases.
-pub(crate) fn test() -> anyhow::Result<()> {
-    test::run()
+/// Installs the charts and runs the cases whose name has a word in it.
+pub(crate) fn test(word: &str) -> anyhow::Result<()> {
+    test::run(word)
 }

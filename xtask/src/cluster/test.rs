@@ -4,8 +4,11 @@
 //! All cases run, also after a failure. Those that read the cluster's own disk run where it is this machine's.
 
 use super::behaviour;
+use super::image_cases;
+use super::images;
 use super::kubernetes;
 use super::place::Place;
+use super::up::Tools as ClusterTools;
 use crate::cargo::cargo;
 use crate::generate::root;
 use crate::home::{self, Build};
@@ -41,26 +44,29 @@ const CASES: [(&str, Case); 5] = [
 ];
 
 /// These read the disk of the cluster.
-const OWN: [(&str, OwnCase); 2] = [
+const OWN: [(&str, OwnCase); 4] = [
     ("the canary at rest", |world, place| behaviour::canary_at_rest(&world.tools, place)),
+    ("images are reproducible", |_, _| image_cases::reproducible()),
+    ("FROM the bash image", |world, _| image_cases::derived(world)),
     ("a quiet controller", |world, place| behaviour::quiet(&world.tools, place, QUIET)),
 ];
 
-/// Runs everything.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// Runs every case whose name has a word in it.
+pub(crate) fn run(word: &str) -> anyhow::Result<()> {
     let world = World::find()?;
     let started = Instant::now();
     world.install().context("install the charts")?;
     println!("e2e cluster: installed in {} s", started.elapsed().as_secs());
     let mut tally = Tally::default();
-    for (name, case) in suite::CASES {
+    let chosen = |name: &str| name.contains(word);
+    for (name, case) in suite::CASES.into_iter().filter(|(name, _)| chosen(name)) {
         tally.run(name, || case(&world.tools));
     }
-    for (name, case) in CASES {
+    for (name, case) in CASES.into_iter().filter(|(name, _)| chosen(name)) {
         tally.run(name, || case(&world));
     }
     if let Some(place) = &world.own {
-        for (name, case) in OWN {
+        for (name, case) in OWN.into_iter().filter(|(name, _)| chosen(name)) {
             tally.run(name, || case(&world, place));
         }
     }
@@ -139,16 +145,26 @@ impl World {
         ))
     }
 
+    /// An annotation that changes with the images of `e2e images`, whose tag does not: pods are made anew with them.
+    fn mark(&self) -> anyhow::Result<String> {
+        match self.own {
+            Some(_) => images::revision(&ClusterTools::prepare()?),
+            None => Ok("of-its-tag".into()),
+        }
+    }
+
     /// Installs or upgrades both charts, with a pool in the namespace `default`, which has no Runs then.
     fn install(&self) -> anyhow::Result<()> {
         let (image, bash) = self.images()?;
+        let mark = self.mark()?;
         self.helm(&format!(
             "upgrade --install kruntimes charts/kruntimes -n kruntimes-system --create-namespace \
-             --set image={image} --wait --timeout 3m"
+             --set image={image} --wait --timeout 3m --set-string scheduler.podAnnotations.image={mark} \
+             --set-string controller.podAnnotations.image={mark}"
         ))?;
         self.helm(&format!(
             "upgrade --install runtimes charts/kruntimes-runtimes -n default --set bash.image={bash} \
-             --set bash.capacity.resources.runs=8"
+             --set bash.capacity.resources.runs=8 --set-string bash.podAnnotations.image={mark}"
         ))?;
         self.tools.kubectl("wait --for=condition=Ready runtime/bash --timeout=180s")?;
         self.tools.kubectl("delete runs --all --timeout=60s")?;

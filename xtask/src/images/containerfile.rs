@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 /// `config` of the image, as the OCI specification has it. Instructions that make files are for engines: their place
 /// is taken by the layers.
-pub(super) fn config(text: &str) -> anyhow::Result<Value> {
+pub(crate) fn config(text: &str) -> anyhow::Result<Value> {
     let mut config = Map::new();
     let mut environment = Vec::new();
     let joined = text.replace("\\\n", " ");

@@ -1,8 +1,8 @@
 //! `cargo xtask images`: the images without a container engine, from the same files that engines use.
 
 pub(crate) mod archive;
-mod base;
-mod containerfile;
+pub(crate) mod base;
+pub(crate) mod containerfile;
 mod library;
 
 use crate::cluster::place::Place;

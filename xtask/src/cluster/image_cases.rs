@@ -1,0 +1,97 @@
+//! The images: the same bytes each time, and a base for others.
+
+use super::command::output;
+use super::images::{named, strip};
+use super::pause::{ctr, import_archive};
+use super::test::World;
+use super::up::Tools;
+use crate::generate::root;
+use crate::home;
+use crate::images::{self, Freshness, Image, archive, base, containerfile};
+use anyhow::{Context, ensure};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Two builds from one binary, in two directories, give the same digests; so do two builds of the Debian below them.
+pub(super) fn reproducible() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let krt = scratch.path().join("krt");
+    strip(&home::build(home::Build::Dev)?, &krt)?;
+    let mut digests = Vec::new();
+    for place in ["first", "second"] {
+        let built = images::build(&krt, &scratch.path().join(place), named, Freshness::Cached)?;
+        let facts =
+            built.into_iter().map(|built| Ok((built.digest, archive::digest(&built.archive)?)));
+        digests.push(facts.collect::<anyhow::Result<Vec<_>>>()?);
+        fs::remove_dir_all(scratch.path().join(place))?;
+    }
+    ensure!(digests[0] == digests[1], "two builds differ: {digests:?}");
+    let mut bases = Vec::new();
+    for place in ["base-1", "base-2"] {
+        let directory = scratch.path().join(place);
+        fs::create_dir_all(&directory)?;
+        base::build(&root().join("images/base"), &directory)?;
+        bases.push(archive::digest(&directory.join("base.tar"))?);
+    }
+    ensure!(bases[0] == bases[1], "two builds of Debian differ: {bases:?}");
+    Ok(())
+}
+
+/// What `FROM`, `USER 0`, `apt-get install -y jq` and `USER 65532:65532` make, as a Runtime.
+pub(super) fn derived(world: &World) -> anyhow::Result<()> {
+    let tools = &Tools::prepare()?;
+    let name = named("bash-jq");
+    let scratch = tempfile::tempdir()?;
+    let layer = scratch.path().join("layer.tar");
+    let mounted = Mounted::new(tools, &named("bash-runtime"), &scratch.path().join("root"))?;
+    install_jq(&mounted.path)?;
+    archive::tar(&mounted.path, &layer)?;
+    drop(mounted);
+    let text = fs::read_to_string(root().join("images/bash-runtime.Containerfile"))?;
+    let image =
+        Image { name: name.clone(), config: containerfile::config(&text)?, layers: vec![layer] };
+    let archive = scratch.path().join("image.tar");
+    archive::write(&image, &archive)?;
+    import_archive(tools, &archive)?;
+    let kubectl = |arguments: &str| world.tools.kubectl(arguments);
+    world.helm(&format!(
+        "upgrade --install runtimes charts/kruntimes-runtimes -n e2e-images --create-namespace \
+         --set bash.image={name} --set bash.replicas=1"
+    ))?;
+    kubectl("wait -n e2e-images --for=condition=Ready runtime/bash --timeout=120s")?;
+    let said = world.tools.krt("-n e2e-images run -- jq --null-input 20+1")?;
+    ensure!(said == "21\n", "jq says {said:?}");
+    kubectl("delete namespace e2e-images --timeout=120s").map(drop)
+}
+
+fn install_jq(rootfs: &Path) -> anyhow::Result<()> {
+    let resolver = rootfs.join("etc/resolv.conf");
+    fs::copy("/etc/resolv.conf", &resolver)?;
+    for arguments in [&["update"][..], &["install", "-y", "--no-install-recommends", "jq"]] {
+        let mut apt = Command::new("chroot");
+        apt.arg(rootfs).arg("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        output(&mut apt)?;
+    }
+    fs::remove_file(resolver).context("remove the copy of resolv.conf")
+}
+
+/// A writable copy of an image's files.
+struct Mounted<'a> {
+    tools: &'a Tools,
+    path: std::path::PathBuf,
+}
+
+impl<'a> Mounted<'a> {
+    fn new(tools: &'a Tools, image: &str, path: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(path)?;
+        output(ctr(tools).args(["images", "mount", "--rw", image]).arg(path))?;
+        Ok(Self { tools, path: path.to_owned() })
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        drop(output(ctr(self.tools).args(["images", "unmount", "--rm"]).arg(&self.path)));
+    }
+}
