@@ -24,16 +24,23 @@ pub(crate) enum Stage {
     Ended,
 }
 
-#[derive(Debug)]
-struct State {
-    /// Open while something may still be written.
-    file: Option<File>,
+/// What is on the disk, and where it would go on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rest {
     place: Place,
-    length: u64,
+    /// Bytes of the file.
+    pub(super) length: u64,
     /// Per stream: the next offset, and how much is kept.
     next: [u64; 2],
     kept: [u64; 2],
     dropped: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Open while something may still be written.
+    file: Option<File>,
+    rest: Rest,
     stderr_tail: Vec<u8>,
     exit: Option<Frame>,
 }
@@ -50,7 +57,7 @@ enum Place {
 #[derive(Debug)]
 pub(crate) struct Log {
     uid: String,
-    /// Number of the attempt; 0 when an earlier life of this runtimed began it.
+    /// Number of the attempt.
     attempt: i32,
     path: PathBuf,
     state: Mutex<State>,
@@ -59,60 +66,79 @@ pub(crate) struct Log {
 
 impl Log {
     pub(super) fn new(directory: &Path, uid: &str, attempt: i32) -> Self {
-        let state = State {
-            file: None,
-            place: Place::Nothing,
-            length: 0,
-            next: [0; 2],
-            kept: [0; 2],
-            dropped: 0,
-            stderr_tail: Vec::new(),
-            exit: None,
-        };
+        let rest =
+            Rest { place: Place::Nothing, length: 0, next: [0; 2], kept: [0; 2], dropped: 0 };
+        Self::at(directory, uid, attempt, rest, None, Stage::Waiting)
+    }
+
+    /// A log whose attempt has ended.
+    pub(super) fn ended(
+        directory: &Path,
+        uid: &str,
+        attempt: i32,
+        rest: Rest,
+        exit: Option<Frame>,
+    ) -> Self {
+        Self::at(directory, uid, attempt, rest, exit, Stage::Ended)
+    }
+
+    fn at(
+        directory: &Path,
+        uid: &str,
+        attempt: i32,
+        rest: Rest,
+        exit: Option<Frame>,
+        stage: Stage,
+    ) -> Self {
         Self {
             uid: uid.to_owned(),
             attempt,
-            path: directory.join(uid),
-            state: Mutex::new(state),
-            changed: watch::Sender::new((0, Stage::Waiting)),
+            path: directory.join(format!("{uid}.{attempt}")),
+            state: Mutex::new(State { file: None, rest, stderr_tail: Vec::new(), exit }),
+            changed: watch::Sender::new((rest.length, stage)),
         }
     }
 
     /// Reads a file of an earlier life; a torn last frame is cut.
-    pub(super) fn load(directory: &Path, uid: &str) -> io::Result<Self> {
-        let log = Self::new(directory, uid, 0);
+    pub(super) fn load(directory: &Path, uid: &str, attempt: i32) -> io::Result<Self> {
+        let log = Self::new(directory, uid, attempt);
         let file = fs::OpenOptions::new().read(true).write(true).open(&log.path)?;
         {
             let mut state = log.lock();
-            while let Some((frame, after)) = Frame::read(&file, state.length)? {
+            while let Some((frame, after)) = Frame::read(&file, state.rest.length)? {
                 if let Frame::Output { stream, offset, data, .. } = &frame {
                     let index = stream.index();
-                    state.kept[index] += data.len() as u64;
-                    state.next[index] = offset.saturating_add(data.len() as u64);
+                    state.rest.kept[index] += data.len() as u64;
+                    state.rest.next[index] = offset.saturating_add(data.len() as u64);
                 } else {
                     state.exit = Some(frame);
                 }
-                state.length = after;
+                state.rest.length = after;
             }
-            file.set_len(state.length)?;
-            state.place = Place::Disk;
-            log.changed.send_replace((state.length, Stage::Ended));
+            file.set_len(state.rest.length)?;
+            state.rest.place = Place::Disk;
+            log.changed.send_replace((state.rest.length, Stage::Ended));
         }
         Ok(log)
+    }
+
+    /// What stays of it when its attempt has ended.
+    pub(super) fn rest(&self) -> (Rest, Option<Frame>) {
+        let state = self.lock();
+        (state.rest, state.exit.clone())
+    }
+
+    pub(super) fn attempt(&self) -> i32 {
+        self.attempt
     }
 
     pub(crate) fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// Whether it is of an attempt before `attempt`, as far as that is known.
+    /// Whether it is of an attempt before `attempt`.
     pub(crate) fn is_before(&self, attempt: i32) -> bool {
-        self.attempt != 0 && self.attempt < attempt
-    }
-
-    /// Bytes on the disk.
-    pub(super) fn bytes(&self) -> u64 {
-        self.changed.borrow().0
+        self.attempt < attempt
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -154,18 +180,18 @@ impl Log {
             return &[];
         }
         let mut state = self.lock();
-        let next = state.next[stream.index()];
+        let next = state.rest.next[stream.index()];
         let known = usize::try_from(next.saturating_sub(offset)).unwrap_or(usize::MAX);
         let Some(new) = data.get(known..).filter(|new| !new.is_empty()) else { return &[] };
         let offset = offset.max(next);
-        state.next[stream.index()] = offset.saturating_add(new.len() as u64);
+        state.rest.next[stream.index()] = offset.saturating_add(new.len() as u64);
         if stream == Stream::Stderr {
             state.stderr_tail.extend(&new[new.len().saturating_sub(TAIL_BYTES)..]);
             let surplus = state.stderr_tail.len().saturating_sub(TAIL_BYTES);
             state.stderr_tail.drain(..surplus);
         }
         self.store(&mut state, stream, (offset, time), new);
-        let length = state.length;
+        let length = state.rest.length;
         drop(state);
         self.changed.send_modify(|(published, stage)| {
             *published = length;
@@ -179,16 +205,16 @@ impl Log {
     fn store(&self, state: &mut State, stream: Stream, (offset, time): (u64, i64), data: &[u8]) {
         let mut at = offset;
         for piece in data.chunks(PIECE_BYTES) {
-            let room = STREAM_BYTES.saturating_sub(state.kept[stream.index()]);
+            let room = STREAM_BYTES.saturating_sub(state.rest.kept[stream.index()]);
             let kept = &piece[..piece.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
             let cost = (HEADER_BYTES + kept.len()) as u64;
-            let fits = !kept.is_empty() && state.length + cost <= FILE_BYTES;
+            let fits = !kept.is_empty() && state.rest.length + cost <= FILE_BYTES;
             let frame = Frame::Output { stream, offset: at, time, data: kept.to_vec() };
             if fits && self.write(state, &frame) {
-                state.kept[stream.index()] += kept.len() as u64;
-                state.dropped += (piece.len() - kept.len()) as u64;
+                state.rest.kept[stream.index()] += kept.len() as u64;
+                state.rest.dropped += (piece.len() - kept.len()) as u64;
             } else {
-                state.dropped += piece.len() as u64;
+                state.rest.dropped += piece.len() as u64;
             }
             at = at.saturating_add(piece.len() as u64);
         }
@@ -201,14 +227,14 @@ impl Log {
             options.read(true).write(true).create(true).truncate(true).mode(0o600);
             state.file = options.open(&self.path).ok();
             if state.file.is_some() {
-                state.place = Place::Disk;
+                state.rest.place = Place::Disk;
             }
         }
         let Some(file) = &state.file else { return false };
-        if file.write_all_at(&bytes, state.length).is_err() {
+        if file.write_all_at(&bytes, state.rest.length).is_err() {
             return false;
         }
-        state.length += bytes.len() as u64;
+        state.rest.length += bytes.len() as u64;
         true
     }
 
@@ -218,14 +244,14 @@ impl Log {
         if self.stage() == Stage::Ended || state.exit.is_some() {
             return;
         }
-        let dropped = state.dropped.saturating_add(dropped_by_server);
+        let dropped = state.rest.dropped.saturating_add(dropped_by_server);
         let frame = Frame::Exited { exit: exit.clone(), dropped, time };
         if state.file.is_some() {
             self.write(&mut state, &frame);
         }
         state.file = None;
         state.exit = Some(frame);
-        let length = state.length;
+        let length = state.rest.length;
         drop(state);
         self.changed.send_replace((length, Stage::Ended));
     }
@@ -243,7 +269,7 @@ impl Log {
     /// Goes on after a restart. False when its command had ended, or nothing was kept.
     pub(super) fn reopen(&self) -> bool {
         let mut state = self.lock();
-        if state.exit.is_some() || state.place != Place::Disk {
+        if state.exit.is_some() || state.rest.place != Place::Disk {
             return false;
         }
         let Ok(file) = fs::OpenOptions::new().read(true).write(true).open(&self.path) else {
@@ -257,18 +283,21 @@ impl Log {
     /// Removes the file. Who reads it already reads on.
     pub(super) fn remove(&self) {
         let mut state = self.lock();
-        if state.place == Place::Disk {
+        if state.rest.place == Place::Disk {
             drop(fs::remove_file(&self.path));
         }
-        state.place = Place::Removed;
+        state.rest.place = Place::Removed;
     }
 
-    /// A descriptor for a reader. Of a removed log there is none: another one may stand in its place.
+    /// A descriptor for a reader. Of a removed log there is none.
     fn open(&self) -> io::Result<Option<File>> {
         let state = self.lock();
-        match (&state.file, state.place) {
+        match (&state.file, state.rest.place) {
             (Some(file), _) => file.try_clone().map(Some),
-            (None, Place::Disk) => File::open(&self.path).map(Some),
+            (None, Place::Disk) => match File::open(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                opened => opened.map(Some),
+            },
             (None, Place::Nothing | Place::Removed) => Ok(None),
         }
     }
@@ -282,6 +311,12 @@ impl Log {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// UID and attempt of a file's name.
+pub(super) fn parts(name: &str) -> (&str, i32) {
+    let parts = name.rsplit_once('.').and_then(|(uid, number)| Some((uid, number.parse().ok()?)));
+    parts.unwrap_or((name, 0))
 }
 
 /// What a reader finds next.

@@ -1,15 +1,18 @@
 //! Output of Runs on disk: bounded per stream and in all, readable while they run and after.
 //!
-//! One file a Run, `<control>/logs/<uid>`, made at its first output. The newest attempt replaces the former.
-//! It goes with its Run; when the limits in all are reached, the Runs that ended first go.
+//! One file an attempt, `<control>/logs/<uid>.<attempt>`, made at its first output. The newest attempt replaces the
+//! former. It goes with its Run; when the limits in all are reached, the Runs that ended first go. Of a Run that ended
+//! little is in memory: thousands of them must not leave a heap full of holes.
 
+mod ended;
 mod frame;
 mod log;
 
+use ended::Ended;
 pub(crate) use frame::{Frame, Stream};
 pub(crate) use log::{Log, Next, Reader, STREAM_BYTES, Stage};
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,9 +25,13 @@ const ENDED_RUNS: usize = 1000;
 
 #[derive(Debug, Default)]
 struct Inner {
-    logs: BTreeMap<String, Arc<Log>>,
-    /// Ended Runs, the first to end in front.
-    ended: VecDeque<Arc<Log>>,
+    live: BTreeMap<String, Arc<Log>>,
+    ended: BTreeMap<Box<str>, Ended>,
+    /// Who ended when: the first to end first.
+    order: BTreeMap<u64, Box<str>>,
+    /// Bytes of ended logs on the disk.
+    bytes: u64,
+    count: u64,
 }
 
 /// The logs of this pod.
@@ -39,21 +46,19 @@ impl Spool {
     pub(crate) fn open(control: &Path) -> io::Result<Self> {
         let directory = control.join("logs");
         fs::create_dir_all(&directory)?;
-        let mut found: Vec<(std::time::SystemTime, String)> = Vec::new();
+        let mut found: Vec<(std::time::SystemTime, i32, String)> = Vec::new();
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
             let modified = entry.metadata()?.modified()?;
-            found.push((modified, entry.file_name().to_string_lossy().into_owned()));
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let (uid, attempt) = log::parts(&name);
+            found.push((modified, attempt, uid.to_owned()));
         }
         found.sort();
         let spool = Self { directory, inner: Arc::default() };
-        for (_, uid) in found {
-            match Log::load(&spool.directory, &uid) {
-                Ok(log) => {
-                    let log = Arc::new(log);
-                    spool.lock().logs.insert(uid, Arc::clone(&log));
-                    spool.retire(&log);
-                }
+        for (_, attempt, uid) in found {
+            match Log::load(&spool.directory, &uid, attempt) {
+                Ok(log) => spool.lock().end(&log),
                 Err(error) => tracing::warn!(uid, %error, "a log could not be read"),
             }
         }
@@ -64,38 +69,39 @@ impl Spool {
     pub(crate) fn fresh(&self, uid: &str, attempt: i32) -> Arc<Log> {
         let log = Arc::new(Log::new(&self.directory, uid, attempt));
         let mut inner = self.lock();
-        inner.ended.retain(|ended| ended.uid() != uid);
-        if let Some(former) = inner.logs.insert(uid.to_owned(), Arc::clone(&log)) {
-            former.end();
-            former.remove();
-        }
+        inner.forget(&self.directory, uid);
+        inner.live.insert(uid.to_owned(), Arc::clone(&log));
         log
     }
 
     /// The log of an attempt that an earlier life of this runtimed began.
     pub(crate) fn resume(&self, uid: &str, attempt: i32) -> Arc<Log> {
-        let found = {
-            let mut inner = self.lock();
-            inner.ended.retain(|ended| ended.uid() != uid);
-            inner.logs.get(uid).cloned()
-        };
-        match found {
-            Some(log) if log.reopen() => log,
-            _ => self.fresh(uid, attempt),
+        let mut inner = self.lock();
+        if let Some(ended) = inner.ended.get(uid) {
+            let log = Arc::new(ended.log(&self.directory, uid));
+            if log.reopen() {
+                inner.drop_ended(uid);
+                inner.live.insert(uid.to_owned(), Arc::clone(&log));
+                return log;
+            }
         }
+        drop(inner);
+        self.fresh(uid, attempt)
     }
 
     /// The log of a Run.
     pub(crate) fn find(&self, uid: &str) -> Option<Arc<Log>> {
-        self.lock().logs.get(uid).cloned()
+        let inner = self.lock();
+        let live = inner.live.get(uid).cloned();
+        live.or_else(|| Some(Arc::new(inner.ended.get(uid)?.log(&self.directory, uid))))
     }
 
     /// The Run was given back before it started: nothing is to be known of it here.
     pub(crate) fn drop_unstarted(&self, log: &Arc<Log>) {
         log.end();
         let mut inner = self.lock();
-        if inner.logs.get(log.uid()).is_some_and(|current| Arc::ptr_eq(current, log)) {
-            inner.logs.remove(log.uid());
+        if inner.is_live(log) {
+            inner.live.remove(log.uid());
         }
         log.remove();
     }
@@ -104,40 +110,66 @@ impl Spool {
     pub(crate) fn retire(&self, log: &Arc<Log>) {
         log.end();
         let mut inner = self.lock();
-        let current = inner.logs.get(log.uid()).is_some_and(|current| Arc::ptr_eq(current, log));
-        if !current || inner.ended.iter().any(|ended| Arc::ptr_eq(ended, log)) {
+        if !inner.is_live(log) {
             return;
         }
-        inner.ended.push_back(Arc::clone(log));
-        let mut total: u64 = inner.logs.values().map(|log| log.bytes()).sum();
-        while total > TOTAL_BYTES || inner.ended.len() > ENDED_RUNS {
-            let Some(oldest) = inner.ended.pop_front() else { break };
-            total = total.saturating_sub(oldest.bytes());
-            inner.logs.remove(oldest.uid());
-            oldest.remove();
+        inner.live.remove(log.uid());
+        inner.end(log);
+        while inner.bytes > TOTAL_BYTES || inner.ended.len() > ENDED_RUNS {
+            let Some((_, oldest)) = inner.order.first_key_value() else { break };
+            let oldest = oldest.clone();
+            inner.forget(&self.directory, &oldest);
         }
     }
 
     /// The Run is deleted: nobody can ask for its output any more.
     pub(crate) fn forget(&self, uid: &str) {
-        let mut inner = self.lock();
-        inner.ended.retain(|ended| ended.uid() != uid);
-        if let Some(log) = inner.logs.remove(uid) {
-            log.end();
-            log.remove();
-        }
+        self.lock().forget(&self.directory, uid);
     }
 
     /// Forgets every ended Run that is not among these.
     pub(crate) fn keep_only(&self, uids: &BTreeSet<String>) {
-        let ended = self.lock().ended.iter().map(|log| log.uid().to_owned()).collect::<Vec<_>>();
-        for uid in ended.iter().filter(|uid| !uids.contains(*uid)) {
-            self.forget(uid);
+        let mut inner = self.lock();
+        let known = inner.ended.keys().filter(|uid| !uids.contains(&***uid));
+        for uid in known.cloned().collect::<Vec<_>>() {
+            inner.forget(&self.directory, &uid);
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn is_live(&self, log: &Arc<Log>) -> bool {
+        self.live.get(log.uid()).is_some_and(|current| Arc::ptr_eq(current, log))
+    }
+
+    fn end(&mut self, log: &Log) {
+        self.drop_ended(log.uid());
+        self.count += 1;
+        let ended = Ended::of(log, self.count);
+        self.bytes += ended.bytes();
+        self.order.insert(self.count, log.uid().into());
+        self.ended.insert(log.uid().into(), ended);
+    }
+
+    fn drop_ended(&mut self, uid: &str) -> Option<Ended> {
+        let ended = self.ended.remove(uid)?;
+        self.bytes -= ended.bytes();
+        self.order.remove(&ended.number());
+        Some(ended)
+    }
+
+    fn forget(&mut self, directory: &Path, uid: &str) {
+        if let Some(log) = self.live.remove(uid) {
+            log.end();
+            log.remove();
+        }
+        if let Some(ended) = self.drop_ended(uid) {
+            ended.log(directory, uid).remove();
+        }
     }
 }
 
