@@ -35,6 +35,11 @@ impl Tools {
         Self { kubeconfig, krt }
     }
 
+    /// The kubeconfig of the home's admin.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// The binary.
     pub(crate) fn krt_path(&self) -> &Path {
         &self.krt

@@ -6,6 +6,7 @@
 mod behaviour;
 mod certificates;
 mod cgroup;
+mod charts;
 pub(crate) mod command;
 mod components;
 mod config;
@@ -19,6 +20,7 @@ mod network;
 mod packages;
 mod pause;
 pub(crate) mod place;
+mod rights;
 mod test;
 mod up;
 

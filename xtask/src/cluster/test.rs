@@ -4,17 +4,19 @@
 //! All cases run, also after a failure. Those that read the cluster's own disk run where it is this machine's.
 
 use super::behaviour;
+use super::charts;
 use super::image_cases;
 use super::images;
 use super::kubernetes;
 use super::place::Place;
+use super::rights;
 use super::up::Tools as ClusterTools;
 use crate::cargo::cargo;
 use crate::generate::root;
 use crate::home::{self, Build};
 use crate::suite::{self, Tools};
 use anyhow::{Context, bail, ensure};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -31,11 +33,12 @@ pub(super) struct World {
     own: Option<Place>,
 }
 
-type Case = fn(&World) -> anyhow::Result<()>;
+pub(super) type Case = fn(&World) -> anyhow::Result<()>;
 type OwnCase = fn(&World, &Place) -> anyhow::Result<()>;
 
 /// In order: the suite of both homes expects the namespace `default` without Runs.
-const CASES: [(&str, Case); 5] = [
+const CASES: [(&str, Case); 6] = [
+    ("values of the charts", charts::values),
     ("krt against a cluster", krt_suite),
     ("output by port-forward", |world| behaviour::output(&world.tools)),
     ("rights of users", |world| behaviour::rights(&world.tools)),
@@ -44,11 +47,13 @@ const CASES: [(&str, Case); 5] = [
 ];
 
 /// These read the disk of the cluster.
-const OWN: [(&str, OwnCase); 4] = [
+const OWN: [(&str, OwnCase); 5] = [
     ("the canary at rest", |world, place| behaviour::canary_at_rest(&world.tools, place)),
     ("images are reproducible", |_, _| image_cases::reproducible()),
     ("FROM the bash image", |world, _| image_cases::derived(world)),
     ("a quiet controller", |world, place| behaviour::quiet(&world.tools, place, QUIET)),
+    // Leaves the cluster without kruntimes.
+    ("docs/install.md", |world, _| charts::page(world)),
 ];
 
 /// Runs every case whose name has a word in it.
@@ -62,7 +67,8 @@ pub(crate) fn run(word: &str) -> anyhow::Result<()> {
     for (name, case) in suite::CASES.into_iter().filter(|(name, _)| chosen(name)) {
         tally.run(name, || case(&world.tools));
     }
-    for (name, case) in CASES.into_iter().filter(|(name, _)| chosen(name)) {
+    let cases = CASES.into_iter().chain(rights::CASES);
+    for (name, case) in cases.filter(|(name, _)| chosen(name)) {
         tally.run(name, || case(&world));
     }
     if let Some(place) = &world.own {
@@ -130,6 +136,16 @@ impl World {
             .with_context(|| format!("start {}", self.helm.display()))?;
         ensure!(output.status.success(), "helm {arguments}: {}", suite::text(&output));
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Where helm is.
+    pub(super) fn helm_path(&self) -> &Path {
+        &self.helm
+    }
+
+    /// The administrator's kubeconfig.
+    pub(super) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// The values that name the images of this test.

@@ -1,0 +1,113 @@
+//! The charts: which values they take, and `docs/install.md` as its reader follows it.
+
+use super::command::output;
+use super::images::named;
+use super::pause::ctr;
+use super::test::World;
+use super::up::Tools as ClusterTools;
+use crate::cargo::cargo;
+use crate::generate::root;
+use anyhow::{Context, ensure};
+use std::path::Path;
+
+/// What stands before the names of released images.
+const REGISTRY: &str = "ghcr.io/kruntimes";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Chart, a value, and what the refusal says; nothing where it is taken.
+const VALUES: [(&str, &str, &str); 20] = [
+    ("kruntimes", "image=registry.example/a/b", ""),
+    ("kruntimes", "image=registry.example:5000/a/b@sha256:0", ""),
+    ("kruntimes", "image=", "at '/image'"),
+    ("kruntimes", "foo=1", "additional properties 'foo' not allowed"),
+    ("kruntimes", "scheduler.foo=1", "additional properties 'foo' not allowed"),
+    ("kruntimes", "scheduler.replicas=0", ""),
+    ("kruntimes", "scheduler.replicas=-1", "at '/scheduler/replicas'"),
+    ("kruntimes", "scheduler.replicas=two", "at '/scheduler/replicas': got string, want integer"),
+    ("kruntimes", "scheduler.metricsBindAddress=8080", "at '/scheduler/metricsBindAddress'"),
+    ("kruntimes", "controller.defaultTTL=1h30m", ""),
+    ("kruntimes", "controller.defaultTTL=week", "at '/controller/defaultTTL'"),
+    ("kruntimes", "metrics.service.port=65535", ""),
+    ("kruntimes", "metrics.service.port=65536", "at '/metrics/service/port'"),
+    ("kruntimes", "metrics.serviceMonitor.enabled=true", ""),
+    ("kruntimes", "imagePullSecrets[0].name=a", ""),
+    ("kruntimes", "imagePullSecrets[0]=a", "at '/imagePullSecrets/0'"),
+    ("kruntimes-runtimes", "bash.enabled=false", ""),
+    ("kruntimes-runtimes", "bash.replicas=0", "at '/bash/replicas'"),
+    ("kruntimes-runtimes", "bash.name=Bash", "at '/bash/name'"),
+    ("kruntimes-runtimes", "perl.enabled=true", "additional properties 'perl' not allowed"),
+];
+
+/// A value that is not known or of another type is refused by its name.
+pub(super) fn values(world: &World) -> anyhow::Result<()> {
+    for (chart, value, why) in VALUES {
+        let kind = if value.starts_with("image=") { "--set-string" } else { "--set" };
+        let rendered =
+            world.helm(&format!("template x charts/{chart} --kube-version 1.34 {kind} {value}"));
+        match (rendered, why) {
+            (Ok(_), "") => {}
+            (Ok(_), _) => anyhow::bail!("{chart} takes {value}"),
+            (Err(error), "") => return Err(error),
+            (Err(error), why) => {
+                ensure!(error.to_string().contains(why), "{chart} {value}: {error}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Follows the page line by line, on a cluster without kruntimes; the page removes all in the end. The images of this
+/// checkout have the names of released ones meanwhile.
+pub(super) fn page(world: &World) -> anyhow::Result<()> {
+    let cluster = ClusterTools::prepare()?;
+    for name in ["kruntimes", "bash-runtime"] {
+        let released = format!("{REGISTRY}/{name}:{VERSION}");
+        output(ctr(&cluster).args(["images", "tag", "--force", &named(name), &released]))?;
+    }
+    clear(world)?;
+    let status = cargo()
+        .args(["test", "--quiet", "--package", "krt", "--test", "docs", "--"])
+        .arg("every_block_for_a_cluster_does_what_its_page_says")
+        .current_dir(root())
+        .env("KRT_DOCS_CLUSTER", world.kubeconfig())
+        .env("PATH", path_with(world.helm_path())?)
+        .status()?;
+    ensure!(status.success(), "see above");
+    Ok(())
+}
+
+/// Removes what this suite installed.
+fn clear(world: &World) -> anyhow::Result<()> {
+    world.helm("uninstall runtimes -n default --ignore-not-found --wait")?;
+    world.helm("uninstall kruntimes -n kruntimes-system --ignore-not-found --wait")?;
+    let tools = &world.tools;
+    tools.kubectl(
+        "delete crd runs.kruntimes.io runtimes.kruntimes.io --ignore-not-found --timeout=120s",
+    )?;
+    tools.kubectl("delete namespace kruntimes-system team-a --ignore-not-found --timeout=120s")?;
+    Ok(())
+}
+
+/// The page just says `helm`.
+fn path_with(program: &Path) -> anyhow::Result<std::ffi::OsString> {
+    let directory = program.parent().context("helm is nowhere")?.to_owned();
+    let known = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&known)))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VERSION;
+    use crate::generate::root;
+
+    #[test]
+    fn charts_have_the_version_of_the_release() {
+        for chart in ["kruntimes", "kruntimes-runtimes"] {
+            let path = root().join("charts").join(chart).join("Chart.yaml");
+            let text = std::fs::read_to_string(path).unwrap();
+            for line in [format!("version: {VERSION}"), format!("appVersion: \"{VERSION}\"")] {
+                assert!(text.lines().any(|found| found == line), "{chart} has no line `{line}`");
+            }
+        }
+    }
+}
