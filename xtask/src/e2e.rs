@@ -7,9 +7,10 @@ use crate::suite::{self, Case, Tools};
 use anyhow::{Context, ensure};
 
 /// What the local API server does beside what any home does.
-const OWN: [(&str, Case); 4] = [
+const OWN: [(&str, Case); 5] = [
     ("patch --type=json", objects::json_patches),
     ("delete --cascade", objects::cascades),
+    ("lists", objects::lists),
     ("get --chunk-size", objects::chunks),
     ("delete ns", objects::namespace_ends),
 ];

@@ -52,6 +52,29 @@ pub(crate) fn cascades(tools: &Tools) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What `kubectl get -o yaml` prints of several objects can be applied again.
+pub(crate) fn lists(tools: &Tools) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("list.yaml");
+    for name in ["listed-1", "listed-2"] {
+        tools.kubectl(&format!("create configmap {name} --from-literal=a=b"))?;
+    }
+    std::fs::write(&path, tools.kubectl("get configmap listed-1 listed-2 -o yaml")?)?;
+    tools.kubectl("delete configmap listed-1 listed-2")?;
+    contains(
+        &tools.kubectl(&format!("create -f {}", path.display()))?,
+        &["configmap/listed-1 created", "configmap/listed-2 created"],
+    )?;
+    let text = std::fs::read_to_string(&path)?.replace("  data:", "  dota:");
+    std::fs::write(&path, text)?;
+    contains(
+        &tools.refused(&format!("create -f {}", path.display()))?,
+        &["unknown field \"dota\""],
+    )?;
+    tools.kubectl("delete configmap listed-1 listed-2")?;
+    Ok(())
+}
+
 /// `kubectl get --chunk-size` brings everything, page after page.
 pub(crate) fn chunks(tools: &Tools) -> anyhow::Result<()> {
     tools.kubectl("create ns pages")?;

@@ -21,6 +21,7 @@ pub mod labels;
 pub mod meta;
 pub mod names;
 pub mod openapi;
+pub mod openapi_v2;
 pub mod patch;
 pub mod protobuf;
 pub mod registry;

@@ -2,7 +2,7 @@
 use http::request::Parts;
 use http::{Method, Response};
 use kruntimes_objects::status::Failure;
-use kruntimes_objects::{discovery, openapi};
+use kruntimes_objects::{discovery, openapi, openapi_v2};
 use serde_json::json;
 
 use crate::body::Body;
@@ -56,6 +56,11 @@ impl ApiServer {
             ["api", version] => Some(discovery::resource_list(&registry, "", version)),
             ["apis", group] => Some(discovery::group(&registry, group)),
             ["apis", group, version] => Some(discovery::resource_list(&registry, group, version)),
+            ["openapi", "v2"] => {
+                only_get(parts)?;
+                let body = Body::full(openapi_v2::document(&registry));
+                return Ok(Some(respond::with_type(200, openapi_v2::MEDIA_TYPE, body)));
+            }
             ["openapi", "v3"] => Some(Some(openapi::index(&registry))),
             ["openapi", "v3", "api", version] => Some(openapi::document(&registry, "", version)),
             ["openapi", "v3", "apis", group, version] => {
