@@ -65,11 +65,12 @@ pub(crate) fn lists(tools: &Tools) -> anyhow::Result<()> {
         &tools.kubectl(&format!("create -f {}", path.display()))?,
         &["configmap/listed-1 created", "configmap/listed-2 created"],
     )?;
-    let text = std::fs::read_to_string(&path)?.replace("  data:", "  dota:");
-    std::fs::write(&path, text)?;
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: kruntimes.io/v1alpha1\n  kind: Run\n  \
+                metadata: {name: listed}\n  spec: {runtime: bash, argz: [x]}\n";
+    std::fs::write(&path, list)?;
     contains(
         &tools.refused(&format!("create -f {}", path.display()))?,
-        &["unknown field \"dota\""],
+        &["unknown field \"spec.argz\""],
     )?;
     tools.kubectl("delete configmap listed-1 listed-2")?;
     Ok(())
