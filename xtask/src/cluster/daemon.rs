@@ -3,7 +3,7 @@
 
 use super::components::Component;
 use super::place::Place;
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// How long a component may take to end before it is killed.
+/// How long the kernel may take to end a process.
 const GRACE: Timespec = Timespec { tv_sec: 15, tv_nsec: 0 };
 
 /// Writes the pid file before it becomes the program: a tool that is killed leaves no process that nobody knows.
@@ -49,18 +49,13 @@ pub(super) fn runs(place: &Place, name: &str) -> bool {
     open(&pid_file(place, name)).is_some()
 }
 
-/// Ends a component; one that does not obey is killed.
+/// Kills a component: all that it holds is thrown away, and an API server that is asked to stop waits for its watches.
 pub(super) fn stop(place: &Place, name: &str) -> anyhow::Result<()> {
     let file = pid_file(place, name);
     let Some(process) = open(&file) else { return Ok(()) };
-    pidfd_send_signal(&process, Signal::TERM)?;
-    if !ended(&process, GRACE)? {
-        println!("   {name} does not stop: killed");
-        pidfd_send_signal(&process, Signal::KILL)?;
-        if !ended(&process, GRACE)? {
-            bail!("{name} can't be killed");
-        }
-    }
+    pidfd_send_signal(&process, Signal::KILL)?;
+    let mut handles = [PollFd::new(&process, PollFlags::IN)];
+    ensure!(poll(&mut handles, Some(&GRACE))? > 0, "{name} can't be killed");
     fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))
 }
 
@@ -96,11 +91,6 @@ fn alive_since(stat: &str) -> Option<&str> {
     let mut fields = fields.split(' ');
     let state = fields.next()?;
     (state != "Z" && state != "X").then(|| fields.nth(18)).flatten()
-}
-
-fn ended(process: &OwnedFd, within: Timespec) -> anyhow::Result<bool> {
-    let mut handles = [PollFd::new(process, PollFlags::IN)];
-    Ok(poll(&mut handles, Some(&within))? > 0)
 }
 
 #[cfg(test)]

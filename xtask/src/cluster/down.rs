@@ -3,7 +3,7 @@
 use super::command::output;
 use super::components::NAMES;
 use super::place::Place;
-use super::{cgroup, daemon, network};
+use super::{cgroup, daemon, network, owner};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -25,11 +25,16 @@ pub(super) fn stop(place: &Place) -> anyhow::Result<()> {
     }
     let sockets = shim_sockets(place);
     kill_shims(place)?;
-    cgroup::remove()?;
+    let owns = owner::owns(place);
+    if owns {
+        cgroup::remove()?;
+    }
     for name in NAMES.iter().rev() {
         daemon::stop(place, name)?;
     }
-    network::remove()?;
+    if owns {
+        network::remove(place)?;
+    }
     for mount in mounts(&fs::read_to_string("/proc/self/mounts")?, &directory) {
         output(Command::new("umount").arg("--lazy").arg(mount))?;
     }
@@ -37,7 +42,11 @@ pub(super) fn stop(place: &Place) -> anyhow::Result<()> {
         drop(fs::remove_file(socket));
     }
     remove_log_links(&place.cluster("pod-logs"))?;
-    fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))
+    fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
+    if owns {
+        owner::release();
+    }
+    Ok(())
 }
 
 /// Containers' shims are the children of nobody; their command line names the socket of their containerd.

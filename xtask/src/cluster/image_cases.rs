@@ -7,7 +7,7 @@ use super::test::World;
 use super::up::Tools;
 use crate::generate::root;
 use crate::home;
-use crate::images::{self, Freshness, Image, archive, base, containerfile};
+use crate::images::{self, Freshness, Image, Layer, archive, base, containerfile};
 use anyhow::{Context, ensure};
 use std::fs;
 use std::path::Path;
@@ -49,8 +49,11 @@ pub(super) fn derived(world: &World) -> anyhow::Result<()> {
     archive::tar(&mounted.path, &layer)?;
     drop(mounted);
     let text = fs::read_to_string(root().join("images/bash-runtime.Containerfile"))?;
-    let image =
-        Image { name: name.clone(), config: containerfile::config(&text)?, layers: vec![layer] };
+    let image = Image {
+        name: name.clone(),
+        config: containerfile::config(&text)?,
+        layers: vec![Layer::of(layer)?],
+    };
     let archive = scratch.path().join("image.tar");
     archive::write(&image, &archive)?;
     import_archive(tools, &archive)?;

@@ -7,8 +7,9 @@ use super::command::output;
 use super::pause::{ctr, import_archive};
 use super::up::Tools;
 use crate::home;
-use crate::images::{self, Freshness};
+use crate::images::{self, Built, Freshness, ImageDigest};
 use anyhow::Context;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -24,7 +25,7 @@ pub(super) fn import(tools: &Tools) -> anyhow::Result<()> {
     strip(&home::build(home::Build::Dev)?, &krt)?;
     let directory = tools.place.cache("images");
     let known = output(ctr(tools).args(["images", "list"]))?;
-    for built in images::build(&krt, &directory, named, Freshness::Cached)? {
+    for built in built(&krt, &directory)? {
         let there = known.lines().any(|line| {
             line.starts_with(&format!("{} ", built.name)) && line.contains(&built.digest.0)
         });
@@ -36,6 +37,31 @@ pub(super) fn import(tools: &Tools) -> anyhow::Result<()> {
         println!("   {} {}", built.name, built.digest.0);
     }
     Ok(())
+}
+
+/// The images around a binary; those of the last time when nothing differs.
+fn built(krt: &Path, directory: &Path) -> anyhow::Result<Vec<Built>> {
+    let (key, noted) = (images::key(krt)?, directory.join("key"));
+    let list = directory.join("list.json");
+    if fs::read_to_string(&noted).is_ok_and(|last| last == key) {
+        return Ok(serde_json::from_slice::<Vec<[String; 2]>>(&fs::read(list)?)?
+            .into_iter()
+            .map(|[name, digest]| Built {
+                archive: images::archive_of(directory, &name),
+                name,
+                digest: ImageDigest(digest),
+            })
+            .collect());
+    }
+    if noted.exists() {
+        fs::remove_file(&noted)?;
+    }
+    let all = images::build(krt, directory, named, Freshness::Cached)?;
+    let facts: Vec<[&str; 2]> =
+        all.iter().map(|built| [built.name.as_str(), built.digest.0.as_str()]).collect();
+    fs::write(list, serde_json::to_vec(&facts)?)?;
+    fs::write(noted, key)?;
+    Ok(all)
 }
 
 /// What changes with the images: a mark for pods that must be made anew with them.

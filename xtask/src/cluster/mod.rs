@@ -17,6 +17,7 @@ mod image_cases;
 mod images;
 mod kubernetes;
 mod network;
+mod owner;
 mod packages;
 mod pause;
 pub(crate) mod place;

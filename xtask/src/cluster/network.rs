@@ -2,7 +2,7 @@
 
 use super::command::{attempt, output};
 use super::packages::find;
-use super::place::{CGROUP, NODE_ADDRESS, NODE_BRIDGE, POD_BRIDGE};
+use super::place::{NODE_ADDRESS, NODE_BRIDGE, POD_BRIDGE, Place};
 use anyhow::{Context, bail, ensure};
 use std::io::Write as _;
 use std::path::Path;
@@ -31,9 +31,10 @@ pub(super) fn create() -> anyhow::Result<()> {
 }
 
 /// Removes the bridges and the rules; what is gone already is fine.
-pub(super) fn remove() -> anyhow::Result<()> {
+pub(super) fn remove(place: &Place) -> anyhow::Result<()> {
     for bridge in [POD_BRIDGE, NODE_BRIDGE] {
-        if Path::new("/sys/class/net").join(bridge).exists() {
+        let shown = attempt(Command::new(tool("ip")?).args(["link", "show", "dev", bridge]))?;
+        if shown.is_some() {
             ip(&["link", "delete", bridge])?;
         }
     }
@@ -44,9 +45,11 @@ pub(super) fn remove() -> anyhow::Result<()> {
         }
     }
     if Path::new(RESULTS).exists() {
+        let directory = place.cluster_directory().display().to_string();
         for entry in std::fs::read_dir(RESULTS)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&format!("{CGROUP}-")) {
+            // A result names the network namespace, which lies in the cluster's directory.
+            if std::fs::read_to_string(entry.path()).is_ok_and(|text| text.contains(&directory)) {
                 std::fs::remove_file(entry.path())?;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::command::output;
 use super::up::Tools;
-use crate::images::archive::{self, Image};
+use crate::images::archive::{self, Image, Layer};
 use anyhow::Context;
 use serde_json::json;
 use std::fs;
@@ -46,7 +46,7 @@ fn build(source: &Path, archive: &Path) -> anyhow::Result<()> {
     let layer = directory.path().join("layer.tar");
     archive::tar(&root, &layer)?;
     let config = json!({"Entrypoint": ["/pause"], "User": "65535:65535"});
-    let image = Image { name: NAME.to_owned(), config, layers: vec![layer] };
+    let image = Image { name: NAME.to_owned(), config, layers: vec![Layer::of(layer)?] };
     let partial: PathBuf = archive.with_extension("partial");
     archive::write(&image, &partial)?;
     fs::rename(&partial, archive).context("keep the image")

@@ -5,7 +5,7 @@ use super::components::{self, Component, READY, component, containerd_answers};
 use super::kubernetes::Kubernetes;
 use super::packages::Debian;
 use super::place::{NODE_NAME, Place};
-use super::{certificates, cgroup, config, daemon, down, network, pause};
+use super::{certificates, cgroup, config, daemon, down, network, owner, pause};
 use anyhow::{Context, bail, ensure};
 use std::fs;
 use std::process::{Child, Command};
@@ -78,6 +78,7 @@ pub(super) fn start(tools: &Tools) -> anyhow::Result<()> {
     }
     stage("remains of an earlier cluster", || down::stop(place))?;
     stage("network, cgroup, certificates", || {
+        owner::claim(place)?;
         for name in ["", "home", "containerd/opt"] {
             fs::create_dir_all(place.cluster(name))?;
         }

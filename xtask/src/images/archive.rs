@@ -23,8 +23,35 @@ pub(crate) struct Image {
     pub(crate) name: String,
     /// `config` of the image, as the OCI specification has it.
     pub(crate) config: Value,
-    /// Tar files, the lowest first.
-    pub(crate) layers: Vec<PathBuf>,
+    /// The lowest first.
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// A tar file.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    path: PathBuf,
+    digest: String,
+    size: u64,
+}
+
+impl Layer {
+    /// A file whose digest is computed here.
+    pub(crate) fn of(path: PathBuf) -> anyhow::Result<Self> {
+        let digest = digest(&path)?;
+        Self::known(path, digest)
+    }
+
+    /// A file whose digest is known.
+    pub(crate) fn known(path: PathBuf, digest: String) -> anyhow::Result<Self> {
+        let size = fs::metadata(&path).with_context(|| path.display().to_string())?.len();
+        Ok(Self { path, digest, size })
+    }
+
+    /// SHA-256, in hex.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
 }
 
 /// The manifest's digest, which names the image for ever.
@@ -36,19 +63,21 @@ pub(crate) fn write(image: &Image, to: &Path) -> anyhow::Result<ImageDigest> {
     let layout = tempfile::tempdir_in(to.parent().context("no folder")?)?;
     let blobs = layout.path().join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
-    let mut layers = Vec::new();
     for layer in &image.layers {
-        let digest = digest(layer)?;
-        fs::copy(layer, blobs.join(&digest)).with_context(|| layer.display().to_string())?;
-        layers.push((digest, fs::metadata(layer)?.len()));
+        let blob = blobs.join(&layer.digest);
+        // A link does where both are on one filesystem.
+        if fs::hard_link(&layer.path, &blob).is_err() {
+            fs::copy(&layer.path, &blob).with_context(|| layer.path.display().to_string())?;
+        }
     }
+    let layers = &image.layers;
     let config = json!({
         "architecture": architecture(),
         "os": "linux",
         "config": image.config,
         "rootfs": {
             "type": "layers",
-            "diff_ids": layers.iter().map(|(digest, _)| format!("sha256:{digest}")).collect::<Vec<_>>(),
+            "diff_ids": layers.iter().map(|layer| format!("sha256:{}", layer.digest)).collect::<Vec<_>>(),
         },
     });
     let (config, config_size) = blob(&blobs, &config)?;
@@ -58,7 +87,7 @@ pub(crate) fn write(image: &Image, to: &Path) -> anyhow::Result<ImageDigest> {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": descriptor(CONFIG, &config, config_size),
-            "layers": layers.iter().map(|(digest, size)| descriptor(LAYER, digest, *size)).collect::<Vec<_>>(),
+            "layers": layers.iter().map(|layer| descriptor(LAYER, &layer.digest, layer.size)).collect::<Vec<_>>(),
         }),
     )?;
     let mut entry = descriptor(MANIFEST, &manifest, manifest_size);
@@ -67,7 +96,7 @@ pub(crate) fn write(image: &Image, to: &Path) -> anyhow::Result<ImageDigest> {
     let docker = json!([{
         "Config": format!("blobs/sha256/{config}"),
         "RepoTags": [image.name],
-        "Layers": layers.iter().map(|(digest, _)| format!("blobs/sha256/{digest}")).collect::<Vec<_>>(),
+        "Layers": layers.iter().map(|layer| format!("blobs/sha256/{}", layer.digest)).collect::<Vec<_>>(),
     }]);
     fs::write(layout.path().join("index.json"), serde_json::to_vec(&index)?)?;
     fs::write(layout.path().join("manifest.json"), serde_json::to_vec(&docker)?)?;
@@ -136,7 +165,7 @@ fn architecture() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Image, digest, tar, write};
+    use super::{Image, Layer, digest, tar, write};
     use serde_json::json;
     use std::fs;
 
@@ -161,7 +190,7 @@ mod tests {
             let image = Image {
                 name: "localhost/x:1".into(),
                 config: json!({"Entrypoint": ["/usr/bin/a"]}),
-                layers: vec![layer],
+                layers: vec![Layer::of(layer).unwrap()],
             };
             let archive = directory.path().join("x.tar");
             (write(&image, &archive).unwrap(), digest(&archive).unwrap())

@@ -1,6 +1,6 @@
 //! The Debian below every image: built once for its list of packages, kept in the cache.
 
-use super::archive::digest;
+use super::archive::{Layer, digest};
 use crate::cluster::command::output;
 use crate::cluster::place::Place;
 use anyhow::Context;
@@ -11,6 +11,9 @@ use std::process::Command;
 
 /// Newer than the C library of most machines that build krt; a build that it can't run is refused.
 const SUITE: &str = "trixie";
+
+const TAR: &str = "base.tar";
+const DIGEST: &str = "base.sha256";
 
 /// Whether a base that was built before will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +31,11 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// The tar of the layer.
-    pub(crate) fn layer(&self) -> PathBuf {
-        self.directory.join("base.tar")
+    /// The layer, whose digest was noted when it was built.
+    pub(crate) fn layer(&self) -> anyhow::Result<Layer> {
+        let noted = self.directory.join(DIGEST);
+        let digest = fs::read_to_string(&noted).with_context(|| noted.display().to_string())?;
+        Layer::known(self.directory.join(TAR), digest)
     }
 
     /// `package version`, a line each.
@@ -56,6 +61,7 @@ pub(crate) fn prepare(
     }
     fs::create_dir_all(&partial)?;
     build(settings, &partial)?;
+    fs::write(partial.join(DIGEST), digest(&partial.join(TAR))?)?;
     if base.directory.exists() {
         fs::remove_dir_all(&base.directory)?;
     }
@@ -92,6 +98,6 @@ pub(crate) fn build(settings: &Path, into: &Path) -> anyhow::Result<()> {
     ));
     // Caches of programs, which the next user of them makes anew.
     command.arg("--customize-hook=rm -rf \"$1\"/var/cache/ldconfig \"$1\"/var/cache/debconf/*-old \"$1\"/var/lib/dpkg/*-old");
-    command.arg(SUITE).arg(into.join("base.tar")).env("SOURCE_DATE_EPOCH", "0");
+    command.arg(SUITE).arg(into.join(TAR)).env("SOURCE_DATE_EPOCH", "0");
     output(&mut command).map(drop)
 }

@@ -9,7 +9,7 @@ use crate::cluster::place::Place;
 use crate::generate::root;
 use crate::home;
 use anyhow::{Context, ensure};
-pub(crate) use archive::{Image, ImageDigest};
+pub(crate) use archive::{Image, ImageDigest, Layer};
 pub(crate) use base::Freshness;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -57,6 +57,7 @@ pub(crate) fn build(
     let scratch = tempfile::tempdir()?;
     let layer = scratch.path().join("krt.tar");
     binary_layer(krt, &layer)?;
+    let layers = vec![base.layer()?, Layer::of(layer)?];
     let mut all = Vec::new();
     for name in NAMES {
         let path = root().join(format!("images/{name}.Containerfile"));
@@ -64,13 +65,29 @@ pub(crate) fn build(
         let image = Image {
             name: named(name),
             config: containerfile::config(&text).with_context(|| path.display().to_string())?,
-            layers: vec![base.layer(), layer.clone()],
+            layers: layers.clone(),
         };
-        let archive = to.join(format!("{name}.tar"));
+        let archive = archive_of(to, &image.name);
         let digest = archive::write(&image, &archive)?;
         all.push(Built { name: image.name, archive, digest });
     }
     Ok(all)
+}
+
+/// The file of an image: the last part of its name, without the tag.
+pub(crate) fn archive_of(directory: &Path, name: &str) -> PathBuf {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    directory.join(format!("{}.tar", last.split(':').next().unwrap_or(last)))
+}
+
+/// What images are built from, whole: the same key, the same images.
+pub(crate) fn key(krt: &Path) -> anyhow::Result<String> {
+    let base = base::prepare(&Place::find()?, &root().join("images/base"), Freshness::Cached)?;
+    let mut key = format!("{}\n{}\n", archive::digest(krt)?, base.layer()?.digest());
+    for name in NAMES {
+        key.push_str(&fs::read_to_string(root().join(format!("images/{name}.Containerfile")))?);
+    }
+    Ok(key)
 }
 
 fn binary_layer(krt: &Path, layer: &Path) -> anyhow::Result<()> {
