@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const FILE_BYTES: usize = 256 * 1024;
 /// How many ended Runs are remembered.
 const ENDED_RUNS: usize = 500;
+/// A longer UID is none that a pod takes.
+const UID_BYTES: usize = 64;
 
 /// An attempt that may have started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,17 +36,28 @@ pub enum Durability {
     Process,
 }
 
-type Entries = BTreeMap<String, (Entry, bool)>;
-
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
     durability: Durability,
     file: File,
     length: usize,
-    /// With whether it is open.
     entries: Entries,
-    ended: VecDeque<String>,
+}
+
+#[derive(Debug)]
+struct Entries {
+    open: BTreeMap<String, Entry>,
+    /// In one piece that is there from the start: what stays for long must not lie scattered among what a Run needs for
+    /// a moment, for each piece of it keeps a page from being given back.
+    ended: VecDeque<Ended>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    /// Filled up with zeros, which no UID has.
+    uid: [u8; UID_BYTES],
+    entry: Entry,
 }
 
 /// The journal of this pod.
@@ -57,25 +70,21 @@ impl Journal {
         let path = control.join("journal");
         let entries = match fs::read(&path) {
             Ok(content) => parse(&content),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Entries::new(),
             Err(error) => return Err(error),
         };
         let (file, length) = rewrite(&path, &entries)?;
-        let ended = entries.iter().filter(|(_, (_, open))| !open);
-        let ended = ended.map(|(uid, _)| uid.clone()).collect();
-        Ok(Self(Arc::new(Mutex::new(Inner { path, durability, file, length, entries, ended }))))
+        Ok(Self(Arc::new(Mutex::new(Inner { path, durability, file, length, entries }))))
     }
 
     /// The entry of a Run.
     pub(crate) fn find(&self, uid: &str) -> Option<Entry> {
-        self.lock().entries.get(uid).map(|(entry, _)| *entry)
+        self.lock().entries.find(uid)
     }
 
     /// All Runs that have not ended.
     pub(crate) fn open_uids(&self) -> Vec<String> {
-        let inner = self.lock();
-        let open = inner.entries.iter().filter(|(_, (_, open))| *open);
-        open.map(|(uid, _)| uid.clone()).collect()
+        self.lock().entries.open.keys().cloned().collect()
     }
 
     /// Writes an entry; when this returns it is as durable as the journal was opened for.
@@ -97,8 +106,7 @@ impl Journal {
 
 impl Inner {
     fn record(&mut self, uid: &str, entry: Entry) -> io::Result<()> {
-        self.ended.retain(|ended| ended != uid);
-        self.entries.insert(uid.to_owned(), (entry, true));
+        self.entries.begin(uid, entry);
         self.append(&line(uid, &entry, true))?;
         match self.durability {
             Durability::Machine => self.file.sync_data(),
@@ -107,17 +115,8 @@ impl Inner {
     }
 
     fn end(&mut self, uid: &str) {
-        let Some((entry, open)) = self.entries.get_mut(uid) else { return };
-        if !std::mem::replace(open, false) {
-            return;
-        }
-        let line = line(uid, entry, false);
-        self.ended.push_back(uid.to_owned());
-        if self.ended.len() > ENDED_RUNS
-            && let Some(oldest) = self.ended.pop_front()
-        {
-            self.entries.remove(&oldest);
-        }
+        let Some(entry) = self.entries.end(uid) else { return };
+        let line = line(uid, &entry, false);
         if let Err(error) = self.append(&line) {
             tracing::warn!(uid, %error, "the journal could not be written");
         }
@@ -140,6 +139,53 @@ fn line(uid: &str, entry: &Entry, open: bool) -> String {
     format!("{uid} {} {} {state}\n", entry.attempt, entry.received.as_microsecond())
 }
 
+impl Entries {
+    fn new() -> Self {
+        Self { open: BTreeMap::new(), ended: VecDeque::with_capacity(ENDED_RUNS) }
+    }
+
+    fn find(&self, uid: &str) -> Option<Entry> {
+        let ended = || self.ended.iter().find(|ended| ended.uid() == uid.as_bytes());
+        self.open.get(uid).copied().or_else(|| Some(ended()?.entry))
+    }
+
+    fn begin(&mut self, uid: &str, entry: Entry) {
+        self.ended.retain(|ended| ended.uid() != uid.as_bytes());
+        self.open.insert(uid.to_owned(), entry);
+    }
+
+    /// Ends an open one.
+    fn end(&mut self, uid: &str) -> Option<Entry> {
+        let entry = self.open.remove(uid)?;
+        if self.ended.len() == ENDED_RUNS {
+            self.ended.pop_front();
+        }
+        self.ended.extend(Ended::new(uid, entry));
+        Some(entry)
+    }
+
+    fn lines(&self) -> String {
+        let ended = self
+            .ended
+            .iter()
+            .map(|ended| line(&String::from_utf8_lossy(ended.uid()), &ended.entry, false));
+        ended.chain(self.open.iter().map(|(uid, entry)| line(uid, entry, true))).collect()
+    }
+}
+
+impl Ended {
+    fn new(uid: &str, entry: Entry) -> Option<Self> {
+        let mut bytes = [0; UID_BYTES];
+        bytes.get_mut(..uid.len())?.copy_from_slice(uid.as_bytes());
+        Some(Self { uid: bytes, entry })
+    }
+
+    fn uid(&self) -> &[u8] {
+        let end = self.uid.iter().position(|byte| *byte == 0).unwrap_or(UID_BYTES);
+        &self.uid[..end]
+    }
+}
+
 fn parse(content: &[u8]) -> Entries {
     let end = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let text = String::from_utf8_lossy(&content[..end]);
@@ -148,15 +194,21 @@ fn parse(content: &[u8]) -> Entries {
         let uid = words.next()?.to_owned();
         let attempt = words.next()?.parse().ok()?;
         let received = Timestamp::from_microsecond(words.next()?.parse().ok()?).ok()?;
-        Some((uid, (Entry { attempt, received }, words.next()? == "open")))
+        Some((uid, Entry { attempt, received }, words.next()? == "open"))
     };
-    text.lines().filter_map(entry).collect()
+    let mut entries = Entries::new();
+    for (uid, entry, open) in text.lines().filter_map(entry) {
+        entries.begin(&uid, entry);
+        if !open {
+            entries.end(&uid);
+        }
+    }
+    entries
 }
 
 /// Writes a new file beside the old one and puts it in its place.
 fn rewrite(path: &Path, entries: &Entries) -> io::Result<(File, usize)> {
-    let mut content: String =
-        entries.iter().map(|(uid, (entry, open))| line(uid, entry, *open)).collect();
+    let mut content = entries.lines();
     let length = content.len();
     if length > FILE_BYTES / 2 {
         return Err(io::Error::other("the journal is full of Runs that have not ended"));
@@ -217,7 +269,7 @@ mod tests {
         let directory = crate::testing::directory("journal-full");
         let journal = Journal::open(&directory, Durability::Machine).unwrap();
         journal.record("kept", entry(7)).await.unwrap();
-        let long = "u".repeat(120);
+        let long = "u".repeat(UID_BYTES - 4);
         for index in 0..1600 {
             let uid = format!("{long}{index}");
             journal.lock().record(&uid, entry(1)).unwrap();
