@@ -1,10 +1,13 @@
 //! Where the test cluster and its caches live, and the addresses it takes.
 
-use anyhow::Context;
-use std::path::PathBuf;
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
 
 /// Moves everything that is built or started to another directory.
 const VARIABLE: &str = "KRUNTIMES_E2E_DIR";
+
+/// A socket's path has at most 107 bytes, and the kubelet's own takes 45 below this.
+const MAX_LENGTH: usize = 60;
 
 /// The node's address: one of its own on a bridge, because pods can't reach a loopback address.
 pub(super) const NODE_ADDRESS: &str = "10.99.0.1";
@@ -41,12 +44,13 @@ impl Place {
             }
         };
         let root = std::path::absolute(root)?;
+        room_for_sockets(&root)?;
         std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         Ok(Self { root })
     }
 
     #[cfg(test)]
-    pub(super) fn at(root: &std::path::Path) -> Self {
+    pub(super) fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
@@ -85,5 +89,27 @@ impl Place {
     /// The socket of the cluster's own containerd.
     pub(crate) fn containerd_socket(&self) -> PathBuf {
         self.cluster("containerd.sock")
+    }
+}
+
+fn room_for_sockets(root: &Path) -> anyhow::Result<()> {
+    ensure!(
+        root.as_os_str().len() <= MAX_LENGTH,
+        "{} is longer than the {MAX_LENGTH} bytes that leave room for the names of sockets: set {VARIABLE}",
+        root.display()
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_LENGTH, room_for_sockets};
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_directory_leaves_room_for_sockets() {
+        let of = |length: usize| PathBuf::from(format!("/{}", "x".repeat(length - 1)));
+        assert!(room_for_sockets(&of(MAX_LENGTH)).is_ok());
+        assert!(room_for_sockets(&of(MAX_LENGTH + 1)).is_err());
     }
 }

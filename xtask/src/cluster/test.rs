@@ -111,7 +111,8 @@ impl World {
     fn find() -> anyhow::Result<Self> {
         let place = Place::find()?;
         let own = place.kubeconfig();
-        let kubeconfig = std::env::var_os("KUBECONFIG").map_or(own.clone(), PathBuf::from);
+        let kubeconfig = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty());
+        let kubeconfig = kubeconfig.map_or_else(|| own.clone(), PathBuf::from);
         ensure!(
             kubeconfig.exists(),
             "{} does not exist: start a cluster with `cargo xtask e2e up`, or name one with $KUBECONFIG",
