@@ -132,6 +132,7 @@ mod tests {
         }
         assert!(!text.contains("--wait`"), "{text}");
         assert!(!text.contains("janitor") && !text.contains("--help"), "{text}");
-        assert_eq!(text.matches("--kubeconfig").count(), 1, "{text}");
+        // The user's, the scheduler's and the controller's.
+        assert_eq!(text.matches("- `--kubeconfig").count(), 3, "{text}");
     }
 }

@@ -101,7 +101,7 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "ADDRESS", default_value = ":8083")]
     health_probe_bind_address: String,
     /// Image of the sidecar where a Runtime names none
-    #[arg(long, default_value = names::RUNTIMED_IMAGE)]
+    #[arg(long, default_value = names::ROLES_IMAGE)]
     default_daemon_image: String,
     /// How long Runs without a TTL are kept after their end; 0 keeps them for ever
     #[arg(long, default_value = "7d", value_parser = duration::parse)]
@@ -157,7 +157,7 @@ fn controller(args: ControllerArgs) -> Result<(), Failure> {
     let watched =
         Watched { metrics: &args.metrics_bind_address, probes: &args.health_probe_bind_address };
     let config = kruntimes_controller::Config {
-        pools: pool::Settings { daemon_image: args.default_daemon_image },
+        pools: pool::Settings::new(args.default_daemon_image),
         retention: retention::Policy {
             default_ttl: Some(args.default_ttl).filter(|ttl| !ttl.is_zero()),
             max_runs: None,

@@ -3,7 +3,7 @@
 //! `krt explain` prints entries of it; `cargo xtask generate` writes all of it to `docs/reasons.md`. A reason is a
 //! variant of [`Reason`] or a constant that [`reasons!`] makes: neither exists without its two texts.
 
-use crate::{Reason, conditions, pods};
+use crate::{Reason, conditions, pods, pools};
 
 /// Where a reason is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Place {
     RunWaits,
     /// Conditions of a Run on its way.
     RunMoves,
+    /// Conditions of a Runtime.
+    Runtime,
     /// Pods of a Runtime: a container that waits or ended, a condition, or `status.reason`.
     Pod,
     /// Conditions of the Deployment of a Runtime in the local home.
@@ -22,8 +24,8 @@ pub enum Place {
 
 impl Place {
     /// All places, in the order of the document.
-    pub const ALL: [Self; 5] =
-        [Self::RunEnds, Self::RunWaits, Self::RunMoves, Self::Pod, Self::Deployment];
+    pub const ALL: [Self; 6] =
+        [Self::RunEnds, Self::RunWaits, Self::RunMoves, Self::Runtime, Self::Pod, Self::Deployment];
 
     /// A heading.
     #[must_use]
@@ -32,6 +34,7 @@ impl Place {
             Self::RunEnds => "A Run that ended, or an attempt that failed",
             Self::RunWaits => "A Run that waits",
             Self::RunMoves => "A Run on its way",
+            Self::Runtime => "A Runtime",
             Self::Pod => "A pod of a Runtime",
             Self::Deployment => "The Deployment of a Runtime in the local home",
         }
@@ -47,6 +50,10 @@ impl Place {
             }
             Self::RunWaits => "The condition `Scheduled=False` of a Run in phase Pending.",
             Self::RunMoves => "The conditions `Scheduled` and `Running` of a Run.",
+            Self::Runtime => {
+                "The conditions `Ready`, `TemplateAccepted` and `Isolation` of a Runtime (`kubectl describe runtime \
+                 NAME`). `Ready=False` also takes reasons of its pods from below."
+            }
             Self::Pod => {
                 "`kubectl get pods` and `kubectl describe pod`. The local home writes them, and runtimed the \
                  condition `kruntimes.io/RuntimedReady`; a cluster's kubelet writes more of its own."
@@ -94,7 +101,8 @@ pub(crate) use reasons;
 #[must_use]
 pub fn all() -> Vec<Explanation> {
     let ends = Reason::ALL.map(Reason::explain);
-    let lists = [conditions::WAITS, conditions::MOVES, pods::PODS, pods::DEPLOYMENTS];
+    let lists =
+        [conditions::WAITS, conditions::MOVES, pools::RUNTIMES, pods::PODS, pods::DEPLOYMENTS];
     ends.into_iter().chain(lists.into_iter().flatten().copied()).collect()
 }
 

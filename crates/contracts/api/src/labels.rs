@@ -20,3 +20,9 @@ pub const CONTROL_TOKEN: &str = "kruntimes.io/control-token";
 pub const LOCAL_COMMAND: &str = "kruntimes.io/local-command";
 /// Prefix of every reserved annotation and label.
 pub const RESERVED_PREFIX: &str = "kruntimes.io/";
+/// Annotation of what the controller makes: a hash of what it wanted when it last wrote the object.
+pub const SPEC_HASH: &str = "kruntimes.io/spec-hash";
+/// Label of what the controller makes: `kruntimes`.
+pub const NAME: &str = "app.kubernetes.io/name";
+/// Label of what the controller makes: `runtimed`.
+pub const COMPONENT: &str = "app.kubernetes.io/component";

@@ -9,6 +9,7 @@ pub mod labels;
 pub mod limits;
 pub mod names;
 pub mod pods;
+pub mod pools;
 mod reasons;
 mod run;
 mod runtime;

@@ -19,6 +19,12 @@ pub const FIELD_PATH_CHARS: u32 = 336;
 pub const OBJECT_NAME_CHARS: u32 = 253;
 /// `spec.allowedSecrets` and `spec.allowedConfigMaps` of a Runtime: items each. Every one is a volume of its pods.
 pub const ALLOWED_ITEMS: u32 = 64;
+/// `spec.egress` of a Runtime: peers.
+pub const EGRESS_ITEMS: u32 = 64;
+/// `spec.drainTimeoutSeconds` of a Runtime, unless it says another.
+pub const DRAIN_SECONDS: i64 = 300;
+/// `spec.drainTimeoutSeconds` at most: a day.
+pub const DRAIN_SECONDS_MAX: i64 = 86_400;
 /// `spec.entrypoint`: characters.
 pub const ENTRYPOINT_CHARS: u32 = 4096;
 /// `spec.handler`: characters.

@@ -2,7 +2,7 @@
 
 use crate::limits;
 
-/// Deployment, ServiceAccount, Role and RoleBinding of a Runtime.
+/// Deployment, ServiceAccount, Role, RoleBinding and NetworkPolicy of a Runtime.
 #[must_use]
 pub fn runtime_object(runtime: &str) -> String {
     format!("runtime-{runtime}")
@@ -12,16 +12,33 @@ pub fn runtime_object(runtime: &str) -> String {
 pub const RUNTIME_CONTAINER: &str = "runtime";
 /// The sidecar's container.
 pub const RUNTIMED_CONTAINER: &str = "runtimed";
-/// Default image of the sidecar.
-pub const RUNTIMED_IMAGE: &str = "kruntimes-runtimed:latest";
+/// Image that holds every role: the default of the sidecar. Its entrypoint is `krt`.
+pub const ROLES_IMAGE: &str = concat!("ghcr.io/kruntimes/kruntimes:", env!("CARGO_PKG_VERSION"));
+/// The user and the group of a pod whose template names none: those of the images. Both containers need the same, for
+/// the control token is readable by its owner alone.
+pub const POD_USER: i64 = 65_532;
 /// Volume mounted in both containers, and where.
 pub const WORKSPACE_VOLUME: &str = "workspace";
 /// Path of the workspace volume.
 pub const WORKSPACE_PATH: &str = "/workspace";
-/// Volume with the journal and the control token.
+/// Prefix of the volumes that the controller adds: a template has none with it.
+pub const VOLUME_PREFIX: &str = "kruntimes-";
+/// Volume with the artifact store.
+pub const ARTIFACTS_VOLUME: &str = "artifact-store";
+/// Volume with the control token: runtimed writes it, the Runtime Server reads it.
 pub const CONTROL_VOLUME: &str = "kruntimes-control";
 /// Path of the control volume.
 pub const CONTROL_PATH: &str = "/var/run/kruntimes";
+/// Volume with the journal and the logs, which runtimed alone mounts.
+pub const STATE_VOLUME: &str = "kruntimes-state";
+/// Path of the state volume.
+pub const STATE_PATH: &str = "/var/lib/kruntimes/state";
+/// Volume with the pod's service-account token, which runtimed alone mounts.
+pub const TOKEN_VOLUME: &str = "kruntimes-api-access";
+/// Path of the token volume: where clients inside a cluster look.
+pub const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// ConfigMap with the API server's certificate authority, which every namespace has.
+pub const ROOT_CA: &str = "kube-root-ca.crt";
 /// Where runtimed has the Secrets and ConfigMaps that its Runs may use: `secrets/<name>`, `configmaps/<name>`.
 pub const SOURCES_PATH: &str = "/etc/kruntimes";
 
@@ -44,6 +61,8 @@ pub fn is_object_key(key: &str) -> bool {
 
 /// Default port of a Runtime Server.
 pub const RUNTIME_PORT: i32 = 9091;
+/// runtimed's port for metrics.
+pub const METRICS_PORT: u16 = 9090;
 /// runtimed's gRPC port.
 pub const STATUS_PORT: u16 = 9093;
 /// runtimed's health port.

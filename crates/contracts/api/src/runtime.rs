@@ -2,6 +2,7 @@
 
 use crate::{limits, namespaced_kind};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::ObjectMeta;
@@ -63,6 +64,12 @@ pub struct RuntimeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = "limits::ALLOWED_ITEMS"))]
     pub allowed_config_maps: Vec<String>,
+    /// Whom the pods may reach, on a cluster that enforces NetworkPolicies: peers of a NetworkPolicy's egress rule. The API
+    /// server and the cluster's DNS are always among them, addresses at which clouds hand out credentials never. Git
+    /// sources need their server here. An empty list: nobody else. Default: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = "limits::EGRESS_ITEMS"))]
+    pub egress: Option<Vec<NetworkPolicyPeer>>,
 }
 
 /// What one pod of a Runtime can take at once.
@@ -83,7 +90,7 @@ pub struct RuntimeStatus {
     /// Pods that are ready to take Runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
-    /// Conditions of the pool. No part writes one yet.
+    /// Conditions of the pool: `Ready`, `TemplateAccepted` and `Isolation`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,

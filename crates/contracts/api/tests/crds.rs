@@ -97,7 +97,7 @@ fn check_docs(schema: &Value, path: &str, findings: &mut Vec<String>) -> usize {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
         // Kubernetes documents its own types.
-        if ["template", "conditions", "env"].contains(&name.as_str())
+        if ["template", "conditions", "env", "egress"].contains(&name.as_str())
             && field["description"].is_string()
         {
             continue;

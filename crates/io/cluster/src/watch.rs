@@ -42,8 +42,7 @@ pub async fn forward<K, E>(
     wrap: impl Fn(Observed<K>) -> E,
 ) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-    K::DynamicType: Default,
-    Readable<K>: Resource<DynamicType = ()>,
+    Readable<K>: Resource,
 {
     let stream = watcher(api, config).default_backoff();
     pin_mut!(stream);

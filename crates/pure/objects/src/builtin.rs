@@ -24,7 +24,7 @@ type Row =
 const APPS: &str = "apps";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     ("", "v1", "namespaces", "Namespace", &["ns"], false, true),
     ("", "v1", "pods", "Pod", &["po"], true, true),
     ("", "v1", "configmaps", "ConfigMap", &["cm"], true, false),
@@ -34,6 +34,7 @@ const ROWS: [Row; 15] = [
     ("", "v1", "events", "Event", &["ev"], true, false),
     ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", &["pvc"], true, true),
     ("coordination.k8s.io", "v1", "leases", "Lease", &[], true, false),
+    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", &[], true, false),
     (APPS, "v1", "deployments", "Deployment", &["deploy"], true, true),
     (APPS, "v1", "replicasets", "ReplicaSet", &["rs"], true, true),
     (RBAC, "v1", "roles", "Role", &[], true, false),

@@ -4,6 +4,7 @@
 
 pub mod capacity;
 pub mod leader;
+pub mod network;
 pub mod orphan;
 pub mod placement;
 pub mod pool;

@@ -17,7 +17,7 @@ pub struct Config {
     /// Where the gRPC server for logs and status listens; without a host on the pod's loopback address.
     #[arg(long, default_value = ":9093")]
     pub status_addr: String,
-    /// Where /healthz, /readyz and /livez/runtime are served.
+    /// Where /healthz, /readyz, /readyz/runtime and /livez/runtime are served.
     #[arg(long, default_value = ":9094")]
     pub health_probe_bind_address: String,
     /// Name of the Runtime that this pod belongs to.
@@ -38,9 +38,12 @@ pub struct Config {
     /// Directory with the workspaces of Runs.
     #[arg(long, env = "KRUNTIMES_WORKSPACE", default_value = "/workspace", hide = true)]
     pub workspace: PathBuf,
-    /// Directory that no Run can read: journal, control token, logs.
-    #[arg(long, env = "KRUNTIMES_CONTROL", default_value = "/var/run/kruntimes", hide = true)]
+    /// Directory that no Run can read: the control token, for this process and the Runtime Server.
+    #[arg(long, env = "KRUNTIMES_CONTROL", default_value = names::CONTROL_PATH, hide = true)]
     pub control: PathBuf,
+    /// Directory that only this process has: journal, logs, Git sources on their way.
+    #[arg(long, env = "KRUNTIMES_STATE", default_value = names::STATE_PATH, hide = true)]
+    pub state: PathBuf,
     /// What the journal in it outlives.
     #[arg(long, env = "KRUNTIMES_JOURNAL", value_enum, default_value_t, hide = true)]
     pub journal: Durability,

@@ -119,20 +119,22 @@ async fn serve_all(
     let control = |what| move |source| Error::Control { what, source };
     let health_listener = listen(config.health_address()?).await?;
     let status_listener = listen(config.status_address()?).await?;
-    std::fs::create_dir_all(&config.control).map_err(control("directory"))?;
+    for directory in [&config.control, &config.state] {
+        std::fs::create_dir_all(directory).map_err(control("directory"))?;
+    }
     let token = token::Token::create(&config.control).map_err(control("token"))?;
     let namespace = config.pod_namespace.as_str();
     let pod = Arc::new(Pod {
         runs: Api::namespaced(client.clone(), namespace),
         server: runtime::RuntimeServer::new(config.runtime_address()?, token.clone())?,
         registry: registry::Registry::new(),
-        spool: spool::Spool::open(&config.control).map_err(control("logs"))?,
+        spool: spool::Spool::open(&config.state).map_err(control("logs"))?,
         sink: lines::LineSink::start(namespace, &config.runtime_name, &config.pod_name, lines)
             .map_err(control("log thread"))?,
-        journal: journal::Journal::open(&config.control, config.journal)
+        journal: journal::Journal::open(&config.state, config.journal)
             .map_err(control("journal"))?,
         workspaces: workspace::Workspaces::new(config.workspace.clone()),
-        sources: source::Sources::open(&config.control, config.source.clone())
+        sources: source::Sources::open(&config.state, config.source.clone())
             .map_err(control("sources"))?,
         mounted: mounted::Mounted::new(config.mounted.clone()),
         slots: slots::Slots::new(config.resources()),

@@ -36,6 +36,10 @@ impl Readiness {
         if !*self.live.borrow() {
             return Err("the watch of Runs is not live".to_owned());
         }
+        self.runtime_ready().await
+    }
+
+    async fn runtime_ready(&self) -> Verdict {
         let health = self.pod.server.healthy().await;
         health.map_err(|reason| format!("the Runtime Server is not healthy: {reason}"))
     }
@@ -53,6 +57,7 @@ impl Checks for Readiness {
         match path {
             "/healthz" => Some(Box::pin(std::future::ready(Ok(())))),
             "/readyz" => Some(Box::pin(self.ready())),
+            "/readyz/runtime" => Some(Box::pin(self.runtime_ready())),
             "/livez/runtime" => Some(Box::pin(std::future::ready(self.runtime_lives()))),
             _ => None,
         }

@@ -92,7 +92,7 @@ impl LocalHome {
             Ok(())
         });
         let config = kruntimes_controller::Config {
-            pools: pool::Settings { daemon_image: kruntimes_api::names::RUNTIMED_IMAGE.to_owned() },
+            pools: pool::Settings::new(kruntimes_api::names::ROLES_IMAGE.to_owned()),
             retention: retention::Policy {
                 default_ttl: Some(DEFAULT_TTL),
                 max_runs: Some(MAX_RUNS),

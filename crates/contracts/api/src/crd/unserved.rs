@@ -18,7 +18,6 @@ pub(super) const RUN: &[(&str, &str)] = &[
 pub(super) const RUNTIME: &[(&str, &str)] = &[
     ("spec.artifactStore", "!has(self.artifactStore)"),
     ("spec.isolation", "!has(self.isolation)"),
-    ("spec.egress", "!has(self.egress)"),
     ("spec.drainTimeoutSeconds", "!has(self.drainTimeoutSeconds)"),
     ("spec.workspace", "!has(self.workspace)"),
     ("spec.logs", "!has(self.logs)"),

@@ -1,26 +1,11 @@
 //! The Secrets and ConfigMaps that Runs of a pool may use: volumes that runtimed alone mounts, read-only.
 //!
 //! Each is optional, so that a pod starts without it; the API server gives nobody a right on Secrets for this. Invariant:
-//! no other container mounts one of these volumes, whatever the Runtime's template says.
+//! no other container mounts one of these volumes: a template with their names is refused.
 
 use super::ValidPool;
-use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, SecretVolumeSource, Volume, VolumeMount,
-};
-use kruntimes_api::{SourceKind, names};
-
-/// Whether a volume's name is ours: a volume or a mount of the template with it is left out.
-pub(super) fn is_reserved(volume: &str) -> bool {
-    volume == names::CONTROL_VOLUME
-        || SourceKind::ALL.iter().any(|kind| volume.starts_with(kind.volume_prefix()))
-}
-
-/// Takes reserved volumes from a container of the template.
-pub(super) fn strip(container: &mut Container) {
-    if let Some(mounts) = &mut container.volume_mounts {
-        mounts.retain(|mount| !is_reserved(&mount.name));
-    }
-}
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount};
+use kruntimes_api::SourceKind;
 
 /// One volume for each name.
 pub(super) fn volumes(pool: &ValidPool) -> Vec<Volume> {

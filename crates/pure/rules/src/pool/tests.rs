@@ -6,18 +6,18 @@ use super::*;
 use kruntimes_api::Runtime;
 use serde_json::{Value, json};
 
-fn runtime(spec: Value) -> Runtime {
+pub(super) fn runtime(spec: Value) -> Runtime {
     serde_json::from_value(json!({
         "metadata": {"name": "bash", "namespace": "default", "uid": "u"}, "spec": spec,
     }))
     .unwrap()
 }
 
-fn settings() -> Settings {
-    Settings { daemon_image: "kruntimes-runtimed:latest".to_owned() }
+pub(super) fn settings() -> Settings {
+    Settings::new("kruntimes-runtimed:latest".to_owned())
 }
 
-fn build(spec: Value) -> Value {
+pub(super) fn build(spec: Value) -> Value {
     serde_json::to_value(deployment(&validate(&runtime(spec), &settings()).unwrap())).unwrap()
 }
 
@@ -29,7 +29,7 @@ fn template(containers: Value) -> Value {
 fn the_sidecar_is_injected_last_with_what_it_needs() {
     let built = build(json!({
         "template": template(json!([
-            {"name": "runtime", "image": "r"}, {"name": "runtimed", "image": "evil"}, {"name": "extra", "image": "e"},
+            {"name": "runtime", "image": "r"}, {"name": "extra", "image": "e"},
         ])),
         "capacity": {"resources": {"runs": 4}},
         "replicas": 3,
@@ -44,6 +44,8 @@ fn the_sidecar_is_injected_last_with_what_it_needs() {
     assert_eq!(
         containers[2]["args"],
         json!([
+            "serve",
+            "runtimed",
             "--runtime-endpoint=127.0.0.1:9091",
             "--status-addr=:9093",
             "--runtime-name=bash",
@@ -85,15 +87,24 @@ fn what_the_user_set_stays() {
     assert_eq!(server["readinessProbe"], json!({"exec": {"command": ["true"]}}));
     assert_eq!(server["resources"]["limits"], json!({"cpu": "1"}));
     assert_eq!(server["resources"]["requests"], json!({"cpu": "250m", "memory": "256Mi"}));
-    assert_eq!(server["securityContext"], json!({"runAsUser": 7}));
+    assert_eq!(
+        server["securityContext"],
+        json!({
+            "runAsUser": 7, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+        })
+    );
 }
 
 #[test]
 fn a_runtime_that_cannot_work_is_named() {
-    let first = template(json!([{"name": "server", "image": "r"}]));
     let good = template(json!([{"name": "runtime", "image": "r"}]));
     let check = |spec: Value| validate(&runtime(spec), &settings()).unwrap_err();
-    assert_eq!(check(json!({"template": first})), InvalidPool::NoServer);
+    assert_eq!(check(json!({"template": {}})), InvalidPool::NoServer);
+    for port in [9090, 9093, 9094] {
+        let error = check(json!({"template": good, "port": port})).to_string();
+        assert!(error.starts_with(&format!("spec.port: {port} is runtimed's own")), "{error}");
+    }
     for (name, value) in
         [("runs", "0"), ("runs", "10001"), ("runs", "x"), ("gpu", "1.5"), ("gpu", "-1")]
     {
@@ -116,21 +127,14 @@ fn mounts(container: &Value) -> Vec<(&str, &str, bool)> {
 
 #[test]
 fn what_runs_may_use_is_mounted_into_runtimed_alone() {
-    let stolen = json!([
-        {"name": "kruntimes-secret-0", "mountPath": "/stolen"},
-        {"name": "kruntimes-configmap-0", "mountPath": "/stolen2"},
-        {"name": "kruntimes-control", "mountPath": "/stolen3"},
-        {"name": "kept", "mountPath": "/kept"},
-    ]);
+    let kept = json!([{"name": "kept", "mountPath": "/kept"}]);
     let mut template = template(json!([
-        {"name": "runtime", "image": "r", "volumeMounts": stolen},
-        {"name": "extra", "image": "e", "volumeMounts": stolen},
+        {"name": "runtime", "image": "r", "volumeMounts": kept},
+        {"name": "extra", "image": "e", "volumeMounts": kept},
     ]));
     template["spec"]["initContainers"] =
-        json!([{"name": "init", "image": "i", "volumeMounts": stolen}]);
-    template["spec"]["volumes"] = json!([
-        {"name": "kruntimes-secret-0", "hostPath": {"path": "/"}}, {"name": "kept", "emptyDir": {}},
-    ]);
+        json!([{"name": "init", "image": "i", "volumeMounts": kept}]);
+    template["spec"]["volumes"] = json!([{"name": "kept", "emptyDir": {}}]);
     let built = build(json!({
         "template": template, "allowedSecrets": ["tls", "db.main"], "allowedConfigMaps": ["db.main"],
     }));
@@ -141,20 +145,28 @@ fn what_runs_may_use_is_mounted_into_runtimed_alone() {
             {"name": "kept", "emptyDir": {}},
             {"name": "workspace", "emptyDir": {}},
             {"name": "kruntimes-control", "emptyDir": {}},
+            {"name": "kruntimes-state", "emptyDir": {}},
+            {"name": "kruntimes-api-access", "projected": {"sources": [
+                {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+            ]}},
             {"name": "kruntimes-secret-0", "secret": {"secretName": "db.main", "optional": true}},
             {"name": "kruntimes-secret-1", "secret": {"secretName": "tls", "optional": true}},
             {"name": "kruntimes-configmap-0", "configMap": {"name": "db.main", "optional": true}},
         ])
     );
-    let control = ("kruntimes-control", "/var/run/kruntimes", false);
+    let control = |read_only| ("kruntimes-control", "/var/run/kruntimes", read_only);
     let kept = ("kept", "/kept", false);
-    assert_eq!(mounts(&spec["containers"][0]), [kept, control]);
+    assert_eq!(mounts(&spec["containers"][0]), [kept, control(true)]);
     assert_eq!(mounts(&spec["containers"][1]), [kept]);
     assert_eq!(mounts(&spec["initContainers"][0]), [kept]);
     assert_eq!(
         mounts(&spec["containers"][2]),
         [
-            control,
+            control(false),
+            ("kruntimes-state", "/var/lib/kruntimes/state", false),
+            ("kruntimes-api-access", "/var/run/secrets/kubernetes.io/serviceaccount", true),
             ("kruntimes-secret-0", "/etc/kruntimes/secrets/db.main", true),
             ("kruntimes-secret-1", "/etc/kruntimes/secrets/tls", true),
             ("kruntimes-configmap-0", "/etc/kruntimes/configmaps/db.main", true),
@@ -196,7 +208,7 @@ fn every_resource_reaches_the_scheduler_and_runtimed() {
         }));
         let template = &built["spec"]["template"];
         let arguments = template["spec"]["containers"][1]["args"].as_array().unwrap().clone();
-        (template["metadata"]["annotations"].clone(), Value::Array(arguments[3..].to_vec()))
+        (template["metadata"]["annotations"].clone(), Value::Array(arguments[5..].to_vec()))
     };
     let (annotations, arguments) = built(json!({"memory": "8Gi", "gpu": 2, "none": 0}));
     assert_eq!(
@@ -223,5 +235,23 @@ fn defaults_of_an_api_server_are_no_difference() {
         json!({"list": [{"name": "x"}]}),
     ] {
         assert!(!covers(&other, &desired), "{other}");
+    }
+}
+
+#[test]
+fn what_an_api_server_writes_its_own_way_is_no_difference() {
+    for (live, wanted, want) in [
+        (json!({"cpu": "1"}), json!({"cpu": "1000m"}), true),
+        (json!({"cpu": "1500m"}), json!({"cpu": "1.5"}), true),
+        (json!({"m": "1Gi"}), json!({"m": "1024Mi"}), true),
+        (json!({"m": "1k"}), json!({"m": "1e3"}), true),
+        (json!({"m": "1Gi"}), json!({"m": "1G"}), false),
+        (json!({"m": "1m"}), json!({"m": "1M"}), false),
+        (json!({"m": "a"}), json!({"m": "b"}), false),
+        (json!({}), json!({"a": [], "b": {}, "c": "", "d": false, "e": {"f": []}, "g": 0}), true),
+        (json!({}), json!({"a": [1]}), false),
+        (json!({}), json!({"a": true}), false),
+    ] {
+        assert_eq!(covers(&live, &wanted), want, "{live} {wanted}");
     }
 }

@@ -1,17 +1,31 @@
 //! Checks a Runtime into a pool that can be built. The CRD refuses most of this already; an object that was stored
 //! before a rule existed must still not harm others.
 
+use super::egress::{self, InvalidEgress};
+use super::template::{self, Refusals};
 use crate::capacity::{InvalidAmount, Resources};
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kruntimes_api::{Runtime, limits, names};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// What the controller's flags say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Image of the sidecar where a Runtime names none.
     pub daemon_image: String,
+    /// Where the API server listens: what a pod with narrowed egress must reach.
+    pub api_server: BTreeSet<(IpAddr, u16)>,
+}
+
+impl Settings {
+    /// Of an API server whose place is not known yet.
+    #[must_use]
+    pub const fn new(daemon_image: String) -> Self {
+        Self { daemon_image, api_server: BTreeSet::new() }
+    }
 }
 
 /// A pool that can be built.
@@ -28,9 +42,14 @@ pub struct ValidPool {
     pub(super) server: Container,
     pub(super) extras: Vec<Container>,
     pub(super) template: PodTemplateSpec,
+    /// The ServiceAccount that the template names.
+    pub(super) service_account: Option<String>,
     /// In the order of their names: another order in the Runtime is no other pod.
     pub(super) secrets: BTreeSet<String>,
     pub(super) config_maps: BTreeSet<String>,
+    /// Whom the pods may reach; everybody where there is none.
+    pub(super) egress: Option<Vec<NetworkPolicyPeer>>,
+    pub(super) api_server: BTreeSet<(IpAddr, u16)>,
 }
 
 /// Why a Runtime has no pool.
@@ -42,12 +61,21 @@ pub enum InvalidPool {
     /// The template is not usable.
     #[error("spec.template.spec.containers: the first container must be named runtime")]
     NoServer,
+    /// The template has what no pool can have.
+    #[error(transparent)]
+    Template(#[from] Refusals),
+    /// A port that runtimed listens on.
+    #[error("spec.port: {0} is runtimed's own; let the Runtime Server listen on another port")]
+    Port(i32),
     /// The name does not fit into a label.
     #[error("metadata.name: at most {} characters", limits::RUNTIME_NAME_CHARS)]
     NameTooLong,
     /// The capacity can't be read.
     #[error(transparent)]
     Capacity(#[from] InvalidAmount),
+    /// The egress can't be had.
+    #[error(transparent)]
+    Egress(#[from] InvalidEgress),
     /// A name in `allowedSecrets` or `allowedConfigMaps` that no object can have.
     #[error("{field}: {name:?} is no name of a Secret or ConfigMap")]
     SourceName {
@@ -76,13 +104,21 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
     if name.chars().count() > limits::RUNTIME_NAME_CHARS as usize {
         return Err(InvalidPool::NameTooLong);
     }
+    let port = runtime.spec.port;
+    if [names::METRICS_PORT, names::STATUS_PORT, names::HEALTH_PORT].map(i32::from).contains(&port)
+    {
+        return Err(InvalidPool::Port(port));
+    }
+    let secrets = names_of("spec.allowedSecrets", &runtime.spec.allowed_secrets)?;
+    let context = template::Context { runtime: &name, port, secrets: &secrets };
+    template::check(&serde_json::to_value(&runtime.spec.template).unwrap_or_default(), &context)?;
     let containers = runtime.spec.template.spec.as_ref().map(|spec| spec.containers.clone());
     let mut containers = containers.unwrap_or_default().into_iter();
     let server = containers
         .next()
         .filter(|first| first.name == names::RUNTIME_CONTAINER)
         .ok_or(InvalidPool::NoServer)?;
-    let extras = containers.filter(|extra| extra.name != names::RUNTIMED_CONTAINER).collect();
+    let extras = containers.collect();
     let named = runtime.spec.capacity.as_ref().is_some_and(|named| !named.resources.is_empty());
     let capacity = named.then(|| Resources::of_runtime(&runtime.spec)).transpose()?;
     Ok(ValidPool {
@@ -90,7 +126,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         namespace,
         uid,
         replicas: runtime.spec.replicas.max(1),
-        port: runtime.spec.port,
+        port,
         daemon_image: runtime
             .spec
             .daemon_image
@@ -101,7 +137,16 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         server,
         extras,
         template: runtime.spec.template.clone(),
-        secrets: names_of("spec.allowedSecrets", &runtime.spec.allowed_secrets)?,
+        service_account: runtime
+            .spec
+            .template
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.service_account_name.clone())
+            .filter(|account| !account.is_empty()),
+        egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
+        api_server: settings.api_server.clone(),
+        secrets,
         config_maps: names_of("spec.allowedConfigMaps", &runtime.spec.allowed_config_maps)?,
     })
 }

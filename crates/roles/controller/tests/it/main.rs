@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod pools;
 mod world;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use kube::ResourceExt;
 use serde_json::json;
 use world::World;
 
-fn runtime(image: &str) -> serde_json::Value {
+pub(crate) fn runtime(image: &str) -> serde_json::Value {
     json!({
         "metadata": {"name": "bash"},
         "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "runtime", "image": image}]}}},

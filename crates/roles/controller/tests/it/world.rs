@@ -6,6 +6,7 @@ use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::pool::Settings;
 use kruntimes_rules::retention::Policy;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::client::Body;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
@@ -13,7 +14,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tower::ServiceExt;
 
 /// Long enough for the slowest machine; nothing waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +45,8 @@ impl<K> Object for K where
 
 pub(crate) struct World {
     client: Client,
+    /// What the controller wrote: method and path.
+    writes: Arc<Mutex<Vec<String>>>,
     _trigger: Trigger,
 }
 
@@ -63,11 +68,18 @@ impl World {
         let client = Client::new(server.service(User::admin("test")), "default");
         let (trigger, shutdown) = Shutdown::new();
         let config = kruntimes_controller::Config {
-            pools: Settings { daemon_image: "kruntimes-runtimed:latest".to_owned() },
+            pools: Settings::new("kruntimes-runtimed:latest".to_owned()),
             retention: Policy { default_ttl: None, max_runs: None },
         };
-        tokio::spawn(kruntimes_controller::serve(config, client.clone(), shutdown));
-        Self { client, _trigger: trigger }
+        let writes = Arc::default();
+        let observed = watched(&server, Arc::clone(&writes));
+        tokio::spawn(kruntimes_controller::serve(config, observed, shutdown));
+        Self { client, writes, _trigger: trigger }
+    }
+
+    /// What the controller wrote since the last call.
+    pub(crate) fn take_writes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.writes.lock().unwrap())
     }
 
     pub(crate) async fn create<K: Object>(&self, object: Value) -> K {
@@ -139,6 +151,19 @@ impl World {
     fn api<K: Object>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), "default")
     }
+}
+
+/// A client whose writes are noted.
+fn watched(server: &Arc<ApiServer>, writes: Arc<Mutex<Vec<String>>>) -> Client {
+    let service = server.service(User::admin("controller"));
+    let noted = service.map_request(move |request: http::Request<Body>| {
+        if request.method() != http::Method::GET {
+            let write = format!("{} {}", request.method(), request.uri().path());
+            writes.lock().unwrap().push(write);
+        }
+        request
+    });
+    Client::new(noted, "default")
 }
 
 fn drop_rules(schema: &mut Value) {

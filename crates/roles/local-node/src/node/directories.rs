@@ -1,4 +1,4 @@
-//! A pod's place on disk: `pods/<uid>/{workspace,control,sources,logs,kubeconfig,ca.pem}`.
+//! A pod's place on disk: `pods/<uid>/{workspace,control,state,sources,logs,kubeconfig,ca.pem}`.
 //!
 //! Invariant: only this user can enter it; a name from the API never leads out of the data directory.
 
@@ -47,6 +47,11 @@ impl Directories {
         self.root.join("control")
     }
 
+    /// What stands for `/var/lib/kruntimes/state`, for runtimed alone.
+    pub(super) fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
     /// The containers' output.
     pub(super) fn logs(&self) -> PathBuf {
         self.root.join("logs")
@@ -73,7 +78,9 @@ impl Directories {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(&self.root)?;
-        for directory in [self.workspace(), self.control(), self.sources(), self.logs()] {
+        for directory in
+            [self.workspace(), self.control(), self.state(), self.sources(), self.logs()]
+        {
             builder.create(directory)?;
         }
         Ok(())
@@ -100,7 +107,7 @@ impl Directories {
 
     /// Removes all but the output, which can be read until the pod's object is gone.
     pub(super) fn keep_logs(&self) -> io::Result<()> {
-        for directory in [self.workspace(), self.control(), self.sources()] {
+        for directory in [self.workspace(), self.control(), self.state(), self.sources()] {
             remove_tree(&directory)?;
         }
         for file in [self.kubeconfig(), self.root.join("ca.pem")] {

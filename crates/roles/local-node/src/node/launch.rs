@@ -73,6 +73,7 @@ fn own(
         // A pod of this home ends with its machine, and its journal with it: no fdatasync is needed.
         own.push(("KRUNTIMES_JOURNAL", "process".to_owned()));
         own.push(("KUBECONFIG", path(place.directories.kubeconfig())));
+        own.push(("KRUNTIMES_STATE", path(place.directories.state())));
         own.push(("KRUNTIMES_SOURCES", path(place.directories.sources())));
     }
     own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -121,7 +122,7 @@ mod tests {
             let launch =
                 launch_of(Program::Role { role, args: vec!["--port=9091".to_owned()] }, Vec::new());
             assert_eq!(launch.args, ["serve", role, "--port=9091"]);
-            for variable in ["KUBECONFIG", "SETTING", "KRUNTIMES_SOURCES"] {
+            for variable in ["KUBECONFIG", "SETTING", "KRUNTIMES_SOURCES", "KRUNTIMES_STATE"] {
                 let has = launch.environment.iter().any(|(name, _)| name == variable);
                 assert_eq!(has, want, "{role} {variable}");
             }

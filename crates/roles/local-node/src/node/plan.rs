@@ -129,7 +129,7 @@ fn program(pod: &Pod, container: &Container) -> Result<Program, Refusal> {
     }
     let image = container.image.as_deref().unwrap_or_default();
     match role(image) {
-        Some(role) => Ok(Program::Role { role, args: container.args.clone().unwrap_or_default() }),
+        Some(role) => Ok(Program::Role { role, args: arguments(container, role) }),
         None => Err(Refusal {
             container: container.name.clone(),
             reason: pods::IMAGE_NOT_SERVED_LOCALLY,
@@ -142,6 +142,12 @@ fn program(pod: &Pod, container: &Container) -> Result<Program, Refusal> {
             ),
         }),
     }
+}
+
+/// The arguments of a role. The image of all roles is told which one it is.
+fn arguments(container: &Container, role: &str) -> Vec<String> {
+    let args = container.args.as_deref().unwrap_or_default();
+    args.strip_prefix(&["serve".to_owned(), role.to_owned()]).unwrap_or(args).to_vec()
 }
 
 fn local_command(container: &str, command: &str) -> Result<Program, Refusal> {
@@ -172,7 +178,7 @@ fn role(image: &str) -> Option<&'static str> {
     let name = last.split(':').next().unwrap_or_default();
     if name.ends_with("bash-runtime") {
         Some("runtime-bash")
-    } else if name.ends_with("runtimed") {
+    } else if name.ends_with("runtimed") || name == "kruntimes" {
         Some("runtimed")
     } else {
         None

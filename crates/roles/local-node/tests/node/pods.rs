@@ -41,6 +41,7 @@ async fn a_pod_gets_its_own_address_directories_and_environment() {
         ("KRUNTIMES_LOOPBACK", &address),
         ("KRUNTIMES_WORKSPACE", place.join("workspace").to_str().unwrap()),
         ("KRUNTIMES_CONTROL", place.join("control").to_str().unwrap()),
+        ("KRUNTIMES_STATE", place.join("state").to_str().unwrap()),
         ("KRUNTIMES_LIFELINE", "stdin"),
         ("KRUNTIMES_JOURNAL", "process"),
         ("HOSTNAME", "p"),
@@ -52,7 +53,7 @@ async fn a_pod_gets_its_own_address_directories_and_environment() {
     }
     let config = std::fs::read_to_string(place.join("kubeconfig")).unwrap();
     assert!(config.contains(&format!("token-of-{uid}")));
-    for (path, mode) in [("control", 0o700), ("kubeconfig", 0o600)] {
+    for (path, mode) in [("control", 0o700), ("state", 0o700), ("kubeconfig", 0o600)] {
         let found = std::fs::metadata(place.join(path)).unwrap().permissions().mode();
         assert_eq!(found & 0o777, mode, "{path}");
     }

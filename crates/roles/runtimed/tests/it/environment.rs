@@ -54,7 +54,7 @@ async fn a_secret_reaches_the_execution_and_nothing_that_stays() {
     let uid = world.assigned("a", json!({"env": from("db", "password", false)})).await;
     let request = world.fake.executed(0).await;
     assert_eq!((&*request.env["A"], &*request.env["P"]), ("1", CANARY));
-    for directory in ["control", "workspace"] {
+    for directory in ["control", "state", "workspace"] {
         assert_eq!(holders(&world.directory.join(directory)), Vec::<String>::new());
     }
     assert_eq!(holders(&world.directory.join("sources")).len(), 1, "the search finds it");

@@ -169,7 +169,7 @@ async fn output_goes_with_its_run() {
     }
     let log = async |name: &str| {
         let uid = world.until(name, |_| true).await.uid().unwrap();
-        format!("control/logs/{uid}.1")
+        format!("state/logs/{uid}.1")
     };
     let (ended, missed) = (log("ended").await, log("missed").await);
     let (running, kept) = (log("running").await, log("kept").await);

@@ -27,9 +27,15 @@ async fn the_condition_follows_the_server_and_ends_with_the_pod() {
     assert!(get(&world, "/readyz").await.starts_with("HTTP/1.1 200 "));
     assert!(get(&world, "/healthz").await.starts_with("HTTP/1.1 200 "));
     assert!(get(&world, "/livez/runtime").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(&world, "/readyz/runtime").await.starts_with("HTTP/1.1 200 "));
     world.fake.set_unhealthy(true);
-    let answer = get(&world, "/readyz").await;
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("out of order"), "{answer}");
+    for path in ["/readyz", "/readyz/runtime"] {
+        let answer = get(&world, path).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("out of order"),
+            "{answer}"
+        );
+    }
     // A broken stream makes runtimed look at once.
     world.fake.break_streams();
     world.until_pod(|pod| ready(pod) == Some("False")).await;

@@ -45,7 +45,7 @@ async fn until_no_process(world: &World) {
 
 /// What is left of fetches.
 pub(crate) fn leftovers(world: &World) -> Vec<PathBuf> {
-    let sources = world.directory.join("control/sources");
+    let sources = world.directory.join("state/sources");
     std::fs::read_dir(sources).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 

@@ -117,6 +117,7 @@ impl World {
             loopback: Some(self.address),
             workspace: self.directory.join("workspace"),
             control: self.directory.join("control"),
+            state: self.directory.join("state"),
             journal: Durability::Machine,
             mounted: self.directory.join("sources"),
             pod_name: POD.to_owned(),

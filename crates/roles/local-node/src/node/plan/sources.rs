@@ -21,7 +21,9 @@ pub(super) fn sources(spec: &PodSpec) -> Result<Vec<Source>, Refusal> {
     let first = spec.containers.first().map(|container| container.name.as_str());
     let mut sources = Vec::new();
     for volume in spec.volumes.iter().flatten() {
-        if volume.empty_dir.is_some() {
+        // The home gives runtimed a token of its own.
+        let is_token = volume.name == names::TOKEN_VOLUME && volume.projected.is_some();
+        if volume.empty_dir.is_some() || is_token {
             continue;
         }
         let refuse = |what| not_served(first.unwrap_or_default(), what);

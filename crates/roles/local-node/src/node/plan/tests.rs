@@ -26,11 +26,27 @@ fn images_stand_for_roles() {
         ("kruntimes-bash-runtime:latest", Some("runtime-bash")),
         ("registry.example:5000/x/bash-runtime@sha256:ab", Some("runtime-bash")),
         ("kruntimes-runtimed", Some("runtimed")),
+        ("ghcr.io/kruntimes/kruntimes:0.1.0", Some("runtimed")),
+        ("localhost/kruntimes", Some("runtimed")),
+        ("other-kruntimes:1", None),
         ("bash-runtime/python", None),
         ("runtimed-not", None),
         ("", None),
     ] {
         assert_eq!(role(image), want, "{image}");
+    }
+}
+
+#[test]
+fn the_image_of_all_roles_is_told_which_one_it_is() {
+    for (args, want) in [
+        (json!(["serve", "runtimed", "--workers=2"]), ["--workers=2"]),
+        (json!(["--workers=2"]), ["--workers=2"]),
+    ] {
+        let fields = json!({"name": "runtimed", "image": "kruntimes:1", "args": args});
+        let plan = plan(&pod(&container(&fields), &json!({}))).unwrap();
+        let args = want.map(str::to_owned).to_vec();
+        assert_eq!(plan.containers[0].run, Program::Role { role: "runtimed", args });
     }
 }
 

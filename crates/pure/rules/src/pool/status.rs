@@ -1,0 +1,154 @@
+//! What a Runtime's status says of its pool: ready pods, and the conditions `Ready`, `TemplateAccepted` and `Isolation`.
+
+use super::trouble::Trouble;
+use super::{InvalidPool, Kind};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kruntimes_api::{Runtime, RuntimeStatus, limits, names, pools};
+use serde_json::Value;
+
+/// How far the objects of a pool came.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Made {
+    /// They are as they must be.
+    All,
+    /// The Runtime can't be built.
+    Refused(InvalidPool),
+    /// Somebody else has an object of that name.
+    Taken(Kind),
+    /// The API server's answer about one.
+    Failed(Kind, String),
+}
+
+struct Said<'a> {
+    type_: &'a str,
+    status: &'a str,
+    reason: &'a str,
+    message: String,
+}
+
+/// The status as it must be. Conditions of others stay.
+#[must_use]
+pub fn status(
+    runtime: &Runtime,
+    made: &Made,
+    deployment: Option<&Value>,
+    trouble: Option<&Trouble>,
+    now: Timestamp,
+) -> RuntimeStatus {
+    let shown = runtime.status.clone().unwrap_or_default();
+    let ready = count(deployment, "readyReplicas");
+    let mut conditions = shown.conditions;
+    for said in [readiness(runtime, made, deployment, trouble), acceptance(made), isolation()] {
+        put(&mut conditions, &said, runtime.metadata.generation, now);
+    }
+    RuntimeStatus { ready_replicas: Some(ready), conditions }
+}
+
+fn readiness<'a>(
+    runtime: &Runtime,
+    made: &Made,
+    deployment: Option<&Value>,
+    trouble: Option<&'a Trouble>,
+) -> Said<'a> {
+    let name = names::runtime_object(runtime.metadata.name.as_deref().unwrap_or_default());
+    let not = |reason, message| Said { type_: pools::READY, status: "False", reason, message };
+    match made {
+        Made::Refused(why) => {
+            return not(reason_of(why), format!("{why}{}", pods_stay(deployment)));
+        }
+        Made::Taken(kind) => {
+            let message = format!(
+                "{kind} {name} exists and is not owned by this Runtime: delete it, or give the Runtime another name"
+            );
+            return not(pools::NAME_TAKEN, message);
+        }
+        Made::Failed(kind, answer) => {
+            return not(pools::APPLY_FAILED, format!("{kind} {name} is refused: {answer}"));
+        }
+        Made::All => {}
+    }
+    let wanted = i64::from(runtime.spec.replicas.max(1));
+    let ready = i64::from(count(deployment, "readyReplicas"));
+    let updated = i64::from(count(deployment, "updatedReplicas"));
+    let all = i64::from(count(deployment, "replicas"));
+    let counts = format!("{ready} of {wanted} pods are ready");
+    let current = deployment.is_some_and(|it| {
+        it["status"]["observedGeneration"].as_i64() >= it["metadata"]["generation"].as_i64()
+    });
+    if current && ready >= wanted && updated >= wanted && all == updated {
+        return Said {
+            type_: pools::READY,
+            status: "True",
+            reason: pools::PODS_READY,
+            message: counts,
+        };
+    }
+    if let Some(trouble) = trouble {
+        return not(trouble.reason, format!("{counts}; {}", trouble.message));
+    }
+    let rollout = if ready >= wanted { ", some still of an older template" } else { "" };
+    not(pools::PODS_STARTING, format!("{counts}{rollout}"))
+}
+
+fn pods_stay(deployment: Option<&Value>) -> &'static str {
+    if deployment.is_some() { " (the pods stay as they were)" } else { "" }
+}
+
+fn reason_of(why: &InvalidPool) -> &'static str {
+    match why {
+        InvalidPool::NoServer | InvalidPool::Template(_) => pools::TEMPLATE_REFUSED,
+        InvalidPool::NotStored
+        | InvalidPool::Port(_)
+        | InvalidPool::Egress(_)
+        | InvalidPool::NameTooLong
+        | InvalidPool::Capacity(_)
+        | InvalidPool::SourceName { .. }
+        | InvalidPool::TooManySources { .. } => pools::INVALID_RUNTIME,
+    }
+}
+
+fn acceptance(made: &Made) -> Said<'static> {
+    let (status, reason, message) = match made {
+        Made::Refused(why) => ("False", reason_of(why), why.to_string()),
+        Made::All | Made::Taken(_) | Made::Failed(..) => {
+            ("True", pools::ACCEPTED, "the template is carried to the pods".to_owned())
+        }
+    };
+    Said { type_: pools::TEMPLATE_ACCEPTED, status, reason, message }
+}
+
+fn isolation() -> Said<'static> {
+    Said {
+        type_: pools::ISOLATION,
+        status: "Unknown",
+        reason: pools::NOT_REPORTED,
+        message: "the pods do not report yet how their kernel isolates Runs: give this Runtime only to Runs that \
+                  trust each other"
+            .to_owned(),
+    }
+}
+
+fn put(conditions: &mut Vec<Condition>, said: &Said<'_>, generation: Option<i64>, now: Timestamp) {
+    let message = said.message.chars().take(limits::MESSAGE_CHARS as usize).collect();
+    let known = conditions.iter().position(|known| known.type_ == said.type_);
+    let same = known.filter(|at| conditions[*at].status == said.status);
+    let condition = Condition {
+        type_: said.type_.to_owned(),
+        status: said.status.to_owned(),
+        reason: said.reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: same
+            .map_or(Time(now), |at| conditions[at].last_transition_time.clone()),
+    };
+    match known {
+        Some(at) => conditions[at] = condition,
+        None => conditions.push(condition),
+    }
+}
+
+fn count(deployment: Option<&Value>, field: &str) -> i32 {
+    let found = deployment.and_then(|deployment| deployment["status"][field].as_i64());
+    found.and_then(|count| i32::try_from(count).ok()).unwrap_or(0)
+}

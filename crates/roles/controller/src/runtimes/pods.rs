@@ -1,0 +1,94 @@
+//! What keeps the pods of each Runtime, by what pods and Events show.
+
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kruntimes_api::labels;
+use kruntimes_cluster::watch::{ObjectKey, Observed};
+use kruntimes_rules::pool::trouble::{self, Trouble};
+use kube::ResourceExt;
+use std::collections::BTreeMap;
+
+/// Reason of the Event about a volume.
+pub(super) const FAILED_MOUNT: &str = "FailedMount";
+
+/// What is kept of a pod.
+#[derive(Debug)]
+struct Seen {
+    runtime: String,
+    uid: String,
+    trouble: Option<Trouble>,
+    waits_for_volumes: bool,
+}
+
+/// The pods of all Runtimes, by namespace and name, and what Events say of their volumes, by the Event's.
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    pods: BTreeMap<ObjectKey, Seen>,
+    mounts: BTreeMap<ObjectKey, (String, String)>,
+}
+
+impl Pods {
+    /// Takes a pod in; the answer is its Runtime where the pod says something new.
+    pub(super) fn take(&mut self, observed: Observed<Pod>) -> Option<ObjectKey> {
+        match observed {
+            Observed::Applied(pod) => self.keep(&pod),
+            Observed::Gone(key) => {
+                let gone = self.pods.remove(&key)?;
+                let said = gone.trouble.is_some() || gone.waits_for_volumes;
+                said.then_some(ObjectKey { name: gone.runtime, ..key })
+            }
+            Observed::Synced => None,
+        }
+    }
+
+    fn keep(&mut self, pod: &Pod) -> Option<ObjectKey> {
+        let runtime = pod.labels().get(labels::RUNTIME)?.clone();
+        let key = ObjectKey { namespace: pod.namespace()?, name: pod.name_any() };
+        let seen = Seen {
+            runtime: runtime.clone(),
+            uid: pod.uid().unwrap_or_default(),
+            trouble: trouble::of_pod(pod),
+            waits_for_volumes: trouble::waits_for_volumes(pod),
+        };
+        let (now, waits) = (seen.trouble.clone(), seen.waits_for_volumes);
+        let before = self.pods.insert(key.clone(), seen);
+        let before = before.map_or((None, false), |it| (it.trouble, it.waits_for_volumes));
+        (before != (now, waits)).then_some(ObjectKey { name: runtime, ..key })
+    }
+
+    /// Takes an Event about a volume in; the answer is the Runtime of its pod.
+    pub(super) fn take_event(&mut self, observed: Observed<Event>) -> Option<ObjectKey> {
+        match observed {
+            Observed::Applied(event) => {
+                let key = ObjectKey { namespace: event.namespace()?, name: event.name_any() };
+                let uid = event.involved_object.uid?;
+                let pod = ObjectKey {
+                    namespace: key.namespace.clone(),
+                    name: event.involved_object.name?,
+                };
+                self.mounts.insert(key, (uid, event.message.unwrap_or_default()));
+                self.pods.get(&pod).map(|seen| ObjectKey { name: seen.runtime.clone(), ..pod })
+            }
+            Observed::Gone(key) => {
+                self.mounts.remove(&key);
+                None
+            }
+            Observed::Synced => None,
+        }
+    }
+
+    /// What keeps the first of a Runtime's pods that something keeps.
+    pub(super) fn trouble(&self, runtime: &ObjectKey) -> Option<Trouble> {
+        let first = ObjectKey { namespace: runtime.namespace.clone(), name: String::new() };
+        let pods =
+            self.pods.range(first..).take_while(|(key, _)| key.namespace == runtime.namespace);
+        pods.filter(|(_, seen)| seen.runtime == runtime.name).find_map(|(key, seen)| {
+            let trouble = seen.trouble.clone().or_else(|| self.mount(seen))?;
+            Some(trouble.on(&key.name))
+        })
+    }
+
+    fn mount(&self, seen: &Seen) -> Option<Trouble> {
+        let mut said = self.mounts.values().filter(|(uid, _)| *uid == seen.uid);
+        said.next().filter(|_| seen.waits_for_volumes).map(|(_, said)| trouble::of_mount(said))
+    }
+}
