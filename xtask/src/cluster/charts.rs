@@ -9,6 +9,7 @@ use crate::cargo::cargo;
 use crate::generate::root;
 use anyhow::{Context, ensure};
 use std::path::Path;
+use std::process::Command;
 
 /// What stands before the names of released images.
 const REGISTRY: &str = "ghcr.io/kruntimes";
@@ -53,6 +54,32 @@ pub(super) fn values(world: &World) -> anyhow::Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// A release whose CRDs say something else takes them along, and back.
+pub(super) fn upgrades(world: &World) -> anyhow::Result<()> {
+    const SAID: &str = "Run represents one execution";
+    const SAYS: &str = "Run stands for one execution";
+    let directory = tempfile::tempdir()?;
+    let chart = directory.path().join("kruntimes");
+    output(Command::new("cp").arg("-r").arg(root().join("charts/kruntimes")).arg(&chart))?;
+    let path = chart.join("templates/crds/kruntimes.io_runs.yaml");
+    let text = std::fs::read_to_string(&path)?;
+    ensure!(text.contains(SAID), "{} does not say {SAID:?}", path.display());
+    std::fs::write(&path, text.replace(SAID, SAYS))?;
+    let upgrade = |chart: &Path| {
+        world.helm(&format!(
+            "upgrade kruntimes {} -n kruntimes-system --reuse-values --wait --timeout 3m",
+            chart.display()
+        ))
+    };
+    let crd = "get crd runs.kruntimes.io -o yaml";
+    upgrade(&chart)?;
+    let other = world.tools.kubectl(crd);
+    upgrade(&root().join("charts/kruntimes"))?;
+    ensure!(other?.contains(SAYS), "the CRD was not upgraded");
+    ensure!(world.tools.kubectl(crd)?.contains(SAID), "the CRD was not upgraded again");
     Ok(())
 }
 

@@ -37,8 +37,9 @@ pub(super) type Case = fn(&World) -> anyhow::Result<()>;
 type OwnCase = fn(&World, &Place) -> anyhow::Result<()>;
 
 /// In order: the suite of both homes expects the namespace `default` without Runs.
-const CASES: [(&str, Case); 6] = [
+const CASES: [(&str, Case); 7] = [
     ("values of the charts", charts::values),
+    ("CRDs are upgraded", charts::upgrades),
     ("krt against a cluster", krt_suite),
     ("output by port-forward", |world| behaviour::output(&world.tools)),
     ("rights of users", |world| behaviour::rights(&world.tools)),

@@ -11,42 +11,43 @@ use kube::Api;
 use kube::api::PostParams;
 
 /// The roles of the columns. The last is the namespace's own person without a role.
-const ROLES: [&str; 7] = [
+const ROLES: [&str; 8] = [
     "kruntimes-viewer",
     "kruntimes-submitter",
     "kruntimes-runtime-owner",
     "view",
     "edit",
     "admin",
+    "kruntimes-platform-admin",
     "",
 ];
 
 /// Verb, group and resource, and for each role whether it may: `y` or `-`.
 const TABLE: [(&str, &str, &str, &str); 24] = [
-    ("get", "kruntimes.io", "runs", "yyyyyy-"),
-    ("watch", "kruntimes.io", "runs", "yyyyyy-"),
-    ("create", "kruntimes.io", "runs", "-yy-yy-"),
-    ("patch", "kruntimes.io", "runs", "-yy-yy-"),
-    ("delete", "kruntimes.io", "runs", "-yy-yy-"),
-    ("patch", "kruntimes.io", "runs/status", "-------"),
-    ("update", "kruntimes.io", "runs/status", "-------"),
-    ("override", "kruntimes.io", "runs/status", "-------"),
-    ("list", "kruntimes.io", "runtimes", "yyyyyy-"),
-    ("create", "kruntimes.io", "runtimes", "--y--y-"),
-    ("patch", "kruntimes.io", "runtimes", "--y--y-"),
-    ("delete", "kruntimes.io", "runtimes", "--y--y-"),
-    ("patch", "kruntimes.io", "runtimes/status", "-------"),
-    ("get", "", "pods", "-yyyyy-"),
-    ("get", "", "pods/log", "-yyyyy-"),
-    ("create", "", "pods/portforward", "-yy-yy-"),
-    ("get", "", "pods/portforward", "-yy-yy-"),
-    ("create", "", "pods", "----yy-"),
-    ("create", "", "pods/exec", "----yy-"),
-    ("get", "", "secrets", "----yy-"),
-    ("create", "", "serviceaccounts/token", "----yy-"),
-    ("list", "apps", "deployments", "--yyyy-"),
-    ("patch", "apps", "deployments", "----yy-"),
-    ("list", "rbac.authorization.k8s.io", "roles", "-----y-"),
+    ("get", "kruntimes.io", "runs", "yyyyyyy-"),
+    ("watch", "kruntimes.io", "runs", "yyyyyyy-"),
+    ("create", "kruntimes.io", "runs", "-yy-yyy-"),
+    ("patch", "kruntimes.io", "runs", "-yy-yyy-"),
+    ("delete", "kruntimes.io", "runs", "-yy-yyy-"),
+    ("patch", "kruntimes.io", "runs/status", "------y-"),
+    ("update", "kruntimes.io", "runs/status", "------y-"),
+    ("override", "kruntimes.io", "runs/status", "------y-"),
+    ("list", "kruntimes.io", "runtimes", "yyyyyyy-"),
+    ("create", "kruntimes.io", "runtimes", "--y--yy-"),
+    ("patch", "kruntimes.io", "runtimes", "--y--yy-"),
+    ("delete", "kruntimes.io", "runtimes", "--y--yy-"),
+    ("patch", "kruntimes.io", "runtimes/status", "------y-"),
+    ("get", "", "pods", "-yyyyyy-"),
+    ("get", "", "pods/log", "-yyyyyy-"),
+    ("create", "", "pods/portforward", "-yy-yyy-"),
+    ("get", "", "pods/portforward", "-yy-yyy-"),
+    ("create", "", "pods", "----yy--"),
+    ("create", "", "pods/exec", "----yy--"),
+    ("get", "", "secrets", "----yy--"),
+    ("create", "", "serviceaccounts/token", "----yy--"),
+    ("list", "apps", "deployments", "--yyyyy-"),
+    ("patch", "apps", "deployments", "----yy--"),
+    ("list", "rbac.authorization.k8s.io", "roles", "-----yy-"),
 ];
 
 /// Asks the API server for every cell of the table.

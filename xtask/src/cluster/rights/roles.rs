@@ -34,6 +34,18 @@ const CONTROLLER: &[Right] = &[
     ("", "pods", &["get", "list", "watch"]),
     ("", "pods/status", &["patch"]),
     ("coordination.k8s.io", "leases", &["get", "create", "update", "patch"]),
+    ("", "events", &["list", "watch", "create", "patch"]),
+    ("", "services[kubernetes]", &["get", "list", "watch"]),
+    ("discovery.k8s.io", "endpointslices[kubernetes]", &["get", "list", "watch"]),
+];
+
+/// Of the Role that the controller makes for each Runtime.
+const RUNTIMED: &[Right] = &[
+    ("kruntimes.io", "runs", &["get", "list", "watch"]),
+    ("kruntimes.io", "runs/status", &["patch"]),
+    ("", "pods", &["get"]),
+    ("", "pods/status", &["patch"]),
+    ("coordination.k8s.io", "leases", &["get", "create", "update", "patch"]),
     ("", "events", &["create", "patch"]),
 ];
 
@@ -58,13 +70,14 @@ const CONTROLLER_LEADER: &[Right] = &[
 /// Each role of the chart's parts has exactly the rights of its table.
 pub(super) fn are_the_table(world: &World) -> anyhow::Result<()> {
     let tools = &world.tools;
-    for (role, table) in [
-        ("clusterrole kruntimes-scheduler", SCHEDULER),
-        ("clusterrole kruntimes-controller", CONTROLLER),
-        ("role kruntimes-scheduler-leader", SCHEDULER_LEADER),
-        ("role kruntimes-controller-leader", CONTROLLER_LEADER),
+    for (namespace, role, table) in [
+        (SYSTEM, "clusterrole kruntimes-scheduler", SCHEDULER),
+        (SYSTEM, "clusterrole kruntimes-controller", CONTROLLER),
+        (SYSTEM, "role kruntimes-scheduler-leader", SCHEDULER_LEADER),
+        (SYSTEM, "role kruntimes-controller-leader", CONTROLLER_LEADER),
+        ("default", "role runtime-bash", RUNTIMED),
     ] {
-        let role_text = tools.kubectl(&format!("get -n {SYSTEM} {role} -o json"))?;
+        let role_text = tools.kubectl(&format!("get -n {namespace} {role} -o json"))?;
         let found = rights(&serde_json::from_str(&role_text)?).context(role)?;
         let meant = meant(table);
         let more: Vec<_> = found.difference(&meant).collect();
@@ -107,15 +120,26 @@ fn rights(role: &Value) -> anyhow::Result<BTreeSet<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CONTROLLER, CONTROLLER_LEADER, SCHEDULER, SCHEDULER_LEADER, meant, rights};
+    use super::{
+        CONTROLLER, CONTROLLER_LEADER, RUNTIMED, SCHEDULER, SCHEDULER_LEADER, meant, rights,
+    };
     use serde_json::json;
 
     #[test]
     fn no_table_holds_a_wildcard_or_a_right_on_secrets() {
-        for table in [SCHEDULER, CONTROLLER, SCHEDULER_LEADER, CONTROLLER_LEADER] {
+        for table in [SCHEDULER, CONTROLLER, RUNTIMED, SCHEDULER_LEADER, CONTROLLER_LEADER] {
             for right in meant(table) {
                 assert!(!right.contains('*') && !right.contains("secrets"), "{right}");
             }
+        }
+    }
+
+    /// RBAC lets nobody grant what he does not hold.
+    #[test]
+    fn the_controller_holds_what_it_grants() {
+        let held = meant(CONTROLLER);
+        for right in meant(RUNTIMED) {
+            assert!(held.contains(&right), "{right}");
         }
     }
 
