@@ -13,6 +13,7 @@ use std::process::Command;
 
 /// What stands before the names of released images.
 const REGISTRY: &str = "ghcr.io/kruntimes";
+const SYSTEM: &str = "kruntimes-system";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Chart, a value, and what the refusal says; nothing where it is taken.
@@ -80,6 +81,40 @@ pub(super) fn upgrades(world: &World) -> anyhow::Result<()> {
     upgrade(&root().join("charts/kruntimes"))?;
     ensure!(other?.contains(SAYS), "the CRD was not upgraded");
     ensure!(world.tools.kubectl(crd)?.contains(SAID), "the CRD was not upgraded again");
+    Ok(())
+}
+
+/// Each part tells its metrics through its Service.
+pub(super) fn metrics(world: &World) -> anyhow::Result<()> {
+    for part in ["scheduler", "controller"] {
+        let service = format!("{SYSTEM}/services/kruntimes-{part}-metrics:8080");
+        let path = format!("/api/v1/namespaces/{service}/proxy/metrics");
+        let told = world.tools.kubectl(&format!("get --raw {path}"))?;
+        let line = format!("kruntimes_build_info{{version=\"{VERSION}\"}} 1");
+        ensure!(told.contains(&line), "{part} tells no {line}:\n{told}");
+    }
+    Ok(())
+}
+
+/// The scheduler that leads is taken away: the other one goes on with the next Run.
+pub(super) fn takeover(world: &World) -> anyhow::Result<()> {
+    let leader = || -> anyhow::Result<String> {
+        let holder = world.tools.kubectl(&format!(
+            "get lease -n {SYSTEM} kruntimes-scheduler.kruntimes.com \
+             -o jsonpath={{.spec.holderIdentity}}"
+        ))?;
+        let (pod, _) = holder.split_once('_').with_context(|| format!("{holder:?} leads"))?;
+        Ok(pod.to_owned())
+    };
+    let first = leader()?;
+    world.tools.kubectl(&format!("delete pod -n {SYSTEM} {first} --wait=true --timeout=60s"))?;
+    let said = world.tools.krt("run -- echo still here")?;
+    ensure!(said == "still here\n", "krt says {said:?}");
+    let second = leader()?;
+    ensure!(first != second, "{first} still leads");
+    world.tools.kubectl(&format!(
+        "rollout status -n {SYSTEM} deployment/kruntimes-scheduler --timeout=60s"
+    ))?;
     Ok(())
 }
 

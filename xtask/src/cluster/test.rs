@@ -37,9 +37,11 @@ pub(super) type Case = fn(&World) -> anyhow::Result<()>;
 type OwnCase = fn(&World, &Place) -> anyhow::Result<()>;
 
 /// In order: the suite of both homes expects the namespace `default` without Runs.
-const CASES: [(&str, Case); 7] = [
+const CASES: [(&str, Case); 9] = [
     ("values of the charts", charts::values),
     ("CRDs are upgraded", charts::upgrades),
+    ("metrics of the parts", charts::metrics),
+    ("another scheduler takes over", charts::takeover),
     ("krt against a cluster", krt_suite),
     ("output by port-forward", |world| behaviour::output(&world.tools)),
     ("rights of users", |world| behaviour::rights(&world.tools)),

@@ -69,6 +69,7 @@ spec:
         - name: runtime
           image: IMAGE
           args: [--port=9091, --work-dir=/workspace]
+          resources: {requests: {cpu: 10m, memory: 64Mi}}
 ";
 
 /// Creates what the manifest says.
