@@ -6,7 +6,7 @@ use crate::failure::{Failure, chain};
 use crate::local::{api, janitor};
 use crate::memory;
 use crate::operate::{OperateArgs, Watched};
-use crate::signals::Signals;
+use crate::signals::{Asked, Signals};
 use clap::{Args, Subcommand};
 use kruntimes_api::{Run, Runtime, names};
 use kruntimes_confine::Zygote;
@@ -116,8 +116,10 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
         Role::Runtimed { log, mut config } => {
             // The lifeline is watched here, for every role alike.
             config.lifeline = None;
-            role_with_client(&log.log, async |client, shutdown| {
-                Box::pin(kruntimes_runtimed::serve(*config, client, shutdown))
+            let (drain, drains) = Shutdown::new();
+            role_until(&log.log, Some(drain), async |end| {
+                let stops = kruntimes_runtimed::Stops { drain: drains, end };
+                Box::pin(kruntimes_runtimed::serve(*config, Client::try_default().await?, stops))
                     .await
                     .map_err(|error| Failure::new(chain(&error)))
             })
@@ -172,15 +174,20 @@ fn controller(args: ControllerArgs) -> Result<(), Failure> {
     })
 }
 
-/// Runs a role that talks to the API server of the kubeconfig or of the cluster that it runs in.
-fn role_with_client<F>(log: &str, work: impl FnOnce(Client, Shutdown) -> F) -> Result<(), Failure>
+fn role<F>(log: &str, work: impl FnOnce(Shutdown) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,
 {
-    role(log, async |shutdown| work(Client::try_default().await?, shutdown).await)
+    role_until(log, None, work)
 }
 
-fn role<F>(log: &str, work: impl FnOnce(Shutdown) -> F) -> Result<(), Failure>
+/// Runs a role until a signal, or the end of the lifeline where there is one. Where it can drain, the first SIGTERM asks
+/// for that.
+fn role_until<F>(
+    log: &str,
+    drain: Option<Trigger>,
+    work: impl FnOnce(Shutdown) -> F,
+) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,
 {
@@ -190,20 +197,34 @@ where
         tokio::spawn(memory::keep_trimmed());
         let (trigger, shutdown) = Shutdown::new();
         let signals = Signals::listen()?;
-        tokio::spawn(fire_at_the_end(signals, trigger));
+        tokio::spawn(fire_at_the_end(signals, drain, trigger));
         work(shutdown).await
     })
 }
 
-/// Fires at a signal, or at the end of the lifeline where there is one.
-pub(crate) async fn fire_at_the_end(mut signals: Signals, trigger: Trigger) {
+/// Fires at a signal, or at the end of the lifeline where there is one; the first SIGTERM only drains what can.
+pub(crate) async fn fire_at_the_end(
+    mut signals: Signals,
+    drain: Option<Trigger>,
+    trigger: Trigger,
+) {
+    let asked = async {
+        if let Some(drain) = &drain
+            && signals.asked().await == Asked::Terminate
+        {
+            drain.fire();
+            signals.next().await;
+        } else if drain.is_none() {
+            signals.next().await;
+        }
+    };
     if lifeline_is_on() {
         tokio::select! {
-            () = signals.next() => {}
+            () = asked => {}
             () = lifeline::watch_stdin(trigger.clone()) => {}
         }
     } else {
-        signals.next().await;
+        asked.await;
     }
     trigger.fire();
 }

@@ -2,6 +2,15 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
 /// Both signals; they no longer end the process by themselves.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -20,9 +29,14 @@ impl Signals {
 
     /// The next one.
     pub(crate) async fn next(&mut self) {
+        self.asked().await;
+    }
+
+    /// The next one, and which it is.
+    pub(crate) async fn asked(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => Asked::Terminate,
         }
     }
 }

@@ -64,6 +64,12 @@ pub struct RuntimeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = "limits::ALLOWED_ITEMS"))]
     pub allowed_config_maps: Vec<String>,
+    /// How long Runs may go on in a pod that is to end, for a rollout, a drain of its node or a deletion: it takes no more
+    /// of them and ends when the last has ended. What has not ended shortly before is killed, and tried again where its
+    /// `retryPolicy` says so. Default: 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = "limits::DRAIN_SECONDS_MAX"))]
+    pub drain_timeout_seconds: Option<i64>,
     /// Whom the pods may reach, on a cluster that enforces NetworkPolicies: peers of a NetworkPolicy's egress rule. The API
     /// server and the cluster's DNS are always among them, addresses at which clouds hand out credentials never. Git
     /// sources need their server here. An empty list: nobody else. Default: everybody.

@@ -18,7 +18,10 @@ use tokio::sync::Semaphore;
 const CONNECTIONS: usize = 64;
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Answers every request with `answer` until the shutdown.
+/// What is being asked at the shutdown is answered within this.
+const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Answers every request with `answer` until the shutdown, one on each connection.
 pub(crate) async fn serve<F>(
     listener: TcpListener,
     mut shutdown: Shutdown,
@@ -29,7 +32,7 @@ pub(crate) async fn serve<F>(
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {
-            () = shutdown.wait() => return,
+            () = shutdown.wait() => break,
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else {
@@ -45,10 +48,12 @@ pub(crate) async fn serve<F>(
         });
         tokio::spawn(async move {
             let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+            builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).keep_alive(false);
             // A client that goes away is none of our business.
             drop(builder.serve_connection(TokioIo::new(stream), service).await);
             drop(slot);
         });
     }
+    let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+    drop(tokio::time::timeout(LAST_ANSWERS_WITHIN, slots.acquire_many(all)).await);
 }

@@ -30,6 +30,8 @@ pub(crate) enum Update {
     Gone,
     /// The pod ends.
     Shutdown,
+    /// The pod ends as soon as what executes has ended.
+    Drain,
 }
 
 /// One attempt.
@@ -171,6 +173,7 @@ impl Attempt {
                 Some(Event::Deleted)
             }
             Update::Shutdown => Some(Event::Shutdown),
+            Update::Drain => Some(Event::Drain),
             Update::Run(run) => {
                 self.run = run;
                 self.tell_cancel();

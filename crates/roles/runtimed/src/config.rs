@@ -2,7 +2,7 @@
 
 use crate::journal::Durability;
 use crate::source::SourceConfig;
-use kruntimes_api::{labels, names};
+use kruntimes_api::{labels, limits, names};
 use kruntimes_rules::capacity::{self, Resources};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct Config {
     /// Where the gRPC server for logs and status listens; without a host on the pod's loopback address.
     #[arg(long, default_value = ":9093")]
     pub status_addr: String,
-    /// Where /healthz, /readyz, /readyz/runtime and /livez/runtime are served.
+    /// Where /healthz, /readyz, /readyz/runtime, /livez/runtime and /drain are served.
     #[arg(long, default_value = ":9094")]
     pub health_probe_bind_address: String,
     /// Name of the Runtime that this pod belongs to.
@@ -44,6 +44,9 @@ pub struct Config {
     /// Directory that only this process has: journal, logs, Git sources on their way.
     #[arg(long, env = "KRUNTIMES_STATE", default_value = names::STATE_PATH, hide = true)]
     pub state: PathBuf,
+    /// Seconds that Runs have to end after SIGTERM; what has not ended shortly before is killed.
+    #[arg(long, default_value_t = limits::DRAIN_SECONDS.unsigned_abs(), value_parser = clap::value_parser!(u64).range(1..=limits::DRAIN_SECONDS_MAX.unsigned_abs()))]
+    pub drain_timeout_seconds: u64,
     /// What the journal in it outlives.
     #[arg(long, env = "KRUNTIMES_JOURNAL", value_enum, default_value_t, hide = true)]
     pub journal: Durability,
@@ -168,6 +171,10 @@ mod tests {
         assert!(Command::try_parse_from(["x", "--pod-name=p", "--workers=0"]).is_err());
         assert_eq!(parse(&["--workers=1"]).workers, 1);
         assert!(Command::try_parse_from(["x", "--pod-name=p", "--workers=10001"]).is_err());
+        for (seconds, fits) in [(0, false), (1, true), (86_400, true), (86_401, false)] {
+            let flag = format!("--drain-timeout-seconds={seconds}");
+            assert_eq!(Command::try_parse_from(["x", "--pod-name=p", &flag]).is_ok(), fits);
+        }
         assert_eq!(parse(&["--workers=10000"]).workers, 10_000);
     }
 

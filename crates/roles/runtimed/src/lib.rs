@@ -77,12 +77,21 @@ pub enum Error {
     Runtime(#[from] tonic::transport::Error),
 }
 
-/// Serves until the shutdown, or the end of stdin where that is the lifeline.
+/// How runtimed ends.
+#[derive(Debug)]
+pub struct Stops {
+    /// It takes no more Runs, and ends when those that execute have ended, or when that takes too long.
+    pub drain: Shutdown,
+    /// It ends, and so does what executes.
+    pub end: Shutdown,
+}
+
+/// Serves until it is to end, or the end of stdin where that is the lifeline.
 ///
 /// # Errors
 /// When it can't start: a wrong flag, an address that is taken, a control directory that can't be used.
-pub async fn serve(config: Config, client: Client, shutdown: Shutdown) -> Result<(), Error> {
-    serve_with(config, client, shutdown, std::io::stdout()).await
+pub async fn serve(config: Config, client: Client, stops: Stops) -> Result<(), Error> {
+    serve_with(config, client, stops, std::io::stdout()).await
 }
 
 /// As [`serve`], with the JSON lines of the Runs' output going to `lines`.
@@ -92,10 +101,11 @@ pub async fn serve(config: Config, client: Client, shutdown: Shutdown) -> Result
 pub async fn serve_with(
     config: Config,
     client: Client,
-    mut shutdown: Shutdown,
+    stops: Stops,
     lines: impl Write + Send + 'static,
 ) -> Result<(), Error> {
     let (end, ends) = Shutdown::new();
+    let Stops { drain, end: mut shutdown } = stops;
     let outer = end.clone();
     let relay = tokio::spawn(async move {
         shutdown.wait().await;
@@ -104,7 +114,7 @@ pub async fn serve_with(
     if config.lifeline.as_deref() == Some("stdin") {
         tokio::spawn(lifeline::watch_stdin(end.clone()));
     }
-    let served = serve_all(config, client, ends, lines).await;
+    let served = serve_all(config, client, Stops { drain, end: ends }, lines).await;
     end.fire();
     relay.abort();
     served
@@ -113,18 +123,71 @@ pub async fn serve_with(
 async fn serve_all(
     config: Config,
     client: Client,
-    mut ends: Shutdown,
+    stops: Stops,
     lines: impl Write + Send + 'static,
 ) -> Result<(), Error> {
-    let control = |what| move |source| Error::Control { what, source };
+    let (mut drain, mut ends) = (stops.drain.clone(), stops.end.clone());
     let health_listener = listen(config.health_address()?).await?;
     let status_listener = listen(config.status_address()?).await?;
     for directory in [&config.control, &config.state] {
         std::fs::create_dir_all(directory).map_err(control("directory"))?;
     }
     let token = token::Token::create(&config.control).map_err(control("token"))?;
+    let pod = Arc::new(open(&config, &client, &token, lines)?);
+    let (live, is_live) = watch::channel(false);
+    let pods: Api<KubePod> = Api::namespaced(client.clone(), &config.pod_namespace);
+    let readiness = ready::Readiness { pod: Arc::clone(&pod), live: is_live };
+    let mut beside = JoinSet::new();
+    // The kubelet hears of the end of a drain before this process is gone.
+    let (answered, until_answered) = Shutdown::new();
+    let mut answers = JoinSet::new();
+    answers.spawn(health::serve(health_listener, Arc::new(readiness.clone()), until_answered));
+    beside.spawn(events::follow(Arc::clone(&pod)));
+    beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone()));
+
+    let uid = tokio::select! {
+        uid = own_uid(&config, &pods) => uid,
+        () = ends.wait() => return Ok(()),
+        () = drain.wait() => return Ok(()),
+    };
+    let publisher = ready::Publisher {
+        readiness,
+        live: live.clone(),
+        pods,
+        name: config.pod_name.clone(),
+        token: token.text().to_owned(),
+    };
+    let identity = supervisor::Identity { name: config.pod_name.clone(), uid };
+    let watched = Api::namespaced(client, &config.pod_namespace);
+    let within = Duration::from_secs(config.drain_timeout_seconds);
+    let watching = supervisor::run(pod, watched, identity, live, stops, within);
+    let publishing = async {
+        tokio::select! {
+            () = publisher.follow() => {}
+            () = ends.wait() => {}
+            () = drain.wait() => {}
+        }
+        publisher.retract().await;
+    };
+    tokio::join!(watching, publishing);
+    answered.fire();
+    while answers.join_next().await.is_some() {}
+    Ok(())
+}
+
+fn control(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Control { what, source }
+}
+
+/// What all attempts share.
+fn open(
+    config: &Config,
+    client: &Client,
+    token: &token::Token,
+    lines: impl Write + Send + 'static,
+) -> Result<Pod, Error> {
     let namespace = config.pod_namespace.as_str();
-    let pod = Arc::new(Pod {
+    Ok(Pod {
         runs: Api::namespaced(client.clone(), namespace),
         server: runtime::RuntimeServer::new(config.runtime_address()?, token.clone())?,
         registry: registry::Registry::new(),
@@ -141,37 +204,8 @@ async fn serve_all(
         cancels: pod::Cancels::default(),
         synced: watch::Sender::new(false),
         leaving: watch::Sender::new(false),
-    });
-    let (live, is_live) = watch::channel(false);
-    let pods: Api<KubePod> = Api::namespaced(client.clone(), namespace);
-    let readiness = ready::Readiness { pod: Arc::clone(&pod), live: is_live };
-    let mut beside = JoinSet::new();
-    beside.spawn(health::serve(health_listener, Arc::new(readiness.clone()), ends.clone()));
-    beside.spawn(events::follow(Arc::clone(&pod)));
-    beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone()));
-
-    let uid = tokio::select! {
-        uid = own_uid(&config, &pods) => uid,
-        () = ends.wait() => return Ok(()),
-    };
-    let publisher = ready::Publisher {
-        readiness,
-        live: live.clone(),
-        pods,
-        name: config.pod_name.clone(),
-        token: token.text().to_owned(),
-    };
-    let identity = supervisor::Identity { name: config.pod_name.clone(), uid };
-    let watched = Api::namespaced(client, namespace);
-    let watching = supervisor::run(pod, watched, identity, live, ends.clone());
-    let publishing = async {
-        tokio::select! {
-            () = publisher.follow() => {}
-            () = ends.wait() => publisher.retract().await,
-        }
-    };
-    tokio::join!(watching, publishing);
-    Ok(())
+        drain: watch::Sender::new(pod::Drain::No),
+    })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {

@@ -38,9 +38,39 @@ pub(crate) struct Pod {
     pub(crate) synced: watch::Sender<bool>,
     /// Whether the pod ends: its Runtime Server ends beside, with all that it remembers.
     pub(crate) leaving: watch::Sender<bool>,
+    /// How far the pod is on its way to its end.
+    pub(crate) drain: watch::Sender<Drain>,
+}
+
+/// How far a pod is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Drain {
+    /// It takes Runs.
+    No,
+    /// It takes no more, and some have not ended.
+    Asked,
+    /// All have ended.
+    Done,
+    /// The kubelet has been told so: it ends the Runtime Server next.
+    Told,
 }
 
 impl Pod {
+    /// Goes on to a later stage; nothing leads back.
+    pub(crate) fn drain_to(&self, stage: Drain) {
+        self.drain.send_if_modified(|drain| {
+            let later = stage > *drain;
+            *drain = stage.max(*drain);
+            later
+        });
+    }
+
+    /// Resolves when the pod is at this stage or beyond.
+    pub(crate) async fn drained_to(&self, stage: Drain) {
+        // The sender lives as long as this.
+        drop(self.drain.subscribe().wait_for(|drain| *drain >= stage).await);
+    }
+
     pub(crate) fn synced(&self) -> bool {
         *self.synced.borrow()
     }

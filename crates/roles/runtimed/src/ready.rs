@@ -1,6 +1,6 @@
 //! Whether this pod can take Runs: told to the kubelet over HTTP, and to everybody by a condition of the pod.
 
-use crate::pod::Pod;
+use crate::pod::{Drain, Pod};
 use k8s_openapi::api::core::v1::{Pod as KubePod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kruntimes_api::{conditions, labels, pods};
@@ -22,6 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// While all is well; a broken stream of events is looked at without waiting.
 const BACKSTOP: Duration = Duration::from_secs(5);
 const CONFLICTS: usize = 5;
+const ENDS: &str = "the pod ends";
+/// How soon after the kubelet asks for a drain its SIGTERM comes, where the pod ends.
+const SIGTERM_WITHIN: Duration = Duration::from_secs(5);
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The checks of this pod.
@@ -33,6 +36,9 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     async fn ready(&self) -> Verdict {
+        if *self.pod.drain.borrow() > Drain::No {
+            return Err(ENDS.to_owned());
+        }
         if !*self.live.borrow() {
             return Err("the watch of Runs is not live".to_owned());
         }
@@ -42,6 +48,22 @@ impl Readiness {
     async fn runtime_ready(&self) -> Verdict {
         let health = self.pod.server.healthy().await;
         health.map_err(|reason| format!("the Runtime Server is not healthy: {reason}"))
+    }
+
+    /// The preStop of the Runtime Server's container: answered when it is needed no more. It begins nothing, for a Run can
+    /// ask too; where the pod does not end, the container alone is restarted, and its Runs are lost either way.
+    async fn drained(&self) -> Verdict {
+        let ends = async {
+            tokio::select! {
+                () = self.pod.drained_to(Drain::Asked) => true,
+                () = sleep(SIGTERM_WITHIN) => false,
+            }
+        };
+        if self.runtime_lives().is_ok() && ends.await {
+            self.pod.drained_to(Drain::Done).await;
+            self.pod.drain_to(Drain::Told);
+        }
+        Ok(())
     }
 
     fn runtime_lives(&self) -> Verdict {
@@ -58,6 +80,7 @@ impl Checks for Readiness {
             "/healthz" => Some(Box::pin(std::future::ready(Ok(())))),
             "/readyz" => Some(Box::pin(self.ready())),
             "/readyz/runtime" => Some(Box::pin(self.runtime_ready())),
+            "/drain" => Some(Box::pin(self.drained())),
             "/livez/runtime" => Some(Box::pin(std::future::ready(self.runtime_lives()))),
             _ => None,
         }
@@ -115,7 +138,7 @@ impl Publisher {
 
     /// The pod ends and takes no more Runs.
     pub(crate) async fn retract(&self) {
-        let last = self.publish(Err("the pod ends".to_owned()));
+        let last = self.publish(Err(ENDS.to_owned()));
         drop(timeout(LAST_WORD_WITHIN, last).await);
     }
 

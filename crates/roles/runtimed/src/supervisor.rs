@@ -1,13 +1,13 @@
 //! The watch of this pod's Runs: each assignment gets a task, whoever leaves the pod is told so.
 
+use crate::Stops;
 use crate::attempt::{Attempt, Update};
-use crate::pod::Pod;
+use crate::pod::{Drain, Pod};
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Phase, Run};
 use kruntimes_cluster::readable::Readable;
 use kruntimes_cluster::watch::Chain;
-use kruntimes_daemon::Shutdown;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -17,10 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long Runs may take to end at a shutdown.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a pod without Runs waits for the kubelet to hear of it.
+const LINGER: Duration = Duration::from_secs(3);
+/// What remains of a drain for killing what has not ended, and saying so.
+const LAST_PART: Duration = Duration::from_secs(8);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -55,15 +59,18 @@ struct Supervisor {
     tasks: JoinSet<String>,
     listed: BTreeSet<String>,
     live: watch::Sender<bool>,
+    /// When a drain ends, whatever has not ended.
+    ends_at: Option<Instant>,
 }
 
-/// Watches until the shutdown, then ends what runs.
+/// Watches until it is told to end, or until what executes after the begin of a drain has ended. Ends what runs then.
 pub(crate) async fn run(
     pod: Arc<Pod>,
     watched: Api<Readable<Run>>,
     identity: Identity,
     live: watch::Sender<bool>,
-    mut shutdown: Shutdown,
+    mut stops: Stops,
+    drain_within: Duration,
 ) {
     let config = Config::default().fields(&format!("status.assignedPod={}", identity.name));
     let stream = watcher(watched, config).backoff(Pauses(FIRST_PAUSE));
@@ -75,10 +82,15 @@ pub(crate) async fn run(
         tasks: JoinSet::new(),
         listed: BTreeSet::new(),
         live,
+        ends_at: None,
     };
     loop {
+        let ends_at = supervisor.ends_at;
         tokio::select! {
-            () = shutdown.wait() => break,
+            () = stops.end.wait() => break,
+            () = stops.drain.wait(), if ends_at.is_none() => supervisor.drain(drain_within),
+            () = supervisor.pod.drained_to(Drain::Told), if ends_at.is_some() => break,
+            () = sleep_until(ends_at.unwrap_or_else(Instant::now)), if ends_at.is_some() => break,
             Some(ended) = supervisor.tasks.join_next() => supervisor.on_ended(ended),
             Some(event) = stream.next() => supervisor.on_watch(event),
         }
@@ -185,9 +197,32 @@ impl Supervisor {
     fn begin(&mut self, uid: String, run: Arc<Run>, assignment: Assignment) {
         let (updates, receiver) = mpsc::unbounded_channel();
         let handle = Handle { assignment, updates, gone: false, deleted: false, next: None };
+        if self.ends_at.is_some() {
+            handle.tell(Update::Drain);
+        }
         self.handles.insert(uid.clone(), handle);
         let attempt = Attempt::begin(Arc::clone(&self.pod), uid, run);
         self.tasks.spawn(attempt.run(receiver));
+    }
+
+    /// From now on nothing begins to execute.
+    fn drain(&mut self, within: Duration) {
+        let last = LAST_PART.min(within / 2);
+        self.ends_at = Some(Instant::now() + (within - last));
+        self.pod.drain_to(Drain::Asked);
+        for handle in self.handles.values() {
+            handle.tell(Update::Drain);
+        }
+        self.look_at_drain();
+    }
+
+    fn look_at_drain(&mut self) {
+        if let Some(ends_at) = self.ends_at
+            && self.handles.is_empty()
+        {
+            self.pod.drain_to(Drain::Done);
+            self.ends_at = Some(ends_at.min(Instant::now() + LINGER));
+        }
     }
 
     fn on_ended(&mut self, ended: Result<String, tokio::task::JoinError>) {
@@ -199,13 +234,21 @@ impl Supervisor {
             }
         };
         let Some(handle) = self.handles.remove(&uid) else { return };
-        if handle.deleted {
-            self.pod.spool.forget(&uid);
-        }
-        let Some(run) = handle.next else { return };
-        if let Some(assignment) = self.assignment(&run) {
+        let next = self.after(&uid, handle);
+        if let Some((run, assignment)) = next {
             self.begin(uid, run, assignment);
         }
+        self.look_at_drain();
+    }
+
+    /// What begins when an attempt has ended.
+    fn after(&self, uid: &str, handle: Handle) -> Option<(Arc<Run>, Assignment)> {
+        if handle.deleted {
+            self.pod.spool.forget(uid);
+        }
+        let run = handle.next?;
+        let assignment = self.assignment(&run)?;
+        Some((run, assignment))
     }
 
     /// What an earlier life left behind and no Run of this pod owns any more.

@@ -80,7 +80,7 @@ enum Report {
 
 async fn up(dir: PathBuf, port: u16, log: String, report: Report) -> Result<(), Failure> {
     let (trigger, mut shutdown) = Shutdown::new();
-    tokio::spawn(fire_at_the_end(Signals::listen()?, trigger));
+    tokio::spawn(fire_at_the_end(Signals::listen()?, None, trigger));
     let lock = data_dir::lock(&dir)?;
     let options = Options { dir: &dir, durable: true, port, replicas: REPLICAS, log: &log };
     let mut home = LocalHome::start(options).await?;

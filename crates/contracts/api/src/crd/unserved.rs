@@ -18,7 +18,6 @@ pub(super) const RUN: &[(&str, &str)] = &[
 pub(super) const RUNTIME: &[(&str, &str)] = &[
     ("spec.artifactStore", "!has(self.artifactStore)"),
     ("spec.isolation", "!has(self.isolation)"),
-    ("spec.drainTimeoutSeconds", "!has(self.drainTimeoutSeconds)"),
     ("spec.workspace", "!has(self.workspace)"),
     ("spec.logs", "!has(self.logs)"),
 ];
@@ -48,7 +47,6 @@ fn add_all(root: &mut Value, fields: &[(&str, &str)]) {
 fn shape(name: &str) -> Value {
     let mut shape = match name {
         "network" | "isolation" => json!({"type": "string"}),
-        "drainTimeoutSeconds" => json!({"type": "integer"}),
         _ => json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
     };
     shape["description"] = json!("Not served yet.");

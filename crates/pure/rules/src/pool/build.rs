@@ -66,6 +66,7 @@ fn template(pool: &ValidPool) -> PodTemplateSpec {
     spec.service_account_name = Some(access::account_name(pool));
     // No Run may read a token of the pod: runtimed gets one of its own.
     spec.automount_service_account_token = Some(false);
+    spec.termination_grace_period_seconds = Some(pool.drain_seconds);
     // A Run's environment holds no addresses of the namespace's Services.
     spec.enable_service_links.get_or_insert(false);
     template

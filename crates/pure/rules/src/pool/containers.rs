@@ -3,7 +3,7 @@
 
 use super::{ValidPool, sources};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, LifecycleHandler,
     ObjectFieldSelector, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
     VolumeMount,
 };
@@ -45,6 +45,9 @@ pub(super) fn server(pool: &ValidPool) -> Container {
     // The server listens on the pod's loopback address alone, where no kubelet can ask it: runtimed does.
     server.liveness_probe.get_or_insert_with(|| probe("/livez/runtime", 5, 10, Some(6)));
     server.readiness_probe.get_or_insert_with(|| probe("/readyz/runtime", 1, 5, None));
+    // SIGTERM reaches all containers at once: this one's waits until its last Run has ended.
+    server.lifecycle.get_or_insert_default().pre_stop =
+        Some(LifecycleHandler { http_get: Some(get("/drain")), ..LifecycleHandler::default() });
     confine(&mut server);
     let context = server.security_context.get_or_insert_default();
     context.read_only_root_filesystem.get_or_insert(true);
@@ -103,6 +106,7 @@ fn arguments(pool: &ValidPool) -> Vec<String> {
         format!("--runtime-endpoint=127.0.0.1:{}", pool.port),
         format!("--status-addr=:{}", names::STATUS_PORT),
         format!("--runtime-name={}", pool.name),
+        format!("--drain-timeout-seconds={}", pool.drain_seconds),
     ];
     if let Some(capacity) = &pool.capacity {
         arguments.push(format!("--workers={}", capacity.slots()));
@@ -142,13 +146,18 @@ fn mount(container: &mut Container, volume: &str, path: &str, access: Access) {
     });
 }
 
+/// A request to runtimed, which answers for both containers.
+fn get(path: &str) -> HTTPGetAction {
+    HTTPGetAction {
+        path: Some(path.to_owned()),
+        port: IntOrString::Int(i32::from(names::HEALTH_PORT)),
+        ..HTTPGetAction::default()
+    }
+}
+
 fn probe(path: &str, initial: i32, period: i32, failures: Option<i32>) -> Probe {
     Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::Int(i32::from(names::HEALTH_PORT)),
-            ..HTTPGetAction::default()
-        }),
+        http_get: Some(get(path)),
         initial_delay_seconds: Some(initial),
         period_seconds: Some(period),
         failure_threshold: failures,

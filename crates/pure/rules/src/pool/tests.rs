@@ -49,6 +49,7 @@ fn the_sidecar_is_injected_last_with_what_it_needs() {
             "--runtime-endpoint=127.0.0.1:9091",
             "--status-addr=:9093",
             "--runtime-name=bash",
+            "--drain-timeout-seconds=300",
             "--workers=4"
         ])
     );
@@ -75,6 +76,29 @@ fn labels_and_annotations_of_the_template_are_carried() {
         json!({"team": "a", "runtime": "bash", "app": "kruntimes-bash"})
     );
     assert_eq!(metadata["annotations"], json!({"note": "b"}));
+}
+
+#[test]
+fn a_pod_that_is_to_end_waits_for_its_runs() {
+    for (said, want) in [(None, 300), (Some(1), 1), (Some(86_400), 86_400)] {
+        let built = build(json!({
+            "template": template(json!([{"name": "runtime", "image": "r"}])), "drainTimeoutSeconds": said,
+        }));
+        let pod = &built["spec"]["template"]["spec"];
+        assert_eq!(pod["terminationGracePeriodSeconds"], want);
+        let hook = &pod["containers"][0]["lifecycle"]["preStop"];
+        assert_eq!(*hook, json!({"httpGet": {"path": "/drain", "port": 9094}}));
+        assert!(pod["containers"][1].get("lifecycle").is_none());
+        let liveness = &pod["containers"][0]["livenessProbe"];
+        assert_eq!(
+            (
+                &liveness["httpGet"]["path"],
+                &liveness["periodSeconds"],
+                &liveness["failureThreshold"]
+            ),
+            (&json!("/livez/runtime"), &json!(10), &json!(6))
+        );
+    }
 }
 
 #[test]
@@ -208,7 +232,7 @@ fn every_resource_reaches_the_scheduler_and_runtimed() {
         }));
         let template = &built["spec"]["template"];
         let arguments = template["spec"]["containers"][1]["args"].as_array().unwrap().clone();
-        (template["metadata"]["annotations"].clone(), Value::Array(arguments[5..].to_vec()))
+        (template["metadata"]["annotations"].clone(), Value::Array(arguments[6..].to_vec()))
     };
     let (annotations, arguments) = built(json!({"memory": "8Gi", "gpu": 2, "none": 0}));
     assert_eq!(

@@ -47,6 +47,8 @@ pub struct ValidPool {
     /// In the order of their names: another order in the Runtime is no other pod.
     pub(super) secrets: BTreeSet<String>,
     pub(super) config_maps: BTreeSet<String>,
+    /// How long a pod that is to end waits for its Runs.
+    pub(super) drain_seconds: i64,
     /// Whom the pods may reach; everybody where there is none.
     pub(super) egress: Option<Vec<NetworkPolicyPeer>>,
     pub(super) api_server: BTreeSet<(IpAddr, u16)>,
@@ -144,6 +146,11 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
             .as_ref()
             .and_then(|spec| spec.service_account_name.clone())
             .filter(|account| !account.is_empty()),
+        drain_seconds: runtime
+            .spec
+            .drain_timeout_seconds
+            .unwrap_or(limits::DRAIN_SECONDS)
+            .clamp(1, limits::DRAIN_SECONDS_MAX),
         egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
         api_server: settings.api_server.clone(),
         secrets,

@@ -29,6 +29,8 @@ pub enum Event {
     Deleted,
     /// The pod ends.
     Shutdown,
+    /// The pod ends as soon as what executes has ended.
+    Drain,
     /// No process of the execution is left, and the server forgot it.
     CancelAcknowledged,
     /// The final write was accepted, or refused because somebody else owns the Run.

@@ -201,6 +201,7 @@ impl Actor {
                 container.terminate();
                 container.later(grace.min(UNHEALTHY_WAIT), What::Overdue);
             }
+            What::HookDone => container.terminate(),
             What::Overdue => container.kill(),
             What::Exited(exit) => {
                 container.exited(exit, policy);
@@ -239,13 +240,17 @@ impl Actor {
             Stage::Stopping(current) if rank(current) >= rank(&goal) => return,
             Stage::Stopping(_) | Stage::Pending(_) | Stage::Live | Stage::Over { .. } => {}
         }
+        let leaves = matches!(goal, Goal::Leave);
         self.stage = Stage::Stopping(goal);
         let deadline = Instant::now() + grace;
         self.deadline = Some(self.deadline.map_or(deadline, |at| at.min(deadline)));
         if grace.is_zero() {
             self.containers.iter_mut().for_each(Container::kill);
+        } else if leaves {
+            self.containers.iter_mut().for_each(Container::leave);
         } else {
-            self.containers.iter_mut().for_each(Container::terminate);
+            let address = self.place.as_ref().map(|place| place.address);
+            self.containers.iter_mut().for_each(|container| container.wind_down(address));
         }
     }
 

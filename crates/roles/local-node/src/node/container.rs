@@ -3,7 +3,7 @@
 //! Invariant: events carry the number of the process they are about; those of earlier ones are ignored.
 
 use super::launch::{Place, launch};
-use super::plan::{ContainerPlan, RestartPolicy};
+use super::plan::{ContainerPlan, Program, RestartPolicy};
 use super::probe::{self, Readiness};
 use super::restart::{Next, after_exit};
 use super::status::{ContainerView, Ended, View};
@@ -13,6 +13,7 @@ use crate::{Config, PodIdentity};
 use jiff::Timestamp;
 use kruntimes_api::{conditions, pods};
 use rustix::process::Pid;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -38,6 +39,8 @@ pub(super) enum What {
     Ready(bool),
     Unhealthy,
     Restart,
+    /// Its hook before the end has been answered.
+    HookDone,
     /// The time to end by itself is over.
     Overdue,
 }
@@ -217,6 +220,31 @@ impl Container {
             tokio::time::sleep(wait).await;
             drop(events.send(Event { index, run, what }).await);
         });
+    }
+
+    /// Asks the process to end, after its hook where it has one.
+    pub(super) fn wind_down(&mut self, address: Option<Ipv4Addr>) {
+        match (self.plan.pre_stop.clone(), address) {
+            (Some(hook), Some(address)) if self.is_running() => {
+                let (index, run, events) = (self.index, self.run, self.events.clone());
+                self.probes.spawn(async move {
+                    probe::tell(&hook, address).await;
+                    drop(events.send(Event { index, run, what: What::HookDone }).await);
+                });
+            }
+            _ => self.terminate(),
+        }
+    }
+
+    /// Has the process end without waiting for anything: a role does so at SIGINT.
+    pub(super) fn leave(&mut self) {
+        match (&self.plan.run, &mut self.state) {
+            (Program::Role { .. }, State::Running { pid, signalled, .. }) => {
+                *signalled = true;
+                process::interrupt(*pid);
+            }
+            _ => self.terminate(),
+        }
     }
 
     /// Asks the process to end.

@@ -111,6 +111,7 @@ mod tests {
             environment,
             readiness: None,
             liveness: None,
+            pre_stop: None,
             ports: Vec::new(),
         };
         launch(&config, &pod, &place, &container)

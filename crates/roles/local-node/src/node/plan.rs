@@ -43,6 +43,8 @@ pub(super) struct ContainerPlan {
     pub(super) environment: Vec<(String, Value)>,
     pub(super) readiness: Option<Probe>,
     pub(super) liveness: Option<Probe>,
+    /// What is asked before the process is told to end.
+    pub(super) pre_stop: Option<Check>,
     /// Ports that the container names.
     pub(super) ports: Vec<u16>,
 }
@@ -99,9 +101,6 @@ fn container(pod: &Pod, container: &Container) -> Result<ContainerPlan, Refusal>
     if container.startup_probe.is_some() {
         return Err(not_served(name, "startup probes"));
     }
-    if container.lifecycle.is_some() {
-        return Err(not_served(name, "lifecycle hooks"));
-    }
     if container.env_from.as_ref().is_some_and(|from| !from.is_empty()) {
         return Err(not_served(name, "envFrom"));
     }
@@ -115,8 +114,22 @@ fn container(pod: &Pod, container: &Container) -> Result<ContainerPlan, Refusal>
             .collect::<Result<_, _>>()?,
         readiness: probe(container, container.readiness_probe.as_ref())?,
         liveness: probe(container, container.liveness_probe.as_ref())?,
+        pre_stop: pre_stop(container)?,
         ports: ports.filter_map(|port| u16::try_from(port.container_port).ok()).collect(),
     })
+}
+
+/// The hook before the end, the only one that is served.
+fn pre_stop(container: &Container) -> Result<Option<Check>, Refusal> {
+    let refuse = || not_served(&container.name, "lifecycle hooks other than preStop.httpGet");
+    let Some(lifecycle) = &container.lifecycle else { return Ok(None) };
+    if lifecycle.post_start.is_some() || lifecycle.stop_signal.is_some() {
+        return Err(refuse());
+    }
+    let Some(handler) = &lifecycle.pre_stop else { return Ok(None) };
+    let probe = ProbeSpec { http_get: handler.http_get.clone(), ..ProbeSpec::default() };
+    let hook = self::probe(container, Some(&probe)).map_err(|_| refuse())?;
+    Ok(hook.map(|hook| hook.check))
 }
 
 fn program(pod: &Pod, container: &Container) -> Result<Program, Refusal> {

@@ -92,16 +92,26 @@ pub(super) async fn unhealthy(probe: Probe, address: Ipv4Addr) {
     }
 }
 
+/// Asks once, however long the answer takes.
+pub(super) async fn tell(check: &Check, address: Ipv4Addr) {
+    // A hook that fails is no reason to stay.
+    drop(check.ask(address).await);
+}
+
+impl Check {
+    async fn ask(&self, address: Ipv4Addr) -> std::io::Result<bool> {
+        match self {
+            Self::Http { port, path } => http(address, *port, path).await,
+            Self::Tcp { port } => {
+                TcpStream::connect(SocketAddr::from((address, *port))).await.map(|_| true)
+            }
+        }
+    }
+}
+
 impl Probe {
     async fn ask(&self, address: Ipv4Addr) -> bool {
-        let asked = async {
-            match &self.check {
-                Check::Http { port, path } => http(address, *port, path).await,
-                Check::Tcp { port } => {
-                    TcpStream::connect(SocketAddr::from((address, *port))).await.map(|_| true)
-                }
-            }
-        };
+        let asked = self.check.ask(address);
         matches!(tokio::time::timeout(self.timeout, asked).await, Ok(Ok(true)))
     }
 }

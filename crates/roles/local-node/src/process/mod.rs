@@ -116,6 +116,11 @@ pub(crate) fn terminate(pid: Pid) {
     rustix::process::kill_process(pid, Signal::TERM).ok();
 }
 
+/// Asks a role of krt to end at once.
+pub(crate) fn interrupt(pid: Pid) {
+    rustix::process::kill_process(pid, Signal::INT).ok();
+}
+
 /// Kills a container's process and all its descendants; orphans among these are found by [`sweep`].
 pub(crate) fn kill_tree(pid: Pid) {
     children::kill_tree(pid);

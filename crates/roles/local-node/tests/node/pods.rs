@@ -204,3 +204,54 @@ async fn conditions_of_others_stay() {
     assert_eq!(kept.unwrap().reason.as_deref(), Some("Serving"));
     home.stop().await;
 }
+
+/// Notes what it is asked and told; its hook is answered once the file `go` exists.
+const WITH_HOOK: &str = r#"
+import http.server, os, signal, sys, time
+home = sys.argv[1]
+def note(text):
+    with open(home + "/order", "a") as file:
+        file.write(text + "\n")
+def told(*_):
+    note("told")
+    os._exit(0)
+signal.signal(signal.SIGTERM, told)
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        note("asked " + self.path)
+        print("hook=asked", flush=True)
+        with open(home + "/go") as go:
+            go.read()
+        note("answered")
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer((os.environ["KRUNTIMES_LOOPBACK"], 9094), Hook)
+print("listens=yes", flush=True)
+server.serve_forever()
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_with_a_hook_is_told_to_end_when_the_hook_is_answered() {
+    let mut home = Home::start();
+    let directory = home.directory.to_str().unwrap().to_owned();
+    let go = home.directory.join("go");
+    let made = std::process::Command::new("mkfifo").arg(&go).status().unwrap();
+    assert!(made.success());
+    let mut pod = pod_running("p", &["python3", "-c", WITH_HOOK, &directory]);
+    pod["spec"]["containers"][0]["lifecycle"] =
+        json!({"preStop": {"httpGet": {"path": "/drain", "port": 9094}}});
+    home.create_pod(&pod).await;
+    home.pod("p", |pod| phase(pod) == "Running").await;
+    assert_eq!(home.line("p", "runtime", "listens").await, "yes");
+    home.pods().delete("p", &DeleteParams::default()).await.unwrap();
+    assert_eq!(home.line("p", "runtime", "hook").await, "asked");
+    let leaving = home.pod("p", |pod| pod.metadata.deletion_timestamp.is_some()).await;
+    assert!(is_alive(pids(&leaving)[0]));
+    tokio::fs::write(go, "").await.unwrap();
+    home.no_pod("p").await;
+    let order = std::fs::read_to_string(home.directory.join("order")).unwrap();
+    assert_eq!(order, "asked /drain\nanswered\ntold\n");
+    home.stop().await;
+}

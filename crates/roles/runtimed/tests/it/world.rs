@@ -12,7 +12,7 @@ use kruntimes_apiserver::{ApiServer, ApiService, Options, User};
 use kruntimes_cluster::status;
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::run::{patch::Assignment, retry};
-use kruntimes_runtimed::{Config, Durability, SourceConfig};
+use kruntimes_runtimed::{Config, Durability, SourceConfig, Stops};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
@@ -32,6 +32,13 @@ const POD: &str = "p1";
 
 static PODS: AtomicU8 = AtomicU8::new(1);
 
+/// The process under test: its task, and what drains and ends it.
+struct Runtimed {
+    task: JoinHandle<()>,
+    drain: Trigger,
+    end: Trigger,
+}
+
 pub(crate) struct World {
     pub(crate) fake: Fake,
     pub(crate) address: IpAddr,
@@ -43,7 +50,8 @@ pub(crate) struct World {
     pod_uid: String,
     workers: u32,
     source: SourceConfig,
-    runtimed: Option<(JoinHandle<()>, Trigger)>,
+    drain_seconds: u64,
+    runtimed: Option<Runtimed>,
     _serving: JoinHandle<()>,
 }
 
@@ -60,6 +68,15 @@ impl World {
     /// A pod that fetches sources as `source` says.
     pub(crate) async fn start_fetching(source: SourceConfig) -> Self {
         Self::start_all(2, true, source).await
+    }
+
+    /// A pod whose Runs have so many seconds to end.
+    pub(crate) async fn start_draining_within(seconds: u64) -> Self {
+        let mut world = Self::start(1).await;
+        world.kill_runtimed().await;
+        world.drain_seconds = seconds;
+        world.start_runtimed();
+        world
     }
 
     async fn start_all(workers: u32, with_events: bool, source: SourceConfig) -> Self {
@@ -96,6 +113,7 @@ impl World {
             pod_uid: pod.uid().unwrap(),
             workers,
             source,
+            drain_seconds: 300,
             runtimed: None,
             _serving: serving,
         };
@@ -118,6 +136,7 @@ impl World {
             workspace: self.directory.join("workspace"),
             control: self.directory.join("control"),
             state: self.directory.join("state"),
+            drain_timeout_seconds: self.drain_seconds,
             journal: Durability::Machine,
             mounted: self.directory.join("sources"),
             pod_name: POD.to_owned(),
@@ -126,25 +145,40 @@ impl World {
             source: self.source.clone(),
             lifeline: None,
         };
-        let (trigger, shutdown) = Shutdown::new();
+        let (drain, drains) = Shutdown::new();
+        let (end, ends) = Shutdown::new();
         let serving = async move {
             let lines = std::io::sink();
-            kruntimes_runtimed::serve_with(config, client, shutdown, lines).await.unwrap();
+            let stops = Stops { drain: drains, end: ends };
+            kruntimes_runtimed::serve_with(config, client, stops, lines).await.unwrap();
         };
-        self.runtimed = Some((tokio::spawn(serving), trigger));
+        self.runtimed = Some(Runtimed { task: tokio::spawn(serving), drain, end });
     }
 
     /// As SIGKILL: nothing is said to anybody.
     pub(crate) async fn kill_runtimed(&mut self) {
-        let (task, _) = self.runtimed.take().unwrap();
+        let Runtimed { task, .. } = self.runtimed.take().unwrap();
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
     }
 
     /// As SIGTERM.
+    pub(crate) fn drain_runtimed(&self) {
+        self.runtimed.as_ref().unwrap().drain.fire();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn runtimed_ended(&mut self) {
+        let Runtimed { task, drain, end } = self.runtimed.take().unwrap();
+        tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
+        drop((drain, end));
+    }
+
+    /// As SIGINT, or the end of the home.
     pub(crate) async fn stop_runtimed(&mut self) {
-        let (task, trigger) = self.runtimed.take().unwrap();
-        trigger.fire();
+        let Runtimed { task, end, drain } = self.runtimed.take().unwrap();
+        end.fire();
+        drop(drain);
         tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
     }
 

@@ -181,6 +181,8 @@ impl Machine {
             Event::CancelRequested => self.on_cancel_requested(now, &mut effects),
             Event::Deleted => self.on_stop(Stop::Deleted, now, &mut effects),
             Event::Shutdown => self.on_stop(Stop::Shutdown, now, &mut effects),
+            Event::Drain if self.may_have_started() => {}
+            Event::Drain => self.on_stop(Stop::Shutdown, now, &mut effects),
             Event::CancelAcknowledged => self.on_cancel_acknowledged(now, &mut effects),
             Event::Written => self.progress.written |= self.progress.write_asked,
             Event::Forgotten => self.progress.server_forgot |= self.progress.cleanup_asked,

@@ -163,6 +163,7 @@ fn before_the_execute_an_end_needs_no_kill() {
     play(spec(None, 1), &[(1, Event::CancelRequested, &["Cancelled:Cancelled", "release"])]);
     play(spec(None, 1), &[(1, Event::Deleted, &["release", "remove"])]);
     play(spec(None, 1), &[(1, Event::Shutdown, &["back:the pod ends", "release"])]);
+    play(spec(None, 1), &[(1, Event::Drain, &["back:the pod ends", "release"])]);
     play(spec(None, 1), &[(5000, Event::Deadline, &["back:no slot became free", "release"])]);
     play(spec(Some(1), 1), &[(1000, Event::Deadline, &["back:no slot became free", "release"])]);
     play(spec(None, 1), &[prepare.clone(), (1, message(), &["Failed:PrepareSource", "release"])]);
@@ -179,6 +180,7 @@ fn before_the_execute_an_end_needs_no_kill() {
         (Event::CancelRequested, &["stop", "Cancelled:Cancelled", "release"] as &[&str]),
         (Event::Deleted, &["stop", "release", "remove"]),
         (Event::Shutdown, &["stop", "back:the pod ends", "release"]),
+        (Event::Drain, &["stop", "back:the pod ends", "release"]),
     ] {
         play(spec(None, 1), &[prepare.clone(), (1, event, effects), (2, Event::Prepared, &[])]);
     }

@@ -119,7 +119,7 @@ impl World {
     /// One thing that may happen now, anything that is under way or something from outside.
     fn next(&mut self, random: &mut Random, deadline: bool) -> Event {
         if random.below(12) == 0 {
-            let outside = [Event::CancelRequested, Event::Deleted, Event::Shutdown];
+            let outside = [Event::CancelRequested, Event::Deleted, Event::Shutdown, Event::Drain];
             let event = outside[random.below(outside.len())].clone();
             self.deleted |= event == Event::Deleted;
             return event;

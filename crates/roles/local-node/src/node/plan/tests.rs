@@ -51,6 +51,14 @@ fn the_image_of_all_roles_is_told_which_one_it_is() {
 }
 
 #[test]
+fn a_hook_before_the_end_is_served_as_a_request() {
+    let fields = json!({"lifecycle": {"preStop": {"httpGet": {"path": "/drain", "port": 9094}}}});
+    let plan = plan(&pod(&container(&fields), &json!({}))).unwrap();
+    let hook = Check::Http { port: 9094, path: "/drain".to_owned() };
+    assert_eq!(plan.containers[0].pre_stop, Some(hook));
+}
+
+#[test]
 fn an_unknown_image_says_what_to_do() {
     let pod = pod(&container(&json!({"image": "python:3"})), &json!({}));
     let refusal = plan(&pod).unwrap_err();
@@ -138,6 +146,8 @@ fn what_is_not_served_is_refused() {
     for fields in [
         json!({"startupProbe": {"tcpSocket": {"port": 1}}}),
         json!({"lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}),
+        json!({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}),
+        json!({"lifecycle": {"postStart": {"httpGet": {"path": "/", "port": 1}}}}),
         json!({"envFrom": [{"secretRef": {"name": "s"}}]}),
     ] {
         let refusal = plan(&pod(&container(&fields), &json!({}))).unwrap_err();
