@@ -101,12 +101,9 @@ async fn forwarded(pods: &Api<Pod>, name: &str) -> Result<Channel, ChannelError>
     endpoint.connect_with_connector(connector).await.map_err(|_| ChannelError::NotNow)
 }
 
-/// A refusal of the upgrade has only its code: kube does not read the body.
+/// The API server refuses the upgrade with a Status of its own, a proxy before it perhaps with a code alone.
 fn not_forwarded(pods: &Api<Pod>, name: &str, error: &kube::Error) -> ChannelError {
-    let kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) = error else {
-        return ChannelError::NotNow;
-    };
-    if code.as_u16() == 403 {
+    if refusal(error) == Some(403) {
         let path = pods.resource_url();
         let namespace = path.rsplit('/').nth(1).unwrap_or_default();
         return ChannelError::Refused(format!(
@@ -115,4 +112,31 @@ fn not_forwarded(pods: &Api<Pod>, name: &str, error: &kube::Error) -> ChannelErr
         ));
     }
     ChannelError::NotNow
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "no other error carries an answer's code")]
+fn refusal(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => {
+            Some(code.as_u16())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UpgradeConnectionError, refusal};
+    use http::StatusCode;
+    use kube::core::Status;
+
+    #[test]
+    fn a_refused_port_forward_has_its_code_in_either_form() {
+        let status = Status::failure("may not", "Forbidden").with_code(403);
+        assert_eq!(refusal(&kube::Error::Api(Box::new(status))), Some(403));
+        let switch = UpgradeConnectionError::ProtocolSwitch(StatusCode::FORBIDDEN);
+        assert_eq!(refusal(&kube::Error::UpgradeConnection(switch)), Some(403));
+        assert_eq!(refusal(&kube::Error::TlsRequired), None);
+    }
 }
