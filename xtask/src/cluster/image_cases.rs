@@ -60,7 +60,7 @@ pub(super) fn derived(world: &World) -> anyhow::Result<()> {
     let kubectl = |arguments: &str| world.tools.kubectl(arguments);
     world.helm(&format!(
         "upgrade --install runtimes charts/kruntimes-runtimes -n e2e-images --create-namespace \
-         --set bash.image={name} --set bash.replicas=1"
+         --set bash.image={name} --set bash.replicas=1 --set bash.resources.requests.cpu=50m"
     ))?;
     kubectl("wait -n e2e-images --for=condition=Ready runtime/bash --timeout=120s")?;
     let said = world.tools.krt("-n e2e-images run -- jq --null-input 20+1")?;

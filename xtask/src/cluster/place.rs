@@ -1,6 +1,7 @@
 //! Where the test cluster and its caches live, and the addresses it takes.
 
 use anyhow::{Context, ensure};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Moves everything that is built or started to another directory.
@@ -55,10 +56,13 @@ impl Place {
     }
 
     /// Held while the cluster is started or stopped.
-    pub(super) fn lock(&self) -> anyhow::Result<std::fs::File> {
-        let file = std::fs::File::create(self.root.join("lock"))?;
-        file.lock().context("lock the cluster")?;
-        Ok(file)
+    pub(super) fn lock(&self) -> anyhow::Result<File> {
+        locked(&self.root.join("lock"))
+    }
+
+    /// Held while its cases run: two runs at once would delete each other's objects.
+    pub(super) fn turn(&self) -> anyhow::Result<File> {
+        locked(&self.root.join("test.lock"))
     }
 
     /// A directory of something that is built once.
@@ -90,6 +94,15 @@ impl Place {
     pub(crate) fn containerd_socket(&self) -> PathBuf {
         self.cluster("containerd.sock")
     }
+}
+
+fn locked(path: &Path) -> anyhow::Result<File> {
+    let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+    if file.try_lock().is_err() {
+        println!("   waiting for another run, which holds {}", path.display());
+        file.lock().with_context(|| format!("lock {}", path.display()))?;
+    }
+    Ok(file)
 }
 
 fn room_for_sockets(root: &Path) -> anyhow::Result<()> {

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// How long the controller is watched while nothing changes; the issue's figure is five minutes.
 const QUIET: Duration = Duration::from_secs(30);
 
+/// What a pod of bash asks for: three pools of two fit on a node with two processors.
+const REQUEST: &str = "50m";
+
 /// What a case sees.
 pub(super) struct World {
     /// kubectl and krt as the administrator.
@@ -62,6 +65,7 @@ const OWN: [(&str, OwnCase); 5] = [
 /// Runs every case whose name has a word in it.
 pub(crate) fn run(word: &str) -> anyhow::Result<()> {
     let world = World::find()?;
+    let _turn = world.own.as_ref().map(Place::turn).transpose()?;
     let started = Instant::now();
     world.install().context("install the charts")?;
     println!("e2e cluster: installed in {} s", started.elapsed().as_secs());
@@ -184,7 +188,8 @@ impl World {
         ))?;
         self.helm(&format!(
             "upgrade --install runtimes charts/kruntimes-runtimes -n default --set bash.image={bash} \
-             --set bash.capacity.resources.runs=8 --set-string bash.podAnnotations.image={mark}"
+             --set bash.capacity.resources.runs=8 --set bash.resources.requests.cpu={REQUEST} \
+             --set-string bash.podAnnotations.image={mark}"
         ))?;
         self.tools.kubectl("wait --for=condition=Ready runtime/bash --timeout=180s")?;
         self.tools.kubectl("delete runs --all --timeout=60s")?;
