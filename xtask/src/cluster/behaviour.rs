@@ -146,8 +146,11 @@ pub(super) fn canary(tools: &Tools) -> anyhow::Result<()> {
     let said = tools.krt("logs with-canary")?;
     ensure!(said == format!("{} {}\n", CANARY.len(), &CANARY[..6]), "the Run saw {said:?}");
     let mut logs = String::new();
-    for pod in tools.kubectl("get pods -l runtime=bash -o name")?.lines() {
-        logs.push_str(&tools.kubectl(&format!("logs {pod} --all-containers"))?);
+    // Those of the rollout before may be gone by the time they are asked for.
+    let pods = json_of(tools, "get pods -l runtime=bash")?;
+    for pod in items(&pods).filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()) {
+        let name = text(pod, "/metadata/name");
+        logs.push_str(&tools.kubectl(&format!("logs {name} --all-containers"))?);
     }
     logs.push_str(
         &tools.kubectl("logs -n kruntimes-system -l app.kubernetes.io/name=kruntimes --tail=-1")?,
