@@ -26,7 +26,7 @@ const FORMAT: &str = "format";
 const FORMAT_NUMBER: u64 = 1;
 const FILE: &str = "objects.redb";
 /// Objects are in memory; redb needs little of its own.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
+const CACHE_BYTES: usize = 1024 * 1024;
 
 /// Opens the file below the store; tests put one with faults there.
 pub(crate) type Opener = Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send>;
