@@ -44,6 +44,9 @@ const WAITING: [(&str, &str); 16] = [
     ("NoLoopbackAddress", pods::NO_LOOPBACK_ADDRESS),
 ];
 
+/// Starts after which a container that is not ready counts as one that crashes.
+const CRASHES: i32 = 2;
+
 /// What the Deployment itself says: its pods can't be created.
 #[must_use]
 pub fn of_deployment(deployment: &Value) -> Option<Trouble> {
@@ -99,7 +102,7 @@ fn waiting(container: &ContainerStatus) -> Option<(&str, &str)> {
 }
 
 fn of_container(container: &ContainerStatus) -> Option<Trouble> {
-    let (found, said) = waiting(container)?;
+    let Some((found, said)) = waiting(container) else { return crashing(container) };
     let (_, reason) = WAITING.iter().find(|(known, _)| *known == found)?;
     let (name, image) = (&container.name, &container.image);
     let field = if name == kruntimes_api::names::RUNTIMED_CONTAINER {
@@ -114,13 +117,28 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
         pods::CREATE_CONTAINER_CONFIG_ERROR => format!(
             "container {name} can't be made ({said}): create what is missing, or take it out of spec.template"
         ),
-        pods::CRASH_LOOP_BACK_OFF => format!(
-            "container {name} {} again and again: `kubectl logs -c {name} --previous` of the pod says why",
-            ended(container)
-        ),
+        pods::CRASH_LOOP_BACK_OFF => return Some(crash(container)),
         _ => format!("container {name}: {said}"),
     };
     Some(Trouble { reason, message })
+}
+
+/// One that ends again and again runs in between, which is no better.
+fn crashing(container: &ContainerStatus) -> Option<Trouble> {
+    let ended = container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
+    let again = container.restart_count >= CRASHES && !container.ready && ended;
+    again.then(|| crash(container))
+}
+
+fn crash(container: &ContainerStatus) -> Trouble {
+    let name = &container.name;
+    Trouble {
+        reason: pods::CRASH_LOOP_BACK_OFF,
+        message: format!(
+            "container {name} {} again and again: `kubectl logs -c {name} --previous` of the pod says why",
+            ended(container)
+        ),
+    }
 }
 
 fn ended(container: &ContainerStatus) -> String {
@@ -225,6 +243,20 @@ mod tests {
         leaving.metadata.deletion_timestamp =
             Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
         assert_eq!(of_pod(&leaving), None);
+    }
+
+    #[test]
+    fn a_container_that_crashed_twice_does_so_while_it_runs_too() {
+        let runs = |restarts: i32, ready: bool| {
+            let mut status = waits("runtime", "", "");
+            let container = &mut status["containerStatuses"][0];
+            container["state"] = json!({"running": {}});
+            container["restartCount"] = json!(restarts);
+            container["ready"] = json!(ready);
+            of_pod(&pod(&status)).map(|it| it.reason)
+        };
+        assert_eq!(runs(2, false), Some("CrashLoopBackOff"));
+        assert_eq!((runs(1, false), runs(2, true)), (None, None));
     }
 
     #[test]

@@ -232,6 +232,17 @@ fn a_shutdown_kills_what_runs_and_says_so() {
 }
 
 #[test]
+fn a_drain_lets_what_runs_come_to_its_end() {
+    after_running(
+        spec(None, 1),
+        &[
+            (9, Event::Drain, &[]),
+            (10, Event::Exited(exit(0), at(10)), &["Succeeded:RunCompleted", "release"]),
+        ],
+    );
+}
+
+#[test]
 fn an_attempt_found_in_the_journal_is_never_executed_again() {
     let known = Timeline { started: Some(MicroTime(at(2))), ..Timeline::default() };
     let (mut machine, first) = Machine::reattach(spec(None, 1), 1, at(0), Some(&known));
