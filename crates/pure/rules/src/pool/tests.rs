@@ -121,6 +121,32 @@ fn what_the_user_set_stays() {
 }
 
 #[test]
+fn both_containers_are_one_user_for_the_control_token_is_its_owners_alone() {
+    for (pod, server, want) in [
+        (json!({}), json!({}), (65_532, 65_532, 65_532)),
+        (json!({"runAsUser": 7}), json!({}), (7, 65_532, 65_532)),
+        (json!({"runAsUser": 7, "runAsGroup": 8, "fsGroup": 9}), json!({}), (7, 8, 9)),
+        (json!({"runAsUser": 7}), json!({"runAsUser": 10, "runAsGroup": 11}), (10, 11, 65_532)),
+    ] {
+        let mut template =
+            template(json!([{"name": "runtime", "image": "r", "securityContext": server}]));
+        template["spec"]["securityContext"] = pod;
+        let spec = build(json!({"template": template}))["spec"]["template"]["spec"].clone();
+        let whole = &spec["securityContext"];
+        let effective = |container: usize, field: &str| {
+            let own = &spec["containers"][container]["securityContext"][field];
+            own.as_i64().or_else(|| whole[field].as_i64()).unwrap()
+        };
+        for container in [0, 1] {
+            let user = (effective(container, "runAsUser"), effective(container, "runAsGroup"));
+            assert_eq!((user.0, user.1, whole["fsGroup"].as_i64().unwrap()), want);
+        }
+        assert_eq!(whole["runAsNonRoot"], true);
+        assert_eq!(whole["seccompProfile"], json!({"type": "RuntimeDefault"}));
+    }
+}
+
+#[test]
 fn a_runtime_that_cannot_work_is_named() {
     let good = template(json!([{"name": "runtime", "image": "r"}]));
     let check = |spec: Value| validate(&runtime(spec), &settings()).unwrap_err();
