@@ -13,26 +13,26 @@ const RUNS: usize = 100;
 const CANARY: &str = "canary-7f2b9c41d0e8";
 
 /// Applies objects.
-fn apply(tools: &Tools, namespace: &str, objects: &Value) -> anyhow::Result<String> {
+pub(super) fn apply(tools: &Tools, namespace: &str, objects: &Value) -> anyhow::Result<String> {
     let file = tempfile::NamedTempFile::new()?;
     serde_json::to_writer(&file, objects)?;
     tools.kubectl(&format!("apply -n {namespace} -f {}", file.path().display()))
 }
 
-fn json_of(tools: &Tools, arguments: &str) -> anyhow::Result<Value> {
+pub(super) fn json_of(tools: &Tools, arguments: &str) -> anyhow::Result<Value> {
     serde_json::from_str(&tools.kubectl(&format!("{arguments} -o json"))?)
         .with_context(|| format!("kubectl {arguments}"))
 }
 
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list["items"].as_array().into_iter().flatten()
 }
 
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn run(name: &str, spec: &Value) -> Value {
+pub(super) fn run(name: &str, spec: &Value) -> Value {
     let mut spec = spec.clone();
     spec["runtime"] = json!("bash");
     json!({

@@ -10,6 +10,7 @@ mod charts;
 pub(crate) mod command;
 mod components;
 mod config;
+mod connections;
 mod daemon;
 mod down;
 mod etcd;

@@ -5,6 +5,7 @@
 
 use super::behaviour;
 use super::charts;
+use super::connections;
 use super::image_cases;
 use super::images;
 use super::kubernetes;
@@ -40,7 +41,7 @@ pub(super) type Case = fn(&World) -> anyhow::Result<()>;
 type OwnCase = fn(&World, &Place) -> anyhow::Result<()>;
 
 /// In order: the suite of both homes expects the namespace `default` without Runs.
-const CASES: [(&str, Case); 9] = [
+const CASES: [(&str, Case); 10] = [
     ("values of the charts", charts::values),
     ("CRDs are upgraded", charts::upgrades),
     ("metrics of the parts", charts::metrics),
@@ -49,6 +50,7 @@ const CASES: [(&str, Case); 9] = [
     ("output by port-forward", |world| behaviour::output(&world.tools)),
     ("rights of users", |world| behaviour::rights(&world.tools)),
     ("tenants", |world| behaviour::tenants(&world.tools)),
+    ("connections", |world| connections::judged(&world.tools)),
     ("a canary Secret", |world| behaviour::canary(&world.tools)),
 ];
 
