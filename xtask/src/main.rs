@@ -29,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   e2e test [WORD]
               install the charts there, or on the cluster of $KUBECONFIG, and run all cases, or those with WORD in the name
   e2e down    stop it
+  e2e all     up, test and down, also after a failure; a cluster that ran before stays
   e2e local   kubectl against the local home, and the blocks of the docs that need it
   e2e leak    a local home after a few hundred Runs holds what it held before
   soak        the same after thousands; then the API server is killed 200 times among writes
@@ -57,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         ["e2e", "images"] => cluster::images(),
         ["e2e", "test"] => cluster::test(""),
         ["e2e", "test", word] => cluster::test(word),
+        ["e2e", "all"] => cluster::all(),
         ["e2e", "down"] => cluster::down(),
         ["e2e", "local"] => e2e::local(),
         ["e2e", "leak"] => leak::run(leak::QUICK),

@@ -46,6 +46,16 @@ pub(crate) fn images() -> anyhow::Result<()> {
     stage("images", || images::import(&tools))
 }
 
+/// Up, all cases, and down, also after a failure; a cluster that ran before stays.
+pub(crate) fn all() -> anyhow::Result<()> {
+    let ran = up::runs(&Tools::prepare()?);
+    let result = up().and_then(|()| stage("test", || test("")));
+    if !ran {
+        down()?;
+    }
+    result
+}
+
 /// Stops it.
 pub(crate) fn down() -> anyhow::Result<()> {
     let place = Place::find()?;

@@ -68,11 +68,15 @@ pub(crate) fn stage<T>(name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> 
     Ok(result)
 }
 
+/// Whether the whole cluster runs.
+pub(super) fn runs(tools: &Tools) -> bool {
+    components::NAMES.iter().all(|name| daemon::runs(&tools.place, name)) && tools.answers()
+}
+
 /// Starts the cluster, unless it runs.
 pub(super) fn start(tools: &Tools) -> anyhow::Result<()> {
     let place = &tools.place;
-    let running = components::NAMES.iter().filter(|name| daemon::runs(place, name)).count();
-    if running == components::NAMES.len() && tools.answers() {
+    if runs(tools) {
         println!("the cluster is already up");
         return Ok(());
     }
