@@ -52,6 +52,8 @@ fn in_namespace(
         ))?;
         work(name)
     })();
+    // A pod lets its Runs end before it does: with them gone it has nothing to wait for.
+    tools.kubectl(&format!("delete runs -n {name} --all --timeout=60s"))?;
     let removed = tools.kubectl(&format!("delete namespace {name} --timeout=120s"));
     done?;
     removed.map(drop)
