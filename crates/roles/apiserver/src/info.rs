@@ -58,6 +58,7 @@ impl ApiServer {
             ["apis", group, version] => Some(discovery::resource_list(&registry, group, version)),
             ["openapi", "v2"] => {
                 only_get(parts)?;
+                negotiate::openapi_v2(&parts.headers)?;
                 let body = Body::full(openapi_v2::document(&registry));
                 return Ok(Some(respond::with_type(200, openapi_v2::MEDIA_TYPE, body)));
             }

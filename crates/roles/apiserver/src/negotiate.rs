@@ -1,6 +1,7 @@
 //! The Accept header: JSON objects, Tables, bare metadata, aggregated discovery.
 use http::HeaderMap;
 use http::header::ACCEPT;
+use kruntimes_objects::openapi_v2;
 use kruntimes_objects::status::Failure;
 
 /// The form in which objects are returned.
@@ -85,10 +86,20 @@ pub(crate) fn json(headers: &HeaderMap) -> Result<(), Failure> {
     if acceptable { Ok(()) } else { Err(not_acceptable()) }
 }
 
+/// Whether OpenAPI v2 is acceptable as it is served; clients write its type in two ways.
+pub(crate) fn openapi_v2(headers: &HeaderMap) -> Result<(), Failure> {
+    let acceptable = clauses(headers).iter().any(|clause| {
+        let media = clause.media.replace('@', ".");
+        media == openapi_v2::MEDIA_TYPE || matches!(&*media, "application/*" | "*/*")
+    });
+    if acceptable { Ok(()) } else { Err(not_acceptable_but(openapi_v2::MEDIA_TYPE)) }
+}
+
 fn not_acceptable() -> Failure {
-    Failure::plain(
-        406,
-        "NotAcceptable",
-        "only the following media types are accepted: application/json",
-    )
+    not_acceptable_but("application/json")
+}
+
+fn not_acceptable_but(media: &str) -> Failure {
+    let message = format!("only the following media types are accepted: {media}");
+    Failure::plain(406, "NotAcceptable", message)
 }

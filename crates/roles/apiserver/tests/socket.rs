@@ -108,6 +108,8 @@ async fn discovery_is_plain_or_aggregated() {
     assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Pod");
     let parameters = patch["parameters"].as_array().unwrap();
     assert!(parameters.iter().any(|p| p["name"] == "fieldValidation"));
-    assert_eq!(served.get("/openapi/v2", Some("t"), "application/json").await.0, 404);
+    assert_eq!(served.get("/openapi/v2", Some("t"), "application/json").await.0, 406);
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    assert_eq!(served.get("/openapi/v2", Some("t"), protobuf).await.0, 200);
     assert_eq!(served.get("/api/v1/pods", Some("t"), "application/cbor").await.0, 406);
 }
