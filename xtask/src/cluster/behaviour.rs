@@ -130,6 +130,23 @@ pub(super) fn tenants(tools: &Tools) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A namespace ends although a Run executes in it that would take far longer.
+pub(super) fn namespace_ends(tools: &Tools) -> anyhow::Result<()> {
+    let pool = json_of(tools, "get runtime bash")?;
+    let pool = json!({
+        "apiVersion": pool["apiVersion"], "kind": "Runtime",
+        "metadata": {"name": "bash"}, "spec": pool["spec"],
+    });
+    tools.kubectl("create namespace ending")?;
+    apply(tools, "ending", &pool)?;
+    tools.kubectl("wait -n ending --for=condition=Ready runtime/bash --timeout=180s")?;
+    apply(tools, "ending", &run("long", &json!({"args": ["sleep 250"]})))?;
+    tools
+        .kubectl("wait -n ending --for=jsonpath={.status.phase}=Running run/long --timeout=60s")?;
+    tools.kubectl("delete namespace ending --timeout=60s")?;
+    Ok(())
+}
+
 /// A Secret that reaches a Run is in no other object, no log of a pod and no line of the audit log.
 pub(super) fn canary(tools: &Tools) -> anyhow::Result<()> {
     tools.kubectl(&format!("create secret generic canary --from-literal=value={CANARY}"))?;

@@ -41,7 +41,7 @@ pub(super) type Case = fn(&World) -> anyhow::Result<()>;
 type OwnCase = fn(&World, &Place) -> anyhow::Result<()>;
 
 /// In order: the suite of both homes expects the namespace `default` without Runs.
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 11] = [
     ("values of the charts", charts::values),
     ("CRDs are upgraded", charts::upgrades),
     ("metrics of the parts", charts::metrics),
@@ -50,6 +50,7 @@ const CASES: [(&str, Case); 10] = [
     ("output by port-forward", |world| behaviour::output(&world.tools)),
     ("rights of users", |world| behaviour::rights(&world.tools)),
     ("tenants", |world| behaviour::tenants(&world.tools)),
+    ("a namespace ends with its Runs", |world| behaviour::namespace_ends(&world.tools)),
     ("connections", |world| connections::judged(&world.tools)),
     ("a canary Secret", |world| behaviour::canary(&world.tools)),
 ];

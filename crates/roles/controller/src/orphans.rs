@@ -1,13 +1,16 @@
 //! Runs whose pod is gone: found by watches of Runs and pods, judged by a consistent read of the pod.
+//!
+//! Runs of a namespace that ends go before its pods: Kubernetes deletes the pods first and waits for them, and a pod waits
+//! for its Runs.
 
 use crate::observe::{EVENT_QUEUE, Retries};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kruntimes_api::{Phase, Run, labels};
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed, forward};
 use kruntimes_rules::orphan::{self, Verdict};
-use kube::api::Api;
+use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +32,8 @@ enum CheckError {
     Read(#[source] kube::Error),
     #[error("the status can't be written")]
     Write(#[source] WriteError),
+    #[error("the Run can't be deleted")]
+    Delete(#[source] kube::Error),
 }
 
 /// Assigned Runs by their pods, and the pods that live.
@@ -37,6 +42,8 @@ struct Cache {
     pod_of: BTreeMap<ObjectKey, ObjectKey>,
     runs_on: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     alive: BTreeMap<ObjectKey, String>,
+    /// Pods that are to end.
+    ending: BTreeSet<ObjectKey>,
     pods_synced: bool,
 }
 
@@ -96,6 +103,7 @@ impl Cache {
             Input::Pod(Observed::Applied(pod)) => self.set_pod(&pod),
             Input::Pod(Observed::Gone(key)) => {
                 self.alive.remove(&key);
+                self.ending.remove(&key);
                 self.on(&key)
             }
             Input::Pod(Observed::Synced) => {
@@ -140,10 +148,15 @@ impl Cache {
             self.alive.remove(&key);
             return self.on(&key);
         }
-        match self.alive.insert(key.clone(), uid.clone()) {
-            Some(former) if former != uid => self.on(&key),
-            _ => Vec::new(),
-        }
+        let replaced =
+            self.alive.insert(key.clone(), uid.clone()).is_some_and(|former| former != uid);
+        let ends = if pod.metadata.deletion_timestamp.is_some() {
+            self.ending.insert(key.clone())
+        } else {
+            self.ending.remove(&key);
+            false
+        };
+        if replaced || ends { self.on(&key) } else { Vec::new() }
     }
 
     fn on(&self, pod: &ObjectKey) -> Vec<ObjectKey> {
@@ -163,11 +176,39 @@ async fn check(client: &Client, key: &ObjectKey) -> Result<(), CheckError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &key.namespace);
     let pod = pods.get_opt(pod_name).await.map_err(CheckError::Read)?;
     let Verdict::Lost { reason, message } = orphan::judge(&run, pod.as_ref()) else {
-        return Ok(());
+        return end_with_namespace(client, &runs, &run, pod.as_ref()).await;
     };
     match status::pod_lost(&runs, &run, reason, &message, Timestamp::now()).await {
         // Somebody else wrote meanwhile: the watch shows the Run again if it still is an orphan.
         Ok(_) | Err(WriteError::Stale(_) | WriteError::Gone(_)) => Ok(()),
         Err(error) => Err(CheckError::Write(error)),
+    }
+}
+
+/// Deletes a Run that keeps the pods of a namespace from ending.
+async fn end_with_namespace(
+    client: &Client,
+    runs: &Api<Run>,
+    run: &Run,
+    pod: Option<&Pod>,
+) -> Result<(), CheckError> {
+    if pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_none()) || run.phase().is_terminal()
+    {
+        return Ok(());
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = namespaces.get_opt(&run.namespace().unwrap_or_default()).await;
+    let ends = namespace.map_err(CheckError::Read)?;
+    if ends.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_none()) {
+        return Ok(());
+    }
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions { uid: run.uid(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match runs.delete(&run.name_any(), &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(CheckError::Delete(error)),
     }
 }
