@@ -13,6 +13,8 @@ pub(crate) struct Process {
     pub(crate) role: String,
     /// Its share of the memory that it maps.
     pub(crate) pss_kib: f64,
+    /// The part of it that is pages of files: the system's cache, which comes and goes with what else the machine does.
+    pub(crate) file_kib: f64,
     /// Open descriptors.
     pub(crate) descriptors: usize,
     /// Threads.
@@ -28,7 +30,10 @@ pub(crate) fn of_home(home: u32) -> anyhow::Result<Vec<Process>> {
 
 fn read(pid: u32) -> Option<Process> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib = |field: &str| -> Option<f64> {
+        let value = rollup.lines().find_map(|line| line.strip_prefix(field))?;
+        value.split_whitespace().next()?.parse().ok()
+    };
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     let words: Vec<_> = words.skip(1).take(2).collect();
@@ -36,7 +41,8 @@ fn read(pid: u32) -> Option<Process> {
     Some(Process {
         pid,
         role: format!("{} ({})", name.trim(), words.join(" ")),
-        pss_kib: pss.split_whitespace().next()?.parse().ok()?,
+        pss_kib: kib("Pss:")?,
+        file_kib: kib("Pss_File:")?,
         descriptors: fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count(),
         threads: fs::read_dir(format!("/proc/{pid}/task")).ok()?.count(),
         ticks: ticks(pid)?,
