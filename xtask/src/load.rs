@@ -3,11 +3,14 @@
 use crate::home::Home;
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
-use kruntimes_api::Run;
-use kube::api::{Api, ListParams, ObjectMeta, PostParams};
+use k8s_openapi::api::apps::v1::Deployment;
+use kruntimes_api::{Run, Runtime, labels};
+use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, ResourceExt};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +31,21 @@ impl Load {
         let (waits, receiver) = mpsc::unbounded_channel();
         tokio::spawn(ends(watched, receiver));
         Ok(Self { runs, waits, script })
+    }
+
+    /// Gives each pod of the Runtime `bash` so many slots, and waits until all pods have them.
+    pub(crate) async fn widen(home: &Home, slots: usize) -> anyhow::Result<()> {
+        let client = client(home).await?;
+        let runtimes: Api<Runtime> = Api::default_namespaced(client.clone());
+        let slots = slots.to_string();
+        let patch = json!({"spec": {"capacity": {"resources": {"runs": slots}}}});
+        runtimes.patch("bash", &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let deployments: Api<Deployment> = Api::default_namespaced(client);
+        let rolled = |deployment: Option<&Deployment>| {
+            deployment.is_some_and(|deployment| has_rolled(deployment, &slots))
+        };
+        await_condition(deployments, "runtime-bash", rolled).await?;
+        Ok(())
     }
 
     /// One Run of the script, to its end.
@@ -90,6 +108,16 @@ async fn ends(runs: Api<Run>, mut waits: mpsc::UnboundedReceiver<(String, onesho
             else => return,
         }
     }
+}
+
+fn has_rolled(deployment: &Deployment, slots: &str) -> bool {
+    let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
+    let annotations = spec.template.metadata.as_ref().and_then(|it| it.annotations.as_ref());
+    annotations.and_then(|it| it.get(labels::CAPACITY_RUNS)).is_some_and(|it| it == slots)
+        && status.observed_generation == deployment.metadata.generation
+        && [status.updated_replicas, status.replicas, status.ready_replicas]
+            .iter()
+            .all(|count| *count == spec.replicas)
 }
 
 async fn client(home: &Home) -> anyhow::Result<Client> {
