@@ -4,6 +4,7 @@ use crate::failure::chain;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{labels, names};
+use kruntimes_rules::orphan;
 use kube::Api;
 use kube::client::UpgradeConnectionError;
 use std::net::IpAddr;
@@ -67,13 +68,8 @@ async fn find(pods: &Api<Pod>, name: &str, uid: Option<&str>) -> Result<Pod, Cha
         }
     })?;
     let same = |pod: &Pod| uid.is_none() || pod.metadata.uid.as_deref() == uid;
-    found.filter(|pod| same(pod) && !has_ended(pod)).ok_or(ChannelError::Gone)
-}
-
-/// A pod that ended stays as an object for a while; its processes are gone.
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
+    // A pod that ended stays as an object for a while; its processes are gone.
+    found.filter(|pod| same(pod) && !orphan::has_ended(pod)).ok_or(ChannelError::Gone)
 }
 
 async fn direct(ip: IpAddr) -> Result<Channel, ChannelError> {
