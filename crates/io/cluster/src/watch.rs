@@ -23,6 +23,13 @@ pub struct ObjectKey {
     pub name: String,
 }
 
+impl ObjectKey {
+    /// The key of an object.
+    pub fn of(object: &impl Resource) -> Self {
+        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
+}
+
 /// What a watch shows.
 #[derive(Debug, Clone)]
 pub enum Observed<K> {
@@ -82,7 +89,7 @@ impl Known {
                 Vec::new()
             }
             watcher::Event::InitApply(guard) => {
-                self.listing.insert(key(&guard));
+                self.listing.insert(ObjectKey::of(&guard));
                 vec![self.applied(guard)]
             }
             watcher::Event::InitDone => {
@@ -97,7 +104,7 @@ impl Known {
             }
             watcher::Event::Apply(guard) => vec![self.applied(guard)],
             watcher::Event::Delete(guard) => {
-                let key = key(&guard);
+                let key = ObjectKey::of(&guard);
                 self.shown.remove(&key);
                 vec![Observed::Gone(key)]
             }
@@ -108,7 +115,7 @@ impl Known {
     where
         Readable<K>: Resource,
     {
-        let key = key(&guard);
+        let key = ObjectKey::of(&guard);
         self.shown.insert(key.clone());
         match guard.0 {
             Ok(object) => Observed::Applied(object),
@@ -123,10 +130,6 @@ impl Known {
             }
         }
     }
-}
-
-fn key(object: &impl Resource) -> ObjectKey {
-    ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 /// An error with its sources, on one line.

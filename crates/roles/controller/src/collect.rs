@@ -1,13 +1,13 @@
 //! Deletes Runs that ended: after their TTL, or above the count.
 
-use crate::observe::EVENT_QUEUE;
+use crate::observe::{EVENT_QUEUE, delete_run};
 use jiff::Timestamp;
 use kruntimes_api::Run;
 use kruntimes_cluster::watch::{Chain, Observed, forward};
 use kruntimes_rules::placement::RunKey;
 use kruntimes_rules::retention::{Deletion, Policy, Retention};
 use kube::Client;
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::Api;
 use kube::runtime::watcher;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -74,18 +74,7 @@ fn observe(retention: &mut Retention, observed: Observed<Run>) {
 async fn delete(client: &Client, deletion: &Deletion) {
     let RunKey { namespace, name } = &deletion.key;
     let runs: Api<Run> = Api::namespaced(client.clone(), namespace);
-    let parameters = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(deletion.uid.clone()),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    match runs.delete(name, &parameters).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-        Err(error) => {
-            tracing::warn!(namespace, name, error = %Chain(&error), "Run not deleted");
-        }
+    if let Err(error) = delete_run(&runs, name, Some(deletion.uid.clone())).await {
+        tracing::warn!(namespace, name, error = %Chain(&error), "Run not deleted");
     }
 }

@@ -1,5 +1,7 @@
-//! What the loops share: queues, retries, and errors that are no reason to stop.
+//! What the loops share: queues, retries, the deletion of a Run, and errors that are no reason to stop.
 
+use kruntimes_api::Run;
+use kube::api::{Api, DeleteParams, Preconditions};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -40,5 +42,21 @@ impl<K: Ord + Clone> Retries<K> {
             }
             None => std::future::pending().await,
         }
+    }
+}
+
+/// Deletes this Run and none that has its name by now; one that is gone is deleted.
+pub(crate) async fn delete_run(
+    runs: &Api<Run>,
+    name: &str,
+    uid: Option<String>,
+) -> Result<(), kube::Error> {
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match runs.delete(name, &parameters).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        deleted => deleted.map(drop),
     }
 }

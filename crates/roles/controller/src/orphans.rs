@@ -3,14 +3,14 @@
 //! Runs of a namespace that ends go before its pods: Kubernetes deletes the pods first and waits for them, and a pod waits
 //! for its Runs.
 
-use crate::observe::{EVENT_QUEUE, Retries};
+use crate::observe::{EVENT_QUEUE, Retries, delete_run};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kruntimes_api::{Phase, Run, labels};
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed, forward};
 use kruntimes_rules::orphan::{self, Verdict};
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::Api;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,14 +36,20 @@ enum CheckError {
     Delete(#[source] kube::Error),
 }
 
+/// A pod that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Life {
+    uid: String,
+    /// Whether it is to end.
+    ends: bool,
+}
+
 /// Assigned Runs by their pods, and the pods that live.
 #[derive(Debug, Default)]
 struct Cache {
     pod_of: BTreeMap<ObjectKey, ObjectKey>,
     runs_on: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
-    alive: BTreeMap<ObjectKey, String>,
-    /// Pods that are to end.
-    ending: BTreeSet<ObjectKey>,
+    alive: BTreeMap<ObjectKey, Life>,
     pods_synced: bool,
 }
 
@@ -103,7 +109,6 @@ impl Cache {
             Input::Pod(Observed::Applied(pod)) => self.set_pod(&pod),
             Input::Pod(Observed::Gone(key)) => {
                 self.alive.remove(&key);
-                self.ending.remove(&key);
                 self.on(&key)
             }
             Input::Pod(Observed::Synced) => {
@@ -115,8 +120,7 @@ impl Cache {
     }
 
     fn set_run(&mut self, run: &Run) -> Vec<ObjectKey> {
-        let key =
-            ObjectKey { namespace: run.namespace().unwrap_or_default(), name: run.name_any() };
+        let key = ObjectKey::of(run);
         self.drop_run(&key);
         let Some(status) = &run.status else { return Vec::new() };
         let (Phase::Scheduled | Phase::Running, Some(name)) = (status.phase, &status.assigned_pod)
@@ -124,7 +128,7 @@ impl Cache {
             return Vec::new();
         };
         let pod = ObjectKey { namespace: key.namespace.clone(), name: name.clone() };
-        let held = self.alive.get(&pod).cloned() == status.assigned_pod_uid;
+        let held = self.alive.get(&pod).map(|life| &life.uid) == status.assigned_pod_uid.as_ref();
         self.runs_on.entry(pod.clone()).or_default().insert(key.clone());
         self.pod_of.insert(key.clone(), pod);
         if self.pods_synced && !held { vec![key] } else { Vec::new() }
@@ -141,22 +145,20 @@ impl Cache {
     }
 
     fn set_pod(&mut self, pod: &Pod) -> Vec<ObjectKey> {
-        let key =
-            ObjectKey { namespace: pod.namespace().unwrap_or_default(), name: pod.name_any() };
-        let uid = pod.uid().unwrap_or_default();
+        let key = ObjectKey::of(pod);
         if orphan::has_ended(pod) {
             self.alive.remove(&key);
             return self.on(&key);
         }
-        let replaced =
-            self.alive.insert(key.clone(), uid.clone()).is_some_and(|former| former != uid);
-        let ends = if pod.metadata.deletion_timestamp.is_some() {
-            self.ending.insert(key.clone())
-        } else {
-            self.ending.remove(&key);
-            false
+        let now = Life {
+            uid: pod.uid().unwrap_or_default(),
+            ends: pod.metadata.deletion_timestamp.is_some(),
         };
-        if replaced || ends { self.on(&key) } else { Vec::new() }
+        let is_news = match self.alive.insert(key.clone(), now.clone()) {
+            Some(former) => former != now,
+            None => now.ends,
+        };
+        if is_news { self.on(&key) } else { Vec::new() }
     }
 
     fn on(&self, pod: &ObjectKey) -> Vec<ObjectKey> {
@@ -202,13 +204,5 @@ async fn end_with_namespace(
     if ends.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_none()) {
         return Ok(());
     }
-    let parameters = DeleteParams {
-        preconditions: Some(Preconditions { uid: run.uid(), resource_version: None }),
-        ..DeleteParams::default()
-    };
-    match runs.delete(&run.name_any(), &parameters).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(CheckError::Delete(error)),
-    }
+    delete_run(runs, &run.name_any(), run.uid()).await.map_err(CheckError::Delete)
 }

@@ -106,10 +106,7 @@ impl Cache {
 
     pub(super) fn keep(&mut self, mut runtime: Runtime) -> ObjectKey {
         runtime.managed_fields_mut().clear();
-        let key = ObjectKey {
-            namespace: runtime.namespace().unwrap_or_default(),
-            name: runtime.name_any(),
-        };
+        let key = ObjectKey::of(&runtime);
         self.runtimes.insert(key.clone(), runtime);
         key
     }
