@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
+const KUBECTL: &str = "kubectl";
+
 /// One case.
 pub(crate) type Case = fn(&Tools) -> anyhow::Result<()>;
 
@@ -46,28 +48,37 @@ impl Tools {
     }
 
     pub(crate) fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
-        let output = self.output("kubectl".as_ref(), arguments)?;
-        ensure!(output.status.success(), "kubectl {arguments}: {}", text(&output));
-        Ok(String::from_utf8(output.stdout)?)
+        self.succeeds(KUBECTL.as_ref(), arguments)
     }
 
     /// The error text of a kubectl that must fail.
     pub(crate) fn refused(&self, arguments: &str) -> anyhow::Result<String> {
-        let output = self.output("kubectl".as_ref(), arguments)?;
-        ensure!(!output.status.success(), "kubectl {arguments} was not refused: {}", text(&output));
-        Ok(String::from_utf8(output.stderr)?)
+        self.fails(KUBECTL.as_ref(), arguments)
     }
 
     pub(crate) fn krt(&self, arguments: &str) -> anyhow::Result<String> {
-        let output = self.output(&self.krt, arguments)?;
-        ensure!(output.status.success(), "krt {arguments}: {}", text(&output));
-        Ok(String::from_utf8(output.stdout)?)
+        self.succeeds(&self.krt, arguments)
     }
 
     /// The error text of a krt that must fail.
     pub(crate) fn krt_refused(&self, arguments: &str) -> anyhow::Result<String> {
-        let output = self.output(&self.krt, arguments)?;
-        ensure!(!output.status.success(), "krt {arguments} was not refused: {}", text(&output));
+        self.fails(&self.krt, arguments)
+    }
+
+    fn succeeds(&self, program: &Path, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output(program, arguments)?;
+        ensure!(output.status.success(), "{} {arguments}: {}", program.display(), text(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn fails(&self, program: &Path, arguments: &str) -> anyhow::Result<String> {
+        let output = self.output(program, arguments)?;
+        let program = program.display();
+        ensure!(
+            !output.status.success(),
+            "{program} {arguments} was not refused: {}",
+            text(&output)
+        );
         Ok(String::from_utf8(output.stderr)?)
     }
 

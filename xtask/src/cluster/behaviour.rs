@@ -32,6 +32,15 @@ pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The pool of the namespace `default`, for another namespace.
+fn pool(tools: &Tools) -> anyhow::Result<Value> {
+    let pool = json_of(tools, "get runtime bash")?;
+    Ok(json!({
+        "apiVersion": pool["apiVersion"], "kind": "Runtime",
+        "metadata": {"name": "bash"}, "spec": pool["spec"],
+    }))
+}
+
 pub(super) fn run(name: &str, spec: &Value) -> Value {
     let mut spec = spec.clone();
     spec["runtime"] = json!("bash");
@@ -87,11 +96,7 @@ pub(super) fn rights(tools: &Tools) -> anyhow::Result<()> {
 
 /// Two tenants with a pool each: their Runs end, on pods of their own namespace, and no Service is there.
 pub(super) fn tenants(tools: &Tools) -> anyhow::Result<()> {
-    let pool = json_of(tools, "get runtime bash")?;
-    let pool = json!({
-        "apiVersion": pool["apiVersion"], "kind": "Runtime",
-        "metadata": {"name": "bash"}, "spec": pool["spec"],
-    });
+    let pool = pool(tools)?;
     let tenants = ["tenant-a", "tenant-b"];
     for tenant in tenants {
         tools.kubectl(&format!("create namespace {tenant}"))?;
@@ -132,11 +137,7 @@ pub(super) fn tenants(tools: &Tools) -> anyhow::Result<()> {
 
 /// A namespace ends although a Run executes in it that would take far longer.
 pub(super) fn namespace_ends(tools: &Tools) -> anyhow::Result<()> {
-    let pool = json_of(tools, "get runtime bash")?;
-    let pool = json!({
-        "apiVersion": pool["apiVersion"], "kind": "Runtime",
-        "metadata": {"name": "bash"}, "spec": pool["spec"],
-    });
+    let pool = pool(tools)?;
     tools.kubectl("create namespace ending")?;
     apply(tools, "ending", &pool)?;
     tools.kubectl("wait -n ending --for=condition=Ready runtime/bash --timeout=180s")?;
