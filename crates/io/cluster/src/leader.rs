@@ -2,15 +2,14 @@
 //!
 //! Invariants: the work starts only under a Lease that this process wrote, and is dropped before another may take it.
 
-use crate::watch::Chain;
-use futures::StreamExt;
+use crate::watch::{Chain, Observed, forward};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_rules::leader::{Answer, Election, Record, Step, Timing};
 use kube::api::{Api, PostParams};
 use kube::core::ObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::future::Future;
 use std::pin::pin;
@@ -46,7 +45,7 @@ struct Booth {
     candidate: Candidate,
     election: Election,
     started: Instant,
-    shown: mpsc::Receiver<Option<Lease>>,
+    shown: mpsc::Receiver<Observed<Lease>>,
 }
 
 /// Waits for the Lease, or for the end of `shutdown`; then does `work` for as long as this process holds it. When the
@@ -60,9 +59,10 @@ pub async fn lead(
     shutdown: impl Future<Output = ()>,
     work: impl Future<Output = ()>,
 ) -> Result<(), Lost> {
-    let leases: Api<Lease> = Api::namespaced(client, &candidate.namespace);
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &candidate.namespace);
     let (sender, shown) = mpsc::channel(QUEUE);
-    let watch = show(leases.clone(), candidate.lease.clone(), sender);
+    let one = watcher::Config::default().fields(&format!("metadata.name={}", candidate.lease));
+    let watch = forward(Api::namespaced(client, &candidate.namespace), one, sender, |seen| seen);
     let election = Election::new(candidate.identity.clone(), candidate.timing);
     let mut booth = Booth { leases, candidate, election, started: Instant::now(), shown };
     let led = async {
@@ -86,33 +86,6 @@ pub async fn lead(
     tokio::select! {
         ended = led => ended,
         () = watch => Err(Lost),
-    }
-}
-
-async fn show(leases: Api<Lease>, name: String, shown: mpsc::Sender<Option<Lease>>) {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut stream = pin!(watcher(leases, config).default_backoff());
-    let mut listed = false;
-    while let Some(event) = stream.next().await {
-        let lease = match event {
-            Ok(watcher::Event::Init) => {
-                listed = false;
-                continue;
-            }
-            Ok(watcher::Event::InitApply(lease) | watcher::Event::Apply(lease)) => {
-                listed = true;
-                Some(lease)
-            }
-            Ok(watcher::Event::InitDone) if listed => continue,
-            Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => None,
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "the watch of the Lease was interrupted");
-                continue;
-            }
-        };
-        if shown.send(lease).await.is_err() {
-            return;
-        }
     }
 }
 
@@ -153,13 +126,19 @@ impl Booth {
         };
         tokio::select! {
             shown = self.shown.recv() => match shown {
-                Some(lease) => {
-                    let now = self.started.elapsed();
-                    self.election.observe(lease.as_ref().map(record), now);
-                }
+                Some(seen) => self.observe(&seen),
                 None => std::future::pending().await,
             },
             () = alarm => {}
+        }
+    }
+
+    fn observe(&mut self, seen: &Observed<Lease>) {
+        let now = self.now();
+        match seen {
+            Observed::Applied(lease) => self.election.observe(Some(record(lease)), now),
+            Observed::Gone(_) => self.election.observe(None, now),
+            Observed::Synced => self.election.shown_all(),
         }
     }
 

@@ -134,6 +134,13 @@ impl Election {
         };
     }
 
+    /// All that exists has been shown: a Lease that was not is absent.
+    pub fn shown_all(&mut self) {
+        if matches!(self.seen, Seen::Nothing) {
+            self.seen = Seen::Absent;
+        }
+    }
+
     /// What came of a write that was sent at `sent`.
     pub fn answered(&mut self, answer: Answer, sent: Duration, now: Duration) {
         match answer {
@@ -217,9 +224,10 @@ mod tests {
     #[test]
     fn an_absent_lease_is_created_and_one_given_back_is_taken_at_once() {
         let mut election = election();
-        election.observe(None, at(0));
+        election.shown_all();
         assert_eq!(election.step(at(0)), Step::Create);
         election.observe(record("1", ""), at(0));
+        election.shown_all();
         assert_eq!(election.step(at(0)), Step::Take { version: "1".to_owned(), transitions: 4 });
     }
 
