@@ -190,7 +190,7 @@ fn tables(tools: &Tools) -> anyhow::Result<()> {
 }
 
 fn watches(tools: &Tools) -> anyhow::Result<()> {
-    let mut watch = Command::new("kubectl")
+    let mut watch = Command::new(KUBECTL)
         .args(["get", "runs", "-w", "--output-watch-events"])
         .env("KUBECONFIG", &tools.kubeconfig)
         .stdout(Stdio::piped())
