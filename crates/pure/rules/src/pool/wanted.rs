@@ -6,7 +6,11 @@
 use super::{ValidPool, access, build, covers, network};
 use kruntimes_api::labels;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::fmt;
+
+/// Of a digest: enough to tell one wanted object from the one before.
+const HASH_BYTES: usize = 8;
 
 /// What a pool consists of, in the order in which it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,16 +101,10 @@ pub fn objects(pool: &ValidPool) -> Result<Vec<Wanted>, serde_json::Error> {
 }
 
 fn wanted(kind: Kind, mut object: Value) -> Wanted {
-    let hash = format!("{:016x}", fnv(object.to_string().as_bytes()));
+    let digest = Sha256::digest(object.to_string());
+    let hash: String = digest[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
     object["metadata"]["annotations"][labels::SPEC_HASH] = json!(hash);
     Wanted { kind, object }
-}
-
-/// FNV-1a, 64 bits: it tells one wanted object from another, and nobody gains by two that are told apart by nothing.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// What is to be done about an object, as far as it is known.
