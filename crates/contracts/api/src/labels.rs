@@ -22,6 +22,8 @@ pub const LOCAL_COMMAND: &str = "kruntimes.io/local-command";
 pub const RESERVED_PREFIX: &str = "kruntimes.io/";
 /// Annotation of what the controller makes: a hash of what it wanted when it last wrote the object.
 pub const SPEC_HASH: &str = "kruntimes.io/spec-hash";
+/// Label of a pod's Lease that the controller broke: the pod took too long to renew it.
+pub const BROKEN: &str = "kruntimes.io/broken";
 /// Label of what the controller makes: `kruntimes`.
 pub const NAME: &str = "app.kubernetes.io/name";
 /// Label of what the controller makes: `runtimed`.

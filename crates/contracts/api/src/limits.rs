@@ -69,3 +69,11 @@ pub const RUNTIME_NAME_CHARS: u32 = 53;
 pub const TEMPLATE_KEYS: u32 = 64;
 /// Characters of a label's value.
 pub const LABEL_CHARS: u32 = 63;
+/// A pod that could not renew its Lease for so long kills what executes: seconds.
+pub const FENCE_AFTER_SECONDS: u64 = 30;
+/// `--fence-after-seconds` at least: a few renewals must fit.
+pub const FENCE_AFTER_SECONDS_MIN: u64 = 5;
+/// A pod whose Lease stood unchanged for so long loses its Runs: seconds.
+pub const REAP_AFTER_SECONDS: u64 = 60;
+/// How much longer than a pod waits the controller waits at least: the time to kill, and clocks that differ.
+pub const REAP_BEYOND_FENCE_SECONDS: u64 = 8;

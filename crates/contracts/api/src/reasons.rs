@@ -33,6 +33,8 @@ pub enum Reason {
     PodTerminating,
     /// The pod does not answer.
     PodUnhealthy,
+    /// The pod was cut off from the API server, and killed the attempt so that another one may start.
+    Fenced,
     /// The attempt was handed back before it could start; it does not count.
     NotStarted,
     /// No pod of the Runtime could ever take the Run.
@@ -47,7 +49,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::RunCompleted,
         Self::Timeout,
         Self::PrepareSource,
@@ -60,6 +62,7 @@ impl Reason {
         Self::PodGone,
         Self::PodTerminating,
         Self::PodUnhealthy,
+        Self::Fenced,
         Self::NotStarted,
         Self::Unschedulable,
         Self::OutputsInvalid,
@@ -83,6 +86,7 @@ impl Reason {
             Self::PodGone => "PodGone",
             Self::PodTerminating => "PodTerminating",
             Self::PodUnhealthy => "PodUnhealthy",
+            Self::Fenced => "Fenced",
             Self::NotStarted => "NotStarted",
             Self::Unschedulable => "Unschedulable",
             Self::OutputsInvalid => "OutputsInvalid",
@@ -159,6 +163,12 @@ impl Reason {
                 "The pod has not answered for so long that the Run was taken from it.",
                 "See what became of the pod and its machine (`kubectl describe pod POD`); `spec.retryPolicy` moves \
                  the Run to another pod.",
+            ),
+            Self::Fenced => (
+                "The pod could not reach the API server for `--fence-after-seconds`, or its Lease was broken meanwhile; it \
+                 killed the attempt so that no second one can run beside it.",
+                "Create the Run again if its work may be done twice, or let `spec.retryPolicy` do so. If it repeats, see \
+                 what cuts the pod off (`kubectl logs POD -c runtimed`).",
             ),
             Self::NotStarted => (
                 "The pod gave the Run back before it had started anything; the attempt does not count.",

@@ -134,7 +134,7 @@ pub struct RetryPolicy {
     #[schemars(length(max = 32))]
     pub backoff: Option<String>,
     /// Reasons of a failed attempt after which it is tried again, of Timeout, PrepareSource, RuntimeExecute, RuntimeError,
-    /// ExecutionLost, PodGone, PodTerminating and PodUnhealthy. Default: all of these.
+    /// ExecutionLost, PodGone, PodTerminating, PodUnhealthy and Fenced. Default: all of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 128)))]
     pub retryable_reasons: Vec<String>,

@@ -97,6 +97,7 @@ pub const fn phase_of(reason: Reason) -> Phase {
         | Reason::PodGone
         | Reason::PodTerminating
         | Reason::PodUnhealthy
+        | Reason::Fenced
         | Reason::NotStarted
         | Reason::Unschedulable
         | Reason::OutputsInvalid

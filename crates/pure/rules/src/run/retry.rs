@@ -36,7 +36,8 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
         | Reason::ExecutionLost
         | Reason::PodGone
         | Reason::PodTerminating
-        | Reason::PodUnhealthy => true,
+        | Reason::PodUnhealthy
+        | Reason::Fenced => true,
         Reason::RunCompleted
         | Reason::Cancelled
         | Reason::EnvNotAllowed
