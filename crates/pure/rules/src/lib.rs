@@ -3,6 +3,7 @@
 //! No IO, no clock, no randomness: `now`, ids and random numbers are arguments.
 
 pub mod capacity;
+pub mod fence;
 pub mod leader;
 pub mod network;
 pub mod orphan;

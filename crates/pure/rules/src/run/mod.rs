@@ -7,3 +7,4 @@ pub mod outcome;
 pub mod patch;
 pub mod phase;
 pub mod retry;
+pub mod roster;
