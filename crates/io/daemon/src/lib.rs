@@ -1,5 +1,6 @@
 //! What every long-lived role needs: shutdown, logs, health and metrics, the lifeline of the local home, the removal of what Runs leave.
 
+pub mod boottime;
 pub mod health;
 mod http;
 pub mod lifeline;
@@ -7,6 +8,8 @@ pub mod logs;
 pub mod metrics;
 mod shutdown;
 mod trees;
+mod watched;
 
 pub use shutdown::{Shutdown, Trigger};
 pub use trees::remove_tree;
+pub use watched::watched;

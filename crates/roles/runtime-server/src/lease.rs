@@ -1,48 +1,46 @@
 //! The dead-man switch: once renewed, it expires when the next renewal stays away.
-//!
-//! The timer runs on the clock that goes on while the machine sleeps, so that a woken machine is late by nothing.
 
-use crate::watched::watched;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
-use std::future;
+use kruntimes_daemon::boottime::{self, Alarm};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 #[derive(Debug)]
-pub(crate) struct Lease(AsyncFd<OwnedFd>);
+pub(crate) struct Lease {
+    alarm: Alarm,
+    until: Mutex<Option<Duration>>,
+}
 
 impl Lease {
     /// A lease that never expires until it is renewed for the first time.
     pub(crate) fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        Ok(Self(watched(timer, Interest::READABLE)?))
+        Ok(Self { alarm: Alarm::new()?, until: Mutex::default() })
     }
 
     pub(crate) fn renew(&self, ttl: Duration) -> io::Result<()> {
-        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let it_value = Timespec::try_from(ttl).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let once = Itimerspec { it_interval: never, it_value };
-        timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &once)?;
+        let mut until = self.until();
+        let at = boottime::now().saturating_add(ttl);
+        self.alarm.set(at)?;
+        *until = Some(at);
         Ok(())
     }
 
+    /// Whether the last renewal is over. Then nothing may start: who asks for it may have slept since it was allowed to.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.until().is_some_and(|until| until <= boottime::now())
+    }
+
     /// Resolves at each expiry.
-    pub(crate) async fn expired(&self) {
+    pub(crate) async fn expires(&self) {
         loop {
-            // Without a reactor nothing of this server works any more.
-            let Ok(mut guard) = self.0.readable().await else { return future::pending().await };
-            let mut expirations = [0; 8];
-            let read = guard.try_io(|timer| Ok(rustix::io::read(timer, &mut expirations)?));
-            if matches!(read, Ok(Ok(_))) {
+            self.alarm.rings().await;
+            if self.has_expired() {
                 return;
             }
         }
+    }
+
+    fn until(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,14 +15,13 @@ mod prepare;
 mod process;
 mod server;
 mod table;
-mod watched;
 
 pub use config::Config;
 
 use auth::TokenCheck;
 use events::Events;
 use kruntimes_confine::Zygote;
-use kruntimes_daemon::Shutdown;
+use kruntimes_daemon::{Shutdown, watched};
 use kruntimes_proto::executor::v1::runtime_events_server::RuntimeEventsServer;
 use kruntimes_proto::executor::v1::runtime_server::RuntimeServer;
 use lease::Lease;
@@ -41,7 +40,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tonic::service::InterceptorLayer;
 use tonic::transport::server::TcpIncoming;
-use watched::watched;
 
 /// How long the server goes on after a shutdown, executions included.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);

@@ -56,9 +56,12 @@ impl Server {
     /// Ends all executions whenever a renewal stays away. Never returns.
     pub(crate) async fn watch_lease(&self) {
         loop {
-            self.lease.expired().await;
-            tracing::warn!("no renewal in time: all executions end");
-            self.table.all().iter().for_each(|execution| execution.end(Why::NotRenewed));
+            self.lease.expires().await;
+            let running = self.table.all().into_iter().filter(|execution| !execution.has_ended());
+            for execution in running {
+                tracing::warn!(id = %execution.id(), "killed: no renewal in time");
+                execution.end(Why::NotRenewed);
+            }
         }
     }
 
@@ -103,6 +106,11 @@ impl Runtime for Service {
                     )));
                 }
             }
+        }
+        // After it is in the table, where an expiry finds it.
+        if self.0.lease.has_expired() {
+            self.0.table.remove(&execution);
+            return Err(Status::failed_precondition("no renewal in time: Renew comes first"));
         }
         tokio::spawn(process::run(Arc::clone(&self.0), execution, valid));
         Ok(Response::new(ExecuteResponse { id }))

@@ -1,6 +1,7 @@
 //! The task of one attempt: it feeds the machine with events and has its effects done.
 
 use crate::clock::Clock;
+use crate::execute;
 use crate::journal::Entry;
 use crate::pod::Pod;
 use crate::poll;
@@ -32,6 +33,10 @@ pub(crate) enum Update {
     Shutdown,
     /// The pod ends as soon as what executes has ended.
     Drain,
+    /// The pod could not renew its Lease.
+    Fenced,
+    /// The pod's Lease was broken.
+    Broken,
 }
 
 /// One attempt.
@@ -50,6 +55,7 @@ pub(crate) struct Attempt {
     preparing: Option<Preparing>,
     held: Option<Held>,
     waits: Option<oneshot::Receiver<Held>>,
+    awaits_lease: bool,
     cancel_told: bool,
     handed_back: bool,
     ending: Arc<AtomicBool>,
@@ -122,6 +128,7 @@ impl Attempt {
             held,
             waits: None,
             preparing: None,
+            awaits_lease: false,
             cancel_told: false,
             handed_back: false,
             ending: Arc::default(),
@@ -137,6 +144,7 @@ impl Attempt {
     /// begin.
     pub(crate) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) -> String {
         while !self.machine.is_done() {
+            let lease = Arc::clone(&self.pod);
             let deadline = self.machine.deadline().map(|time| self.clock.instant(time));
             let event = tokio::select! {
                 Some(event) = self.received.recv() => Some(event),
@@ -145,6 +153,10 @@ impl Attempt {
                     self.waits = None;
                     self.held = Some(held);
                     Some(Event::SlotGranted)
+                }
+                () = lease.lease.held(), if self.awaits_lease => {
+                    self.awaits_lease = false;
+                    Some(Event::LeaseHeld)
                 }
                 () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => {
                     Some(Event::Deadline)
@@ -174,6 +186,8 @@ impl Attempt {
             }
             Update::Shutdown => Some(Event::Shutdown),
             Update::Drain => Some(Event::Drain),
+            Update::Fenced => Some(Event::Fenced),
+            Update::Broken => Some(Event::Broken),
             Update::Run(run) => {
                 self.run = run;
                 self.tell_cancel();
@@ -208,6 +222,8 @@ impl Attempt {
                     preparing.stop();
                 }
             }
+            Effect::AwaitLease if self.pod.lease.is_held() => self.handle(Event::LeaseHeld),
+            Effect::AwaitLease => self.awaits_lease = true,
             Effect::Execute => self.execute(),
             Effect::Inspect => {
                 self.register();
@@ -286,10 +302,11 @@ impl Attempt {
                 )));
             }
             let own = environment.get().cloned().unwrap_or_default();
-            Some(match pod.server.execute(request(&pod, &uid, &run, &own)).await {
-                Ok(()) => Event::Executed,
-                Err(failure) => Event::ExecuteFailed(failure),
-            })
+            let event = execute::under_lease(&pod, &request(&pod, &uid, &run, &own)).await;
+            if event == Event::LeaseMissed {
+                pod.journal.void(&uid);
+            }
+            Some(event)
         });
     }
 

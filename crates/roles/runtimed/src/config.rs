@@ -6,6 +6,7 @@ use kruntimes_api::{labels, limits, names};
 use kruntimes_rules::capacity::{self, Resources};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Flags of the sidecar. The environment variables come from the pod.
@@ -47,6 +48,10 @@ pub struct Config {
     /// Seconds that Runs have to end after SIGTERM; what has not ended shortly before is killed.
     #[arg(long, default_value_t = limits::DRAIN_SECONDS.unsigned_abs(), value_parser = clap::value_parser!(u64).range(1..=limits::DRAIN_SECONDS_MAX.unsigned_abs()))]
     pub drain_timeout_seconds: u64,
+    /// Seconds after which a pod that can't renew its Lease kills its Runs: the API server does not answer, or takes no
+    /// renewal. The controller takes the Runs later than that.
+    #[arg(long, default_value_t = limits::FENCE_AFTER_SECONDS, value_parser = clap::value_parser!(u64).range(limits::FENCE_AFTER_SECONDS_MIN..=86_400))]
+    pub fence_after_seconds: u64,
     /// What the journal in it outlives.
     #[arg(long, env = "KRUNTIMES_JOURNAL", value_enum, default_value_t, hide = true)]
     pub journal: Durability,
@@ -91,6 +96,10 @@ impl Config {
     pub(crate) fn resources(&self) -> Resources {
         let runs = Resources::runs(self.workers);
         self.capacity.iter().fold(runs, |all, (name, amount)| all.with(name, *amount))
+    }
+
+    pub(crate) fn fence_after(&self) -> Duration {
+        Duration::from_secs(self.fence_after_seconds)
     }
 
     fn loopback(&self) -> IpAddr {

@@ -1,6 +1,6 @@
 //! Which attempts may have started: written before Execute, with fdatasync where the pod outlives its machine's restart.
 //!
-//! One file of fixed size, lines `<uid> <attempt> <received µs> <open|ended>`, filled up with zeros: a record overwrites
+//! One file of fixed size, lines `<uid> <attempt> <received µs> <open|ended|void>`, filled up with zeros: a record overwrites
 //! blocks that are there already. A torn last line was never acknowledged. Runs that ended are remembered for a while:
 //! an assignment that is seen again is not executed again.
 
@@ -99,6 +99,11 @@ impl Journal {
         self.lock().end(uid);
     }
 
+    /// The attempt was not sent to the server after all: it may be given to this pod once more.
+    pub(crate) fn void(&self, uid: &str) {
+        self.lock().void(uid);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,7 +112,7 @@ impl Journal {
 impl Inner {
     fn record(&mut self, uid: &str, entry: Entry) -> io::Result<()> {
         self.entries.begin(uid, entry);
-        self.append(&line(uid, &entry, true))?;
+        self.append(&line(uid, &entry, Word::Open))?;
         match self.durability {
             Durability::Machine => self.file.sync_data(),
             Durability::Process => Ok(()),
@@ -115,9 +120,19 @@ impl Inner {
     }
 
     fn end(&mut self, uid: &str) {
-        let Some(entry) = self.entries.end(uid) else { return };
-        let line = line(uid, &entry, false);
-        if let Err(error) = self.append(&line) {
+        if let Some(entry) = self.entries.end(uid) {
+            self.note(uid, &entry, Word::Ended);
+        }
+    }
+
+    fn void(&mut self, uid: &str) {
+        if let Some(entry) = self.entries.open.remove(uid) {
+            self.note(uid, &entry, Word::Void);
+        }
+    }
+
+    fn note(&mut self, uid: &str, entry: &Entry, word: Word) {
+        if let Err(error) = self.append(&line(uid, entry, word)) {
             tracing::warn!(uid, %error, "the journal could not be written");
         }
     }
@@ -134,8 +149,19 @@ impl Inner {
     }
 }
 
-fn line(uid: &str, entry: &Entry, open: bool) -> String {
-    let state = if open { "open" } else { "ended" };
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Open,
+    Ended,
+    Void,
+}
+
+fn line(uid: &str, entry: &Entry, word: Word) -> String {
+    let state = match word {
+        Word::Open => "open",
+        Word::Ended => "ended",
+        Word::Void => "void",
+    };
     format!("{uid} {} {} {state}\n", entry.attempt, entry.received.as_microsecond())
 }
 
@@ -168,8 +194,8 @@ impl Entries {
         let ended = self
             .ended
             .iter()
-            .map(|ended| line(&String::from_utf8_lossy(ended.uid()), &ended.entry, false));
-        ended.chain(self.open.iter().map(|(uid, entry)| line(uid, entry, true))).collect()
+            .map(|ended| line(&String::from_utf8_lossy(ended.uid()), &ended.entry, Word::Ended));
+        ended.chain(self.open.iter().map(|(uid, entry)| line(uid, entry, Word::Open))).collect()
     }
 }
 
@@ -194,13 +220,20 @@ fn parse(content: &[u8]) -> Entries {
         let uid = words.next()?.to_owned();
         let attempt = words.next()?.parse().ok()?;
         let received = Timestamp::from_microsecond(words.next()?.parse().ok()?).ok()?;
-        Some((uid, Entry { attempt, received }, words.next()? == "open"))
+        let word = match words.next()? {
+            "open" => Word::Open,
+            "void" => Word::Void,
+            _ => Word::Ended,
+        };
+        Some((uid, Entry { attempt, received }, word))
     };
     let mut entries = Entries::new();
-    for (uid, entry, open) in text.lines().filter_map(entry) {
+    for (uid, entry, word) in text.lines().filter_map(entry) {
         entries.begin(&uid, entry);
-        if !open {
-            entries.end(&uid);
+        match word {
+            Word::Open => {}
+            Word::Ended => drop(entries.end(&uid)),
+            Word::Void => drop(entries.open.remove(&uid)),
         }
     }
     entries
@@ -251,6 +284,17 @@ mod tests {
         assert_eq!(again.find("a"), Some(entry(2)));
         assert_eq!(again.find("b"), Some(entry(3)));
         assert_eq!(again.find("c"), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_sent_leaves_no_trace() {
+        let directory = crate::testing::directory("journal-void");
+        let journal = Journal::open(&directory, Durability::Machine).unwrap();
+        journal.record("a", entry(1)).await.unwrap();
+        journal.void("a");
+        assert_eq!(journal.find("a"), None);
+        let again = Journal::open(&directory, Durability::Machine).unwrap();
+        assert_eq!((again.find("a"), again.open_uids()), (None, vec![]));
     }
 
     #[tokio::test]

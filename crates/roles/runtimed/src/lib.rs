@@ -1,15 +1,19 @@
 //! The sidecar of a Runtime pod: it executes the Runs that the scheduler gives to its pod.
 //!
 //! `supervisor` watches this pod's Runs and gives each a task (`attempt`), which drives the machine of
-//! `rules::run::machine`; `runtime` calls the Runtime Server, `events` and `poll` bring what it reports to the task by
+//! `rules::run::machine`; `keeper` keeps the pod's Lease, without which nothing executes; `runtime` calls the Runtime Server, `events` and `poll` bring what it reports to the task by
 //! way of `registry`; `spool` keeps the output, `serving` shows it; `journal` keeps a restart from executing twice.
 //! Nothing here decides what happens to a Run, and nothing here trusts the Runtime Server.
 
 mod attempt;
+mod clearing;
 mod clock;
 mod config;
 mod events;
+mod execute;
 mod journal;
+mod keeper;
+mod lease;
 mod lines;
 mod mounted;
 mod pod;
@@ -36,6 +40,8 @@ pub use source::SourceConfig;
 use crate::pod::Pod;
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kruntimes_daemon::{Shutdown, health, lifeline};
+use kruntimes_rules::fence::Timing;
+use kruntimes_rules::run::roster::Identity;
 use kube::{Api, Client, ResourceExt};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -43,7 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -133,7 +139,8 @@ async fn serve_all(
         std::fs::create_dir_all(directory).map_err(control("directory"))?;
     }
     let token = token::Token::create(&config.control).map_err(control("token"))?;
-    let pod = Arc::new(open(&config, &client, &token, lines)?);
+    let (lease, told) = lease::Lease::new();
+    let pod = Arc::new(open(&config, &client, &token, lease, lines)?);
     let (live, is_live) = watch::channel(false);
     let pods: Api<KubePod> = Api::namespaced(client.clone(), &config.pod_namespace);
     let readiness = ready::Readiness { pod: Arc::clone(&pod), live: is_live };
@@ -157,10 +164,30 @@ async fn serve_all(
         name: config.pod_name.clone(),
         token: token.text().to_owned(),
     };
-    let identity = supervisor::Identity { name: config.pod_name.clone(), uid };
-    let watched = Api::namespaced(client, &config.pod_namespace);
+    let me = Identity { name: config.pod_name.clone(), uid };
+    let terms = keeper::Terms {
+        leases: Api::namespaced(client.clone(), &config.pod_namespace),
+        me: me.clone(),
+        runtime: config.runtime_name.clone(),
+        timing: Timing::fencing_after(config.fence_after()),
+    };
+    let (notify, notices) = mpsc::unbounded_channel();
+    let keeping = keeper::keep(Arc::clone(&pod), terms, told, notify);
+    let sources = supervisor::Sources {
+        watched: Api::namespaced(client, &config.pod_namespace),
+        live,
+        notices,
+        stops,
+    };
     let within = Duration::from_secs(config.drain_timeout_seconds);
-    let watching = supervisor::run(pod, watched, identity, live, stops, within);
+    let watching = supervisor::run(pod, me, sources, within);
+    let watching = async {
+        tokio::select! {
+            () = watching => Ok(()),
+            // It never ends but by an error.
+            kept = keeping => kept.map_err(control("timer")),
+        }
+    };
     let publishing = async {
         tokio::select! {
             () = publisher.follow() => {}
@@ -169,10 +196,10 @@ async fn serve_all(
         }
         publisher.retract().await;
     };
-    tokio::join!(watching, publishing);
+    let (watched, ()) = tokio::join!(watching, publishing);
     answered.fire();
     while answers.join_next().await.is_some() {}
-    Ok(())
+    watched
 }
 
 fn control(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -184,6 +211,7 @@ fn open(
     config: &Config,
     client: &Client,
     token: &token::Token,
+    lease: lease::Lease,
     lines: impl Write + Send + 'static,
 ) -> Result<Pod, Error> {
     let namespace = config.pod_namespace.as_str();
@@ -196,6 +224,7 @@ fn open(
             .map_err(control("log thread"))?,
         journal: journal::Journal::open(&config.state, config.journal)
             .map_err(control("journal"))?,
+        lease,
         workspaces: workspace::Workspaces::new(config.workspace.clone()),
         sources: source::Sources::open(&config.state, config.source.clone())
             .map_err(control("sources"))?,

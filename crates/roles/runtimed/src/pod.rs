@@ -1,6 +1,7 @@
 //! What all attempts of this pod share.
 
 use crate::journal::Journal;
+use crate::lease::Lease;
 use crate::lines::LineSink;
 use crate::mounted::Mounted;
 use crate::registry::Registry;
@@ -29,6 +30,7 @@ pub(crate) struct Pod {
     pub(crate) spool: Spool,
     pub(crate) sink: LineSink,
     pub(crate) journal: Journal,
+    pub(crate) lease: Lease,
     pub(crate) workspaces: Workspaces,
     pub(crate) sources: Sources,
     pub(crate) mounted: Mounted,

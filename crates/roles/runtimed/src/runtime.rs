@@ -4,11 +4,12 @@ use crate::token::Token;
 use kruntimes_proto::executor::v1::runtime_client::RuntimeClient;
 use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
 use kruntimes_proto::executor::v1::{
-    CancelRequest, ExecuteRequest, ExecutionEvent, ForgetRequest, HealthRequest, StatusRequest,
-    StatusResponse, WatchRequest,
+    CancelRequest, ExecuteRequest, ExecutionEvent, ForgetRequest, HealthRequest, RenewRequest,
+    StatusRequest, StatusResponse, WatchRequest,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
+use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
@@ -16,17 +17,39 @@ use tonic::{Code, Response, Status, Streaming};
 /// The largest answer that is read.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-const EXECUTE_WITHIN: Duration = Duration::from_secs(10);
+/// How long Execute may take, the wait for a server that is not there included.
+pub(crate) const EXECUTE_WITHIN: Duration = Duration::from_secs(10);
 const CALL_WITHIN: Duration = Duration::from_secs(5);
 const HEALTH_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What became of an Execute.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// The server has it.
+    Taken,
+    /// It certainly did not reach the server, or found one that has executed nothing.
+    Never,
+    /// It was refused, or its answer is lost.
+    Refused(String),
+}
+
+/// Why the dead-man switch of the server is not set.
+#[derive(Debug, Error)]
+pub(crate) enum RenewError {
+    #[error("the Lease is not held")]
+    NotHeld,
+    #[error("the Runtime Server did not take it")]
+    Failed(#[source] Status),
+}
 
 /// The client of the Runtime Server.
 #[derive(Debug, Clone)]
 pub(crate) struct RuntimeServer {
     runtime: RuntimeClient<Channel>,
     events: RuntimeEventsClient<Channel>,
+    renewals: RuntimeEventsClient<Channel>,
     token: Token,
 }
 
@@ -40,6 +63,7 @@ impl RuntimeServer {
         // The stream of events has a connection of its own.
         let (calls, stream) = (endpoint()?.connect_lazy(), endpoint()?.connect_lazy());
         Ok(Self {
+            renewals: RuntimeEventsClient::new(calls.clone()),
             runtime: RuntimeClient::new(calls).max_decoding_message_size(MESSAGE_BYTES),
             events: RuntimeEventsClient::new(stream).max_decoding_message_size(MESSAGE_BYTES),
             token,
@@ -58,25 +82,28 @@ impl RuntimeServer {
         }
     }
 
-    /// Executes once. Waits for the server to be there, but never sends the request a second time.
-    pub(crate) async fn execute(&self, request: ExecuteRequest) -> Result<(), String> {
-        let deadline = Instant::now() + EXECUTE_WITHIN;
-        let late = || format!("Execute was not answered within {EXECUTE_WITHIN:?}");
-        let mut pause = FIRST_PAUSE;
-        loop {
-            // A request that can't have reached the server fails as unconnected; only then it is sent again.
-            let mut client = self.runtime.clone();
-            let call = client.execute(self.token.sign(request.clone()));
-            match timeout_at(deadline, call).await {
-                Err(_) => return Err(late()),
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(status)) if never_sent(&status) || waits_for_token(&status) => {}
-                Ok(Err(status)) => return Err(describe(&status)),
-            }
-            if timeout_at(deadline, sleep(pause)).await.is_err() {
-                return Err("the Runtime Server can't be reached".to_owned());
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+    /// Sends Execute once.
+    pub(crate) async fn execute(&self, request: ExecuteRequest, deadline: Instant) -> Sent {
+        let mut client = self.runtime.clone();
+        match timeout_at(deadline, client.execute(self.token.sign(request))).await {
+            Err(_) => Sent::Refused(format!("Execute was not answered within {EXECUTE_WITHIN:?}")),
+            Ok(Ok(_)) => Sent::Taken,
+            Ok(Err(status)) if never_sent(&status) || waits_for_token(&status) => Sent::Never,
+            Ok(Err(status)) => Sent::Refused(describe(&status)),
+        }
+    }
+
+    /// Has the server kill all executions unless it hears of the next renewal within `ttl`. One that knows no such call
+    /// kills nothing by itself.
+    pub(crate) async fn renew(&self, ttl: Duration) -> Result<(), RenewError> {
+        let ttl_millis = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX).max(1);
+        let mut client = self.renewals.clone();
+        let call = client.renew(self.token.sign(RenewRequest { ttl_millis }));
+        match timeout(CALL_WITHIN, call).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) if status.code() == Code::Unimplemented => Ok(()),
+            Ok(Err(status)) => Err(RenewError::Failed(status)),
+            Err(_) => Err(RenewError::Failed(Status::deadline_exceeded("Renew was not answered"))),
         }
     }
 

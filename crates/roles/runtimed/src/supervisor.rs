@@ -1,13 +1,16 @@
-//! The watch of this pod's Runs: each assignment gets a task, whoever leaves the pod is told so.
+//! The watch of this pod's Runs: what `rules::run::roster` says of them is done, and what the pod's Lease asks for.
 
 use crate::Stops;
 use crate::attempt::{Attempt, Update};
+use crate::clearing::{Clearing, OpenRuns};
+use crate::keeper::Notice;
+use crate::lease::Told;
 use crate::pod::{Drain, Pod};
 use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kruntimes_api::{Phase, Run};
+use kruntimes_api::Run;
 use kruntimes_cluster::readable::Readable;
 use kruntimes_cluster::watch::Chain;
+use kruntimes_rules::run::roster::{Identity, Order, Roster};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -28,59 +31,40 @@ const LAST_PART: Duration = Duration::from_secs(8);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Which pod this is.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) name: String,
-    pub(crate) uid: String,
-}
-
-/// An assignment: another attempt, or the same number given anew.
-#[derive(Debug, Clone, PartialEq)]
-struct Assignment {
-    attempt: i32,
-    scheduled: Option<MicroTime>,
-}
-
-struct Handle {
-    assignment: Assignment,
-    updates: mpsc::UnboundedSender<Update>,
-    gone: bool,
-    /// The Run is deleted: nothing of it is kept when the attempt has ended.
-    deleted: bool,
-    /// What begins when the attempt has ended.
-    next: Option<Arc<Run>>,
+/// Where the supervisor looks and what it hears of.
+pub(crate) struct Sources {
+    pub(crate) watched: Api<Readable<Run>>,
+    pub(crate) live: watch::Sender<bool>,
+    pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
+    pub(crate) stops: Stops,
 }
 
 struct Supervisor {
     pod: Arc<Pod>,
-    identity: Identity,
-    handles: BTreeMap<String, Handle>,
+    roster: Roster,
+    open_runs: OpenRuns,
+    attempts: BTreeMap<String, mpsc::UnboundedSender<Update>>,
     tasks: JoinSet<String>,
-    listed: BTreeSet<String>,
+    clearing: Clearing,
     live: watch::Sender<bool>,
     /// When a drain ends, whatever has not ended.
     ends_at: Option<Instant>,
 }
 
 /// Watches until it is told to end, or until what executes after the begin of a drain has ended. Ends what runs then.
-pub(crate) async fn run(
-    pod: Arc<Pod>,
-    watched: Api<Readable<Run>>,
-    identity: Identity,
-    live: watch::Sender<bool>,
-    mut stops: Stops,
-    drain_within: Duration,
-) {
-    let config = Config::default().fields(&format!("status.assignedPod={}", identity.name));
+pub(crate) async fn run(pod: Arc<Pod>, me: Identity, sources: Sources, drain_within: Duration) {
+    let Sources { watched, live, mut notices, mut stops } = sources;
+    let config = Config::default().fields(&format!("status.assignedPod={}", me.name));
+    let open_runs = OpenRuns::of(watched.clone(), &me.name);
     let stream = watcher(watched, config).backoff(Pauses(FIRST_PAUSE));
     let mut stream = Box::pin(stream);
     let mut supervisor = Supervisor {
         pod,
-        identity,
-        handles: BTreeMap::new(),
+        roster: Roster::new(me),
+        open_runs,
+        attempts: BTreeMap::new(),
         tasks: JoinSet::new(),
-        listed: BTreeSet::new(),
+        clearing: Clearing::default(),
         live,
         ends_at: None,
     };
@@ -92,6 +76,8 @@ pub(crate) async fn run(
             () = supervisor.pod.drained_to(Drain::Told), if ends_at.is_some() => break,
             () = sleep_until(ends_at.unwrap_or_else(Instant::now)), if ends_at.is_some() => break,
             Some(ended) = supervisor.tasks.join_next() => supervisor.on_ended(ended),
+            Some(notice) = notices.recv() => supervisor.on_notice(notice),
+            listed = supervisor.clearing.listed() => supervisor.on_listed(listed),
             Some(event) = stream.next() => supervisor.on_watch(event),
         }
     }
@@ -105,104 +91,117 @@ impl Supervisor {
             Ok(event) => event,
             Err(error) => {
                 self.live.send_replace(false);
+                self.pod.lease.tell(Told::Suspect);
                 tracing::warn!(error = %Chain(&error), "the watch of Runs was interrupted");
                 return;
             }
         };
-        match event {
-            Event::Init => self.listed.clear(),
-            Event::InitApply(run) => {
-                self.listed.extend(run.uid());
-                self.observe(run);
+        let orders = match event {
+            Event::Init => {
+                self.roster.list_begins();
+                Vec::new()
             }
+            Event::InitApply(run) => match readable(run) {
+                Ok(run) => self.roster.listed(run),
+                Err(uid) => {
+                    self.roster.unreadable(uid);
+                    Vec::new()
+                }
+            },
             Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                for (uid, handle) in &mut self.handles {
-                    if !listed.contains(uid) {
-                        handle.leave();
-                    }
-                }
-                self.pod.spool.keep_only(&listed);
-                if !self.pod.synced.send_replace(true) {
-                    self.sweep(&listed);
-                }
+                self.pod.lease.tell(Told::Suspect);
+                let orders = self.roster.list_ends();
+                self.perform_all(orders);
+                self.pod.synced.send_replace(true);
                 self.live.send_replace(true);
+                Vec::new()
             }
             Event::Apply(run) => {
                 self.live.send_if_modified(|live| !std::mem::replace(live, true));
-                self.observe(run);
+                readable(run).map_or_else(|_| Vec::new(), |run| self.roster.observe(run))
             }
             Event::Delete(run) => self.on_gone(&run),
-        }
-    }
-
-    /// A Run that is not this pod's any more, or does not exist any more. One that has ended can only be deleted.
-    fn on_gone(&mut self, run: &Readable<Run>) {
-        let Some(uid) = run.uid() else { return };
-        let deleted = run.0.as_ref().is_ok_and(|run| run.phase().is_terminal());
-        match self.handles.get_mut(&uid) {
-            Some(handle) => {
-                handle.deleted |= deleted;
-                handle.leave();
-            }
-            None if deleted => self.pod.spool.forget(&uid),
-            None => {}
-        }
-    }
-
-    fn observe(&mut self, run: Readable<Run>) {
-        let run = match run.0 {
-            Ok(run) => Arc::new(run),
-            Err(error) => {
-                tracing::warn!(%error, name = error.metadata.name, "a Run can't be read");
-                return;
-            }
         };
-        let Some(uid) = run.uid().filter(|uid| is_plain(uid)) else { return };
-        let assignment = self.assignment(&run);
-        match (self.handles.get_mut(&uid), assignment) {
-            (None, None) => {}
-            (None, Some(assignment)) => self.begin(uid, run, assignment),
-            (Some(handle), None) => handle.leave(),
-            (Some(handle), Some(assignment)) if handle.assignment == assignment && !handle.gone => {
-                handle.tell(Update::Run(run));
-            }
-            (Some(handle), Some(_)) => {
-                handle.leave();
-                handle.next = Some(run);
-            }
+        self.perform_all(orders);
+    }
+
+    /// A Run that is not this pod's any more, or does not exist any more. One that can't be read has not ended here.
+    fn on_gone(&mut self, run: &Readable<Run>) -> Vec<Order> {
+        let Some(uid) = run.uid() else { return Vec::new() };
+        let phase = run.0.as_ref().map(|run| run.phase()).unwrap_or_default();
+        self.roster.gone(&uid, phase)
+    }
+
+    fn perform_all(&mut self, orders: Vec<Order>) {
+        for order in orders {
+            self.perform(order);
         }
     }
 
-    /// The assignment to this pod, if the Run has one that is not over.
-    fn assignment(&self, run: &Run) -> Option<Assignment> {
-        let status = run.status.as_ref()?;
-        let open = match status.phase {
-            Phase::Scheduled | Phase::Running => true,
-            Phase::Pending
-            | Phase::Succeeded
-            | Phase::Failed
-            | Phase::Timeout
-            | Phase::Cancelled => false,
-        };
-        let mine = status.assigned_pod.as_deref() == Some(self.identity.name.as_str())
-            && status.assigned_pod_uid.as_deref() == Some(self.identity.uid.as_str());
-        let deleted = run.metadata.deletion_timestamp.is_some();
-        (open && mine && !deleted).then(|| Assignment {
-            attempt: status.attempt.unwrap_or(0),
-            scheduled: status.timeline.as_ref().and_then(|timeline| timeline.scheduled.clone()),
-        })
+    fn perform(&mut self, order: Order) {
+        match order {
+            Order::Begin(uid, run) => self.begin(uid, run),
+            Order::Update(uid, run) => self.tell(&uid, Update::Run(run)),
+            Order::Gone(uid) => self.tell(&uid, Update::Gone),
+            Order::Forget(uid) => self.pod.spool.forget(&uid),
+            Order::KeepOnly(uids) => self.pod.spool.keep_only(&uids),
+            Order::Sweep(mine) => self.sweep(&mine),
+        }
     }
 
-    fn begin(&mut self, uid: String, run: Arc<Run>, assignment: Assignment) {
+    fn begin(&mut self, uid: String, run: Arc<Run>) {
         let (updates, receiver) = mpsc::unbounded_channel();
-        let handle = Handle { assignment, updates, gone: false, deleted: false, next: None };
         if self.ends_at.is_some() {
-            handle.tell(Update::Drain);
+            // The receiver is at hand.
+            drop(updates.send(Update::Drain));
         }
-        self.handles.insert(uid.clone(), handle);
+        if self.attempts.is_empty() {
+            self.pod.lease.tell(Told::Work);
+        }
+        self.attempts.insert(uid.clone(), updates);
         let attempt = Attempt::begin(Arc::clone(&self.pod), uid, run);
         self.tasks.spawn(attempt.run(receiver));
+    }
+
+    fn tell(&self, uid: &str, update: Update) {
+        if let Some(updates) = self.attempts.get(uid) {
+            // The task has ended already when nobody receives.
+            drop(updates.send(update));
+        }
+    }
+
+    fn tell_all(&self, update: impl Fn() -> Update) {
+        for updates in self.attempts.values() {
+            drop(updates.send(update()));
+        }
+    }
+
+    fn on_notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Fence => self.tell_all(|| Update::Fenced),
+            Notice::Clear => {
+                // What executes dies before anybody is asked anything.
+                self.tell_all(|| Update::Broken);
+                self.clearing.begin(&self.open_runs);
+            }
+        }
+    }
+
+    /// All Runs that this pod had after its Lease was broken.
+    fn on_listed(&mut self, runs: Vec<Readable<Run>>) {
+        for run in runs.into_iter().filter_map(|run| readable(run).ok()) {
+            let orders = self.roster.observe(run);
+            self.perform_all(orders);
+        }
+        self.tell_all(|| Update::Broken);
+        self.clearing.wait_for(self.attempts.keys().cloned().collect());
+        self.look_at_clearing();
+    }
+
+    fn look_at_clearing(&mut self) {
+        if self.clearing.is_done() {
+            self.pod.lease.tell(Told::Cleared);
+        }
     }
 
     /// From now on nothing begins to execute.
@@ -210,15 +209,13 @@ impl Supervisor {
         let last = LAST_PART.min(within / 2);
         self.ends_at = Some(Instant::now() + (within - last));
         self.pod.drain_to(Drain::Asked);
-        for handle in self.handles.values() {
-            handle.tell(Update::Drain);
-        }
+        self.tell_all(|| Update::Drain);
         self.look_at_drain();
     }
 
     fn look_at_drain(&mut self) {
         if let Some(ends_at) = self.ends_at
-            && self.handles.is_empty()
+            && self.attempts.is_empty()
         {
             self.pod.drain_to(Drain::Done);
             self.ends_at = Some(ends_at.min(Instant::now() + LINGER));
@@ -233,22 +230,15 @@ impl Supervisor {
                 return;
             }
         };
-        let Some(handle) = self.handles.remove(&uid) else { return };
-        let next = self.after(&uid, handle);
-        if let Some((run, assignment)) = next {
-            self.begin(uid, run, assignment);
+        self.attempts.remove(&uid);
+        self.clearing.ended(&uid);
+        let orders = self.roster.ended(&uid);
+        self.perform_all(orders);
+        if self.attempts.is_empty() {
+            self.pod.lease.tell(Told::Idle);
         }
+        self.look_at_clearing();
         self.look_at_drain();
-    }
-
-    /// What begins when an attempt has ended.
-    fn after(&self, uid: &str, handle: Handle) -> Option<(Arc<Run>, Assignment)> {
-        if handle.deleted {
-            self.pod.spool.forget(uid);
-        }
-        let run = handle.next?;
-        let assignment = self.assignment(&run)?;
-        Some((run, assignment))
     }
 
     /// What an earlier life left behind and no Run of this pod owns any more.
@@ -270,10 +260,8 @@ impl Supervisor {
 
     async fn shut_down(mut self) {
         self.pod.leaving.send_replace(true);
-        for handle in self.handles.values_mut() {
-            handle.next = None;
-            handle.tell(Update::Shutdown);
-        }
+        self.roster.close();
+        self.tell_all(|| Update::Shutdown);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(SHUTDOWN_WITHIN, all).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "the pod ends before its Runs have ended");
@@ -281,25 +269,12 @@ impl Supervisor {
     }
 }
 
-impl Handle {
-    fn leave(&mut self) {
-        self.next = None;
-        if !std::mem::replace(&mut self.gone, true) {
-            self.tell(Update::Gone);
-        }
-    }
-
-    fn tell(&self, update: Update) {
-        // The task has ended already when nobody receives.
-        drop(self.updates.send(update));
-    }
-}
-
-/// A UID becomes part of paths.
-fn is_plain(uid: &str) -> bool {
-    !uid.is_empty()
-        && uid.len() <= 64
-        && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+/// A Run, or the UID of one that can't be read.
+fn readable(run: Readable<Run>) -> Result<Arc<Run>, Option<String>> {
+    run.0.map(Arc::new).map_err(|error| {
+        tracing::warn!(error = error.error, name = error.metadata.name, "a Run can't be read");
+        error.metadata.uid
+    })
 }
 
 /// Pauses of the watch: doubled up to [`LONGEST_PAUSE`].

@@ -20,12 +20,12 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The usual times with this `fence_after`.
+    /// The usual times with this `fence_after`: a renewal every 3 s, and at least three before the fence.
     #[must_use]
-    pub const fn fencing_after(fence_after: Duration) -> Self {
+    pub fn fencing_after(fence_after: Duration) -> Self {
         Self {
             fence_after,
-            renew_every: Duration::from_secs(3),
+            renew_every: Duration::from_secs(3).min(fence_after / 3),
             release_after: Duration::from_secs(10),
             retry: Duration::from_millis(500),
         }

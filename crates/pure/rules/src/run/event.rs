@@ -13,6 +13,10 @@ pub enum Event {
     Prepared,
     /// The workspace or the environment could not be made, for that reason.
     PrepareFailed(Reason, String),
+    /// The pod holds its Lease.
+    LeaseHeld,
+    /// Before Execute was sent the pod held its Lease no more: nothing was executed.
+    LeaseMissed,
     /// The server took the Execute.
     Executed,
     /// The server refused, or did not answer in time.
@@ -27,6 +31,10 @@ pub enum Event {
     CancelRequested,
     /// The Run was deleted, or is not this pod's any more.
     Deleted,
+    /// The pod could not renew its Lease in time: what executes must be dead before another attempt may start.
+    Fenced,
+    /// The pod's Lease was broken: nothing of it may go on here.
+    Broken,
     /// The pod ends.
     Shutdown,
     /// The pod ends as soon as what executes has ended.
@@ -54,7 +62,9 @@ pub enum Effect {
     PrepareWorkspace,
     /// End the making of the workspace at once: nobody waits for its answer any more.
     StopPreparing,
-    /// Journal the attempt, then Execute; answers `Executed` or `ExecuteFailed`.
+    /// Wait until the pod holds its Lease; answers `LeaseHeld`.
+    AwaitLease,
+    /// Journal the attempt, then Execute if the Lease is still held; answers `Executed`, `ExecuteFailed` or `LeaseMissed`.
     Execute,
     /// Ask the server how the execution stands; answers `Started`, `Exited` or `Lost`.
     Inspect,

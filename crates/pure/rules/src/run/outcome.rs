@@ -6,6 +6,9 @@ use super::retry::format_duration;
 use kruntimes_api::{Phase, Reason, conditions, limits};
 use std::time::Duration;
 
+/// What a Runtime Server says of an execution that it killed because `Renew` stayed away.
+pub const NOT_RENEWED: &str = "killed: not renewed in time";
+
 /// The end of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -62,6 +65,15 @@ impl Outcome {
         Self::failed(Reason::Cancelled, conditions::MESSAGE_CANCELLED)
     }
 
+    /// Killed because the pod could not renew its Lease.
+    #[must_use]
+    pub fn fenced() -> Self {
+        Self::failed(
+            Reason::Fenced,
+            "the pod could not renew its Lease in time: the attempt was killed",
+        )
+    }
+
     /// The end that a Runtime Server reports. `timeout` is the Run's, for the message of a server that timed out first.
     #[must_use]
     pub fn from_exit(exit: &Exit, timeout: Option<Duration>) -> Self {
@@ -74,6 +86,9 @@ impl Outcome {
                 .map_or_else(|| Self::failed(Reason::Timeout, &exit.error_message), Self::timeout);
             outcome.exit_code = visible_exit_code(exit);
             return outcome;
+        }
+        if exit.error_message == NOT_RENEWED {
+            return Self { exit_code: visible_exit_code(exit), ..Self::fenced() };
         }
         let mut outcome = Self::failed(failure_reason(&exit.error_message), &failure_message(exit));
         outcome.exit_code = visible_exit_code(exit);

@@ -124,6 +124,12 @@ pub(crate) async fn without_renewal_all_ends(mut fixture: Fixture) {
         begin.elapsed()
     );
     assert!(is_gone(pid));
+    let late = fixture.runtime.execute(request("b", &["true"])).await.unwrap_err();
+    assert_eq!(late.code(), Code::FailedPrecondition, "{late}");
+    let unknown = fixture.runtime.status(StatusRequest { id: "b".to_owned() }).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    fixture.events.renew(RenewRequest { ttl_millis: 60_000 }).await.unwrap();
+    fixture.execute(request("b", &["true"])).await;
 }
 
 pub(crate) async fn the_lifeline_ends_the_server_and_its_runs(mut fixture: Fixture) {

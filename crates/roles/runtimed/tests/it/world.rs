@@ -51,6 +51,7 @@ pub(crate) struct World {
     workers: u32,
     source: SourceConfig,
     drain_seconds: u64,
+    fence_seconds: u64,
     runtimed: Option<Runtimed>,
     _serving: JoinHandle<()>,
 }
@@ -114,6 +115,7 @@ impl World {
             workers,
             source,
             drain_seconds: 300,
+            fence_seconds: 30,
             runtimed: None,
             _serving: serving,
         };
@@ -137,6 +139,7 @@ impl World {
             control: self.directory.join("control"),
             state: self.directory.join("state"),
             drain_timeout_seconds: self.drain_seconds,
+            fence_after_seconds: self.fence_seconds,
             journal: Durability::Machine,
             mounted: self.directory.join("sources"),
             pod_name: POD.to_owned(),

@@ -11,7 +11,7 @@ use kruntimes_api::{Phase, Reason};
 impl Machine {
     pub(super) fn on_stop(&mut self, stop: Stop, now: Timestamp, effects: &mut Vec<Effect>) {
         match self.state {
-            State::Queued => self.end_before_execute(stop, now, effects),
+            State::Queued | State::Gated => self.end_before_execute(stop, now, effects),
             State::Preparing => {
                 effects.push(Effect::StopPreparing);
                 self.end_before_execute(stop, now, effects);
@@ -30,10 +30,35 @@ impl Machine {
     fn end_before_execute(&mut self, stop: Stop, now: Timestamp, effects: &mut Vec<Effect>) {
         match stop {
             Stop::Shutdown => self.hand_back("the pod ends", effects),
+            Stop::Fenced => self.hand_back("the pod's Lease was broken", effects),
             Stop::Timeout | Stop::Cancelled | Stop::Deleted | Stop::ExecuteFailed(_) => {
                 self.stop = Some(stop);
                 self.conclude(self.outcome_of_stop(), now, effects);
             }
+        }
+    }
+
+    /// Execute was not sent after all.
+    pub(super) fn on_lease_missed(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if !self.progress.execute_asked || self.progress.execute_answered {
+            return;
+        }
+        self.progress.execute_asked = false;
+        match self.state {
+            State::Executing => {
+                self.state = State::Gated;
+                effects.push(Effect::AwaitLease);
+            }
+            State::Stopping(_) => {
+                if let Some(stop) = self.stop.take() {
+                    self.end_before_execute(stop, now, effects);
+                }
+            }
+            State::Ended => {
+                self.nothing_ran();
+                self.release_slot(effects);
+            }
+            State::Queued | State::Preparing | State::Gated => {}
         }
     }
 
@@ -118,6 +143,7 @@ impl Machine {
             Stop::Timeout => Outcome::timeout(self.timeout().unwrap_or_default()),
             Stop::Cancelled => Outcome::cancelled(),
             Stop::Shutdown => Outcome::failed(Reason::PodTerminating, "the pod ends"),
+            Stop::Fenced => Outcome::fenced(),
             Stop::ExecuteFailed(why) => Outcome::failed(Reason::RuntimeExecute, why),
         };
         if let Some(exit) = &self.exit {

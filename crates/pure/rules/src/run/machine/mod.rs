@@ -1,8 +1,8 @@
 //! One attempt of a Run in its pod, without IO: events in, effects out, the next timer by [`Machine::deadline`].
 //!
-//! Queued → Preparing → Executing → (Stopping) → Ended → done. Invariants: Execute is asked for at most once; Cancel
-//! only after the server took or refused the Execute; at most one final write; the slot is given back and the
-//! workspace removed only when no process is left; times of one attempt never go backwards.
+//! Queued → Preparing → Gated → Executing → (Stopping) → Ended → done. Invariants: at most one Execute is sent, under a
+//! held Lease; Cancel only after the server took or refused the Execute; at most one final write; the slot is given back
+//! and the workspace removed only when no process is left; times of one attempt never go backwards.
 
 mod ends;
 
@@ -17,6 +17,9 @@ use std::time::Duration;
 pub const SLOT_WAIT: Duration = Duration::from_secs(5);
 /// A Run that ends within this time causes no `Running` write.
 pub const RUNNING_AFTER: Duration = Duration::from_millis(50);
+/// A Run whose preparation takes longer causes the `Running` write before it starts: the scheduler waits for a sign of
+/// the pod.
+pub const CLAIMED_AFTER: Duration = Duration::from_secs(1);
 /// How long a final status waits for the acknowledgement of Cancel, unless another attempt would follow.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -24,6 +27,8 @@ pub const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 enum State {
     Queued,
     Preparing,
+    /// Prepared; the pod's Lease is waited for.
+    Gated,
     /// Execute was asked for; until the command ends.
     Executing,
     /// Something asked for the end, since then.
@@ -36,6 +41,7 @@ enum Stop {
     Timeout,
     Cancelled,
     Deleted,
+    Fenced,
     Shutdown,
     ExecuteFailed(String),
 }
@@ -50,6 +56,8 @@ pub struct Machine {
     timeline: Timeline,
     state: State,
     stop: Option<Stop>,
+    /// When it got its slot.
+    admitted: Option<Timestamp>,
     started: Option<Timestamp>,
     exit: Option<Exit>,
     progress: Progress,
@@ -114,6 +122,7 @@ impl Machine {
             timeline,
             state: State::Queued,
             stop: None,
+            admitted: None,
             started: None,
             exit: None,
             progress: Progress::default(),
@@ -150,8 +159,7 @@ impl Machine {
                 let wait = self.timeout().map_or(SLOT_WAIT, |timeout| timeout.min(SLOT_WAIT));
                 Some(after(self.received, wait))
             }
-            State::Preparing => self.run_deadline(),
-            State::Executing => {
+            State::Preparing | State::Gated | State::Executing => {
                 [self.run_deadline(), self.running_due()].into_iter().flatten().min()
             }
             State::Stopping(since) => {
@@ -168,11 +176,13 @@ impl Machine {
         self.latest = now;
         let mut effects = Vec::new();
         match event {
-            Event::SlotGranted => self.on_slot(&mut effects),
+            Event::SlotGranted => self.on_slot(now, &mut effects),
             Event::Prepared => self.on_prepared(now, &mut effects),
             Event::PrepareFailed(reason, message) => {
                 self.on_prepare_failed(reason, &message, now, &mut effects);
             }
+            Event::LeaseHeld => self.on_lease_held(&mut effects),
+            Event::LeaseMissed => self.on_lease_missed(now, &mut effects),
             Event::Executed => self.on_execute_answered(now, None, &mut effects),
             Event::ExecuteFailed(why) => self.on_execute_answered(now, Some(why), &mut effects),
             Event::Started(at) => self.on_started(at, now, &mut effects),
@@ -183,6 +193,8 @@ impl Machine {
             Event::Shutdown => self.on_stop(Stop::Shutdown, now, &mut effects),
             Event::Drain if self.may_have_started() => {}
             Event::Drain => self.on_stop(Stop::Shutdown, now, &mut effects),
+            Event::Fenced if !self.may_have_started() => {}
+            Event::Fenced | Event::Broken => self.on_stop(Stop::Fenced, now, &mut effects),
             Event::CancelAcknowledged => self.on_cancel_acknowledged(now, &mut effects),
             Event::Written => self.progress.written |= self.progress.write_asked,
             Event::Forgotten => self.progress.server_forgot |= self.progress.cleanup_asked,
@@ -195,8 +207,9 @@ impl Machine {
         effects
     }
 
-    fn on_slot(&mut self, effects: &mut Vec<Effect>) {
+    fn on_slot(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.state == State::Queued {
+            self.admitted = Some(now);
             self.state = State::Preparing;
             effects.push(Effect::PrepareWorkspace);
         }
@@ -205,6 +218,13 @@ impl Machine {
     fn on_prepared(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.state == State::Preparing {
             self.timeline.prepared = Some(MicroTime(now));
+            self.state = State::Gated;
+            effects.push(Effect::AwaitLease);
+        }
+    }
+
+    fn on_lease_held(&mut self, effects: &mut Vec<Effect>) {
+        if self.state == State::Gated {
             self.state = State::Executing;
             self.progress.execute_asked = true;
             effects.push(Effect::Execute);
@@ -304,7 +324,7 @@ impl Machine {
         match self.state {
             State::Stopping(_) => self.conclude(self.outcome_of_stop(), now, effects),
             State::Ended if !was_dead => self.release_slot(effects),
-            State::Queued | State::Preparing | State::Executing | State::Ended => {}
+            State::Queued | State::Preparing | State::Gated | State::Executing | State::Ended => {}
         }
     }
 
@@ -315,9 +335,10 @@ impl Machine {
         let timed_out = self.run_deadline().is_some_and(|deadline| now >= deadline);
         match self.state {
             State::Queued => self.hand_back("no slot became free", effects),
-            State::Preparing => self.on_stop(Stop::Timeout, now, effects),
-            State::Executing if timed_out => self.on_stop(Stop::Timeout, now, effects),
-            State::Executing => {
+            State::Preparing | State::Gated | State::Executing if timed_out => {
+                self.on_stop(Stop::Timeout, now, effects);
+            }
+            State::Preparing | State::Gated | State::Executing => {
                 self.progress.running_written = true;
                 effects.push(Effect::WriteRunning(self.timeline.clone()));
             }
@@ -339,7 +360,9 @@ impl Machine {
         if self.progress.running_written {
             return None;
         }
-        self.started.map(|started| after(started, RUNNING_AFTER))
+        let started = self.started.map(|started| after(started, RUNNING_AFTER));
+        let claimed = self.admitted.map(|admitted| after(admitted, CLAIMED_AFTER));
+        [started, claimed].into_iter().flatten().min()
     }
 
     /// The server's time, held between the last stage and now: it is shown, never trusted.

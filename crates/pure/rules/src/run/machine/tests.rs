@@ -23,6 +23,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Effect::ReleaseSlot => "release".to_owned(),
         Effect::PrepareWorkspace => "prepare".to_owned(),
         Effect::StopPreparing => "stop".to_owned(),
+        Effect::AwaitLease => "await".to_owned(),
         Effect::Execute => "execute".to_owned(),
         Effect::Inspect => "inspect".to_owned(),
         Effect::Cancel => "cancel".to_owned(),
@@ -50,7 +51,8 @@ fn play(spec: RunSpec, story: &[(i64, Event, &[&str])]) -> Machine {
 fn to_running<'a>() -> Vec<(i64, Event, &'a [&'a str])> {
     vec![
         (0, Event::SlotGranted, &["prepare"]),
-        (1, Event::Prepared, &["execute"]),
+        (1, Event::Prepared, &["await"]),
+        (1, Event::LeaseHeld, &["execute"]),
         (2, Event::Executed, &[]),
         (2, Event::Started(at(2)), &[]),
     ]
@@ -133,7 +135,8 @@ fn cancel_waits_for_the_answer_of_execute() {
         spec(None, 1),
         &[
             (0, Event::SlotGranted, &["prepare"]),
-            (1, Event::Prepared, &["execute"]),
+            (1, Event::Prepared, &["await"]),
+            (1, Event::LeaseHeld, &["execute"]),
             (2, Event::CancelRequested, &[]),
             (3, Event::Executed, &["cancel"]),
             (4, Event::Exited(exit(0), at(4)), &["Cancelled:Cancelled", "release"]),
@@ -145,7 +148,8 @@ fn cancel_waits_for_the_answer_of_execute() {
         spec(None, 1),
         &[
             (0, Event::SlotGranted, &["prepare"]),
-            (1, Event::Prepared, &["execute"]),
+            (1, Event::Prepared, &["await"]),
+            (1, Event::LeaseHeld, &["execute"]),
             (2, Event::CancelRequested, &[]),
             (5002, Event::Deadline, &["Cancelled:Cancelled"]),
             (5003, Event::Written, &[]),
@@ -201,9 +205,10 @@ fn a_deleted_run_is_killed_forgotten_and_gets_no_status() {
 
 #[test]
 fn a_refused_execute_is_killed_first_unless_its_own_end_is_known() {
-    let story: [(i64, Event, &[&str]); 3] = [
+    let story: [(i64, Event, &[&str]); 4] = [
         (0, Event::SlotGranted, &["prepare"]),
-        (1, Event::Prepared, &["execute"]),
+        (1, Event::Prepared, &["await"]),
+        (1, Event::LeaseHeld, &["execute"]),
         (2, Event::ExecuteFailed("refused".to_owned()), &["cancel"]),
     ];
     let mut killed = story.to_vec();
@@ -259,7 +264,11 @@ fn an_attempt_found_in_the_journal_is_never_executed_again() {
 fn times_of_the_server_are_held_between_the_stages_that_are_known() {
     let mut machine = play(
         spec(None, 1),
-        &[(0, Event::SlotGranted, &["prepare"]), (10, Event::Prepared, &["execute"])],
+        &[
+            (0, Event::SlotGranted, &["prepare"]),
+            (10, Event::Prepared, &["await"]),
+            (10, Event::LeaseHeld, &["execute"]),
+        ],
     );
     machine.handle(Event::Started(at(-5000)), at(12));
     machine.handle(Event::Exited(exit(0), at(999_999)), at(20));
@@ -278,4 +287,99 @@ fn what_comes_twice_or_backwards_changes_nothing() {
     for event in [Event::Exited(exit(1), at(9)), Event::Lost, Event::CancelRequested] {
         assert_eq!(machine.handle(event, at(10)), []);
     }
+}
+
+const HANDED_BACK: &[&str] = &["back:the pod's Lease was broken", "release"];
+
+#[test]
+fn a_fence_kills_what_executes_and_leaves_what_waits_for_the_lease() {
+    after_running(
+        spec(None, 2),
+        &[
+            (9, Event::Fenced, &["cancel"]),
+            (10, Event::Fenced, &[]),
+            (20, Event::CancelAcknowledged, &["retry:Fenced", "release"]),
+        ],
+    );
+    let waits: [(i64, Event, &[&str]); 5] = [
+        (0, Event::Fenced, &[]),
+        (0, Event::SlotGranted, &["prepare"]),
+        (1, Event::Fenced, &[]),
+        (1, Event::Prepared, &["await"]),
+        (2, Event::Fenced, &[]),
+    ];
+    let mut machine = play(spec(None, 1), &waits);
+    assert_eq!(words(&machine.handle(Event::LeaseHeld, at(3))), ["execute"]);
+    assert_eq!(words(&machine.handle(Event::Fenced, at(4))), [""; 0], "Execute is not answered");
+    assert_eq!(words(&machine.handle(Event::Executed, at(5))), ["cancel"]);
+}
+
+#[test]
+fn a_break_hands_back_what_has_not_started() {
+    let to_gate: [(i64, Event, &[&str]); 2] =
+        [(0, Event::SlotGranted, &["prepare"]), (1, Event::Prepared, &["await"])];
+    play(spec(None, 1), &[(0, Event::Broken, HANDED_BACK)]);
+    let stopped: &[&str] = &["stop", "back:the pod's Lease was broken", "release"];
+    play(spec(None, 1), &[to_gate[0].clone(), (1, Event::Broken, stopped)]);
+    play(spec(None, 1), &[to_gate[0].clone(), to_gate[1].clone(), (2, Event::Broken, HANDED_BACK)]);
+    after_running(
+        spec(None, 1),
+        &[
+            (9, Event::Broken, &["cancel"]),
+            (20, Event::CancelAcknowledged, &["Failed:Fenced", "release"]),
+        ],
+    );
+}
+
+#[test]
+fn a_lease_that_is_missed_sends_nothing_and_is_waited_for_again() {
+    let missed: [(i64, Event, &[&str]); 5] = [
+        (0, Event::SlotGranted, &["prepare"]),
+        (1, Event::Prepared, &["await"]),
+        (1, Event::LeaseHeld, &["execute"]),
+        (2, Event::LeaseMissed, &["await"]),
+        (2, Event::LeaseMissed, &[]),
+    ];
+    let again = |rest: &[(i64, Event, &'static [&'static str])]| {
+        let mut story = missed.to_vec();
+        story.extend_from_slice(rest);
+        play(spec(Some(1), 1), &story)
+    };
+    let machine = again(&[(3, Event::LeaseHeld, &["execute"])]);
+    assert!(machine.may_have_started());
+    let machine = again(&[(3, Event::Broken, HANDED_BACK)]);
+    assert!(!machine.may_have_started());
+    again(&[(1000, Event::Deadline, &["Timeout:Timeout", "release"])]);
+    let stopped: [(i64, Event, &[&str]); 3] = [
+        (3, Event::LeaseHeld, &["execute"]),
+        (4, Event::Broken, &[]),
+        (5, Event::LeaseMissed, HANDED_BACK),
+    ];
+    again(&stopped);
+}
+
+#[test]
+fn a_long_preparation_is_claimed_after_a_second() {
+    let story: [(i64, Event, &[&str]); 5] = [
+        (0, Event::SlotGranted, &["prepare"]),
+        (999, Event::Deadline, &[]),
+        (1000, Event::Deadline, &["running"]),
+        (1001, Event::Prepared, &["await"]),
+        (3000, Event::Deadline, &[]),
+    ];
+    let machine = play(spec(None, 1), &story);
+    assert_eq!(machine.deadline(), None);
+}
+
+#[test]
+fn what_the_server_killed_by_itself_was_fenced() {
+    let killed = Exit {
+        signal: 15,
+        error_message: crate::run::outcome::NOT_RENEWED.to_owned(),
+        ..Exit::default()
+    };
+    after_running(
+        spec(None, 1),
+        &[(9, Event::Exited(killed, at(8)), &["Failed:Fenced", "release"])],
+    );
 }

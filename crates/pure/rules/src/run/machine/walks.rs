@@ -53,6 +53,7 @@ impl World {
                 let failure = Event::PrepareFailed(Reason::PrepareSource, "no".to_owned());
                 self.pending.push(if failed { failure } else { Event::Prepared });
             }
+            Effect::AwaitLease => self.pending.push(Event::LeaseHeld),
             // Its answer may be on its way already.
             Effect::StopPreparing => assert_eq!(self.executes, 0, "stopped too late {log:#?}"),
             Effect::Cancel => {
@@ -86,6 +87,9 @@ impl World {
     }
 
     fn execute(&mut self, random: &mut Random) {
+        if random.below(4) == 0 {
+            return self.pending.push(Event::LeaseMissed);
+        }
         self.executes += 1;
         assert_eq!(self.executes, 1, "executed twice {:#?}", self.log);
         match random.below(4) {
@@ -119,7 +123,14 @@ impl World {
     /// One thing that may happen now, anything that is under way or something from outside.
     fn next(&mut self, random: &mut Random, deadline: bool) -> Event {
         if random.below(12) == 0 {
-            let outside = [Event::CancelRequested, Event::Deleted, Event::Shutdown, Event::Drain];
+            let outside = [
+                Event::CancelRequested,
+                Event::Deleted,
+                Event::Shutdown,
+                Event::Drain,
+                Event::Fenced,
+                Event::Broken,
+            ];
             let event = outside[random.below(outside.len())].clone();
             self.deleted |= event == Event::Deleted;
             return event;

@@ -6,7 +6,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Watches the descriptor that `owner` owns for as long as it lives.
-pub(crate) fn watched<T: AsFd + AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+///
+/// # Errors
+/// When the executor has no reactor, or the descriptor can't be polled (epoll_ctl(2)).
+pub fn watched<T: AsFd + AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     #[expect(
         deprecated,
         reason = "its successor is unsafe for types that may change their descriptor; those of `AsFd` here own one"

@@ -1,0 +1,35 @@
+//! The one Execute of an attempt: under a held Lease, with the server's dead-man switch set, never sent twice.
+
+use crate::pod::Pod;
+use crate::runtime::{EXECUTE_WITHIN, RenewError, Sent};
+use kruntimes_proto::executor::v1::ExecuteRequest;
+use kruntimes_rules::run::event::Event;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits for the server to be there; answers `Executed`, `ExecuteFailed` or `LeaseMissed`.
+pub(crate) async fn under_lease(pod: &Pod, request: &ExecuteRequest) -> Event {
+    let deadline = Instant::now() + EXECUTE_WITHIN;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mode = *pod.registry.mode().borrow();
+        let armed = timeout_at(deadline, pod.lease.arm(&pod.server, mode)).await;
+        if matches!(armed, Ok(Err(RenewError::NotHeld))) || !pod.lease.is_held() {
+            return Event::LeaseMissed;
+        }
+        if matches!(armed, Ok(Ok(()))) {
+            match pod.server.execute(request.clone(), deadline).await {
+                Sent::Taken => return Event::Executed,
+                Sent::Refused(why) => return Event::ExecuteFailed(why),
+                Sent::Never => {}
+            }
+        }
+        if timeout_at(deadline, sleep(pause)).await.is_err() {
+            return Event::ExecuteFailed("the Runtime Server can't be reached".to_owned());
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
