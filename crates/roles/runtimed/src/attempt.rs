@@ -8,10 +8,8 @@ use crate::poll;
 use crate::preparing::{Preparing, Variables};
 use crate::slots::Held;
 use crate::spool::Log;
-use crate::workspace::{DEFAULT_ENTRYPOINT, environment};
 use crate::write::{self, Final};
 use kruntimes_api::{Run, RunSpec};
-use kruntimes_proto::executor::v1::ExecuteRequest;
 use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::run::event::{Effect, Event};
 use kruntimes_rules::run::machine::Machine;
@@ -302,7 +300,7 @@ impl Attempt {
                 )));
             }
             let own = environment.get().cloned().unwrap_or_default();
-            let event = execute::under_lease(&pod, &request(&pod, &uid, &run, &own)).await;
+            let event = execute::under_lease(&pod, &execute::request(&pod, &uid, &run, &own)).await;
             if event == Event::LeaseMissed {
                 pod.journal.void(&uid);
             }
@@ -387,19 +385,4 @@ impl Attempt {
 /// The scheduler assigns no Run whose request can't be read; here such a one takes a Run's slot.
 fn request_of(run: &Run) -> Arc<Resources> {
     Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run())
-}
-
-fn request(pod: &Pod, uid: &str, run: &Run, own: &Variables) -> ExecuteRequest {
-    let spec = &run.spec;
-    let inline = spec.source.as_ref().is_some_and(|source| source.inline.is_some());
-    let default = if inline { DEFAULT_ENTRYPOINT } else { "" };
-    ExecuteRequest {
-        id: uid.to_owned(),
-        args: spec.args.clone(),
-        env: environment(own, &pod.workspaces.outputs(uid)),
-        timeout_seconds: spec.timeout_seconds.unwrap_or(0),
-        working_dir: pod.workspaces.working_directory(uid, run).display().to_string(),
-        entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),
-        handler: String::new(),
-    }
 }

@@ -1,7 +1,10 @@
 //! The one Execute of an attempt: under a held Lease, with the server's dead-man switch set, never sent twice.
 
 use crate::pod::Pod;
+use crate::preparing::Variables;
 use crate::runtime::{EXECUTE_WITHIN, RenewError, Sent};
+use crate::workspace::{DEFAULT_ENTRYPOINT, environment};
+use kruntimes_api::Run;
 use kruntimes_proto::executor::v1::ExecuteRequest;
 use kruntimes_rules::run::event::Event;
 use std::time::Duration;
@@ -31,5 +34,21 @@ pub(crate) async fn under_lease(pod: &Pod, request: &ExecuteRequest) -> Event {
             return Event::ExecuteFailed("the Runtime Server can't be reached".to_owned());
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What the server is asked to execute.
+pub(crate) fn request(pod: &Pod, uid: &str, run: &Run, own: &Variables) -> ExecuteRequest {
+    let spec = &run.spec;
+    let inline = spec.source.as_ref().is_some_and(|source| source.inline.is_some());
+    let default = if inline { DEFAULT_ENTRYPOINT } else { "" };
+    ExecuteRequest {
+        id: uid.to_owned(),
+        args: spec.args.clone(),
+        env: environment(own, &pod.workspaces.outputs(uid)),
+        timeout_seconds: spec.timeout_seconds.unwrap_or(0),
+        working_dir: pod.workspaces.working_directory(uid, run).display().to_string(),
+        entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),
+        handler: String::new(),
     }
 }

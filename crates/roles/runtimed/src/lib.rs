@@ -165,29 +165,7 @@ async fn serve_all(
         token: token.text().to_owned(),
     };
     let me = Identity { name: config.pod_name.clone(), uid };
-    let terms = keeper::Terms {
-        leases: Api::namespaced(client.clone(), &config.pod_namespace),
-        me: me.clone(),
-        runtime: config.runtime_name.clone(),
-        timing: Timing::fencing_after(config.fence_after()),
-    };
-    let (notify, notices) = mpsc::unbounded_channel();
-    let keeping = keeper::keep(Arc::clone(&pod), terms, told, notify);
-    let sources = supervisor::Sources {
-        watched: Api::namespaced(client, &config.pod_namespace),
-        live,
-        notices,
-        stops,
-    };
-    let within = Duration::from_secs(config.drain_timeout_seconds);
-    let watching = supervisor::run(pod, me, sources, within);
-    let watching = async {
-        tokio::select! {
-            () = watching => Ok(()),
-            // It never ends but by an error.
-            kept = keeping => kept.map_err(control("timer")),
-        }
-    };
+    let watching = keep_and_watch(&config, client, (pod, me, told), live, stops);
     let publishing = async {
         tokio::select! {
             () = publisher.follow() => {}
@@ -200,6 +178,31 @@ async fn serve_all(
     answered.fire();
     while answers.join_next().await.is_some() {}
     watched
+}
+
+/// Keeps the pod's Lease and executes its Runs until it is to end.
+async fn keep_and_watch(
+    config: &Config,
+    client: Client,
+    (pod, me, told): (Arc<Pod>, Identity, mpsc::UnboundedReceiver<lease::Told>),
+    live: watch::Sender<bool>,
+    stops: Stops,
+) -> Result<(), Error> {
+    let terms = keeper::Terms {
+        leases: Api::namespaced(client.clone(), &config.pod_namespace),
+        me: me.clone(),
+        runtime: config.runtime_name.clone(),
+        timing: Timing::fencing_after(config.fence_after()),
+    };
+    let (notify, notices) = mpsc::unbounded_channel();
+    let watched = Api::namespaced(client, &config.pod_namespace);
+    let sources = supervisor::Sources { watched, live, notices, stops };
+    let within = Duration::from_secs(config.drain_timeout_seconds);
+    tokio::select! {
+        () = supervisor::run(Arc::clone(&pod), me, sources, within) => Ok(()),
+        // It never ends but by an error.
+        kept = keeper::keep(pod, terms, told, notify) => kept.map_err(control("timer")),
+    }
 }
 
 fn control(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {

@@ -1,3 +1,5 @@
+//! The pod's side of its Lease, as scripts.
+
 use super::*;
 
 const FENCE: Duration = Duration::from_secs(30);

@@ -9,6 +9,8 @@ mod git;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod lease;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod output;

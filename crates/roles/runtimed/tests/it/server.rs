@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -27,6 +28,8 @@ struct State {
     /// `Execute <id>`, `Cancel <id>`, `Forget <id>` in their order.
     calls: Vec<String>,
     requests: Vec<ExecuteRequest>,
+    /// How many calls had been made before each, and how long it was good for.
+    renewals: Vec<(usize, Duration)>,
     streams: u64,
     refuses: Option<Status>,
     unhealthy: bool,
@@ -91,6 +94,11 @@ impl Fake {
     /// Waits for a call, e.g. `Cancel <id>`.
     pub(crate) async fn called(&self, call: &str) {
         self.until(|state| state.calls.iter().any(|made| made == call).then_some(())).await;
+    }
+
+    /// How many calls had been made before each renewal, and how long it was good for.
+    pub(crate) fn renewals(&self) -> Vec<(usize, Duration)> {
+        self.state.lock().unwrap().renewals.clone()
     }
 
     pub(crate) fn calls(&self) -> Vec<String> {
@@ -279,7 +287,15 @@ impl RuntimeEvents for Fake {
         Ok(Response::new(Box::pin(events)))
     }
 
-    async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<RenewResponse>, Status> {
+        self.check(&request)?;
+        let ttl = Duration::from_millis(request.get_ref().ttl_millis.unsigned_abs());
+        self.change(|state| {
+            state.renewals.push((state.calls.len(), ttl));
+        });
         Ok(Response::new(RenewResponse {}))
     }
 }

@@ -5,9 +5,10 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, pin_mut};
 use http::Request;
 use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kruntimes_api::{Run, Timeline};
+use kruntimes_api::{Run, Timeline, labels};
 use kruntimes_apiserver::{ApiServer, ApiService, Options, User};
 use kruntimes_cluster::status;
 use kruntimes_daemon::{Shutdown, Trigger};
@@ -76,6 +77,15 @@ impl World {
         let mut world = Self::start(1).await;
         world.kill_runtimed().await;
         world.drain_seconds = seconds;
+        world.start_runtimed();
+        world
+    }
+
+    /// A pod that kills its Runs after so many seconds without its Lease.
+    pub(crate) async fn start_fencing_after(workers: u32, seconds: u64) -> Self {
+        let mut world = Self::start(workers).await;
+        world.kill_runtimed().await;
+        world.fence_seconds = seconds;
         world.start_runtimed();
         world
     }
@@ -257,6 +267,33 @@ impl World {
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    }
+
+    /// The Lease of the pod as soon as it is as wanted.
+    pub(crate) async fn until_lease(&self, wanted: impl Fn(&Lease) -> bool) -> Lease {
+        first(self.leases(), POD, wanted).await
+    }
+
+    /// As the controller does.
+    pub(crate) async fn break_lease(&self, mut lease: Lease) {
+        let labels = lease.metadata.labels.get_or_insert_default();
+        labels.insert(labels::BROKEN.to_owned(), "true".to_owned());
+        lease.spec.get_or_insert_default().holder_identity = Some(String::new());
+        let parameters = PostParams::default();
+        if lease.metadata.resource_version.is_some() {
+            self.leases().replace(POD, &parameters, &lease).await.unwrap();
+        } else {
+            lease.metadata.name = Some(POD.to_owned());
+            self.leases().create(&parameters, &lease).await.unwrap();
+        }
+    }
+
+    pub(crate) fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    pub(crate) fn pod_uid(&self) -> &str {
+        &self.pod_uid
     }
 
     fn runs(&self) -> Api<Run> {
