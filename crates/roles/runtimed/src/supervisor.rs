@@ -15,7 +15,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -55,12 +55,13 @@ struct Supervisor {
 pub(crate) async fn run(pod: Arc<Pod>, me: Identity, sources: Sources, drain_within: Duration) {
     let Sources { watched, live, mut notices, mut stops } = sources;
     let config = Config::default().fields(&format!("status.assignedPod={}", me.name));
+    let left = pod.journal.open_uids().into_iter().chain(pod.workspaces.uids()).collect();
     let open_runs = OpenRuns::of(watched.clone(), &me.name);
     let stream = watcher(watched, config).backoff(Pauses(FIRST_PAUSE));
     let mut stream = Box::pin(stream);
     let mut supervisor = Supervisor {
         pod,
-        roster: Roster::new(me),
+        roster: Roster::new(me, left),
         open_runs,
         attempts: BTreeMap::new(),
         tasks: JoinSet::new(),
@@ -145,7 +146,7 @@ impl Supervisor {
             Order::Gone(uid) => self.tell(&uid, Update::Gone),
             Order::Forget(uid) => self.pod.spool.forget(&uid),
             Order::KeepOnly(uids) => self.pod.spool.keep_only(&uids),
-            Order::Sweep(mine) => self.sweep(&mine),
+            Order::Sweep(uid) => self.sweep(uid),
         }
     }
 
@@ -155,9 +156,7 @@ impl Supervisor {
             // The receiver is at hand.
             drop(updates.send(Update::Drain));
         }
-        if self.attempts.is_empty() {
-            self.pod.lease.tell(Told::Work);
-        }
+        self.pod.lease.tell(Told::Work);
         self.attempts.insert(uid.clone(), updates);
         let attempt = Attempt::begin(Arc::clone(&self.pod), uid, run);
         self.tasks.spawn(attempt.run(receiver));
@@ -194,7 +193,7 @@ impl Supervisor {
             self.perform_all(orders);
         }
         self.tell_all(|| Update::Broken);
-        self.clearing.wait_for(self.attempts.keys().cloned().collect());
+        self.clearing.wait_for(self.roster.uids().cloned().collect());
         self.look_at_clearing();
     }
 
@@ -215,7 +214,7 @@ impl Supervisor {
 
     fn look_at_drain(&mut self) {
         if let Some(ends_at) = self.ends_at
-            && self.attempts.is_empty()
+            && self.roster.is_empty()
         {
             self.pod.drain_to(Drain::Done);
             self.ends_at = Some(ends_at.min(Instant::now() + LINGER));
@@ -234,28 +233,29 @@ impl Supervisor {
         self.clearing.ended(&uid);
         let orders = self.roster.ended(&uid);
         self.perform_all(orders);
-        if self.attempts.is_empty() {
+        if self.roster.is_empty() {
             self.pod.lease.tell(Told::Idle);
         }
         self.look_at_clearing();
         self.look_at_drain();
     }
 
-    /// What an earlier life left behind and no Run of this pod owns any more.
-    fn sweep(&self, mine: &BTreeSet<String>) {
-        for uid in self.pod.journal.open_uids() {
-            if mine.contains(&uid) {
-                continue;
+    /// Ends and removes what an earlier life left of a Run that is not this pod's any more.
+    fn sweep(&mut self, uid: String) {
+        self.pod.lease.tell(Told::Work);
+        let pod = Arc::clone(&self.pod);
+        self.tasks.spawn(async move {
+            let open = pod.cancels.begin(&uid);
+            tokio::select! {
+                () = pod.server.cancel(&uid) => {}
+                () = pod.left() => return uid,
             }
-            let pod = Arc::clone(&self.pod);
-            tokio::spawn(async move {
-                pod.server.cancel(&uid).await;
-                let workspaces = pod.workspaces.clone();
-                let removed = uid.clone();
-                drop(tokio::task::spawn_blocking(move || workspaces.remove(&removed)).await);
-                pod.journal.ended(&uid);
-            });
-        }
+            drop(open);
+            let (workspaces, removed) = (pod.workspaces.clone(), uid.clone());
+            drop(tokio::task::spawn_blocking(move || workspaces.remove(&removed)).await);
+            pod.journal.ended(&uid);
+            uid
+        });
     }
 
     async fn shut_down(mut self) {

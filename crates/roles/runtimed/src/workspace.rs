@@ -101,10 +101,24 @@ impl Workspaces {
         Ok(())
     }
 
+    /// The Runs that have one. What is not named as a UID is not ours.
+    pub(crate) fn uids(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| is_uid(name)).collect()
+    }
+
     /// Removes the workspace, whatever the Run left in it.
     pub(crate) fn remove(&self, uid: &str) -> io::Result<()> {
         remove_tree(&self.root.join(uid))
     }
+}
+
+/// As RFC 9562 writes them: 8-4-4-4-12 hexadecimal digits.
+fn is_uid(name: &str) -> bool {
+    let lengths = name.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12])
+        && name.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// Environment of an execution: the Run's own variables, then ours.

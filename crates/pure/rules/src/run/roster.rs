@@ -35,8 +35,9 @@ pub enum Order {
     Forget(String),
     /// These are all Runs of this pod: whatever else is kept of Runs can go.
     KeepOnly(BTreeSet<String>),
-    /// The first [`Order::KeepOnly`]: what an earlier life of this runtimed left executing of other Runs is ended.
-    Sweep(BTreeSet<String>),
+    /// What an earlier life of this runtimed left of a Run that is not this pod's any more is ended and removed. Its end
+    /// is told to [`Roster::ended`].
+    Sweep(String),
 }
 
 /// An assignment: another attempt, or the same number given anew.
@@ -48,7 +49,8 @@ struct Assignment {
 
 #[derive(Debug, Clone)]
 struct Entry {
-    assignment: Assignment,
+    /// None of what is swept.
+    assignment: Option<Assignment>,
     gone: bool,
     /// The Run is deleted: nothing of it is kept when the attempt has ended.
     deleted: bool,
@@ -62,14 +64,14 @@ pub struct Roster {
     me: Identity,
     entries: BTreeMap<String, Entry>,
     listed: BTreeSet<String>,
-    synced: bool,
+    left: BTreeSet<String>,
 }
 
 impl Roster {
-    /// A pod without Runs.
+    /// A pod without Runs. `left` are the Runs that an earlier life of this runtimed may have left something of.
     #[must_use]
-    pub fn new(me: Identity) -> Self {
-        Self { me, entries: BTreeMap::new(), listed: BTreeSet::new(), synced: false }
+    pub fn new(me: Identity, left: BTreeSet<String>) -> Self {
+        Self { me, entries: BTreeMap::new(), listed: BTreeSet::new(), left }
     }
 
     /// Whether no attempt goes on.
@@ -108,12 +110,14 @@ impl Roster {
                 entry.leave(uid, &mut orders);
             }
         }
-        if mem::replace(&mut self.synced, true) {
-            orders.push(Order::KeepOnly(listed));
-        } else {
-            orders.push(Order::KeepOnly(listed.clone()));
-            orders.push(Order::Sweep(listed));
+        for uid in mem::take(&mut self.left) {
+            if !self.entries.contains_key(&uid) {
+                let swept = Entry { assignment: None, gone: true, deleted: false, next: None };
+                self.entries.insert(uid.clone(), swept);
+                orders.push(Order::Sweep(uid));
+            }
         }
+        orders.push(Order::KeepOnly(listed));
         orders
     }
 
@@ -126,7 +130,9 @@ impl Roster {
             (None, None) => {}
             (None, Some(assignment)) => self.begin(uid, run, assignment, &mut orders),
             (Some(entry), None) => entry.leave(&uid, &mut orders),
-            (Some(entry), Some(assignment)) if entry.assignment == assignment && !entry.gone => {
+            (Some(entry), Some(assignment))
+                if entry.assignment == Some(assignment.clone()) && !entry.gone =>
+            {
                 orders.push(Order::Update(uid, run));
             }
             (Some(entry), Some(_)) => {
@@ -180,7 +186,7 @@ impl Roster {
         assignment: Assignment,
         orders: &mut Vec<Order>,
     ) {
-        let entry = Entry { assignment, gone: false, deleted: false, next: None };
+        let entry = Entry { assignment: Some(assignment), gone: false, deleted: false, next: None };
         self.entries.insert(uid.clone(), entry);
         orders.push(Order::Begin(uid, run));
     }
@@ -228,7 +234,12 @@ mod tests {
     use serde_json::json;
 
     fn roster() -> Roster {
-        Roster::new(Identity { name: "p".to_owned(), uid: "1".to_owned() })
+        after(&[])
+    }
+
+    fn after(left: &[&str]) -> Roster {
+        let left = left.iter().map(|uid| (*uid).to_owned()).collect();
+        Roster::new(Identity { name: "p".to_owned(), uid: "1".to_owned() }, left)
     }
 
     fn run(phase: &str, pod: (&str, &str), attempt: i32) -> Arc<Run> {
@@ -255,7 +266,7 @@ mod tests {
             Order::Gone(uid) => format!("gone {uid}"),
             Order::Forget(uid) => format!("forget {uid}"),
             Order::KeepOnly(uids) => format!("keep {uids:?}"),
-            Order::Sweep(uids) => format!("sweep {uids:?}"),
+            Order::Sweep(uid) => format!("sweep {uid}"),
         };
         orders.iter().map(name).collect()
     }
@@ -326,11 +337,11 @@ mod tests {
     }
 
     #[test]
-    fn a_relist_tells_what_went_meanwhile_and_sweeps_once() {
+    fn a_relist_tells_what_went_meanwhile() {
         let mut roster = roster();
         roster.list_begins();
         check(&roster.listed(mine("Running", 1)), &["begin u 1"]);
-        check(&roster.list_ends(), &["keep {\"u\"}", "sweep {\"u\"}"]);
+        check(&roster.list_ends(), &["keep {\"u\"}"]);
         roster.list_begins();
         check(&roster.listed(mine("Running", 1)), &["update u"]);
         check(&roster.list_ends(), &["keep {\"u\"}"]);
@@ -339,6 +350,23 @@ mod tests {
         check(&roster.list_ends(), &["keep {\"u\"}"]);
         roster.list_begins();
         check(&roster.list_ends(), &["gone u", "keep {}"]);
+    }
+
+    #[test]
+    fn what_an_earlier_life_left_is_swept_before_a_next_attempt_begins() {
+        let mut roster = after(&["u", "v"]);
+        roster.list_begins();
+        check(&roster.list_ends(), &["sweep u", "sweep v", "keep {}"]);
+        assert!(!roster.is_empty());
+        check(&roster.observe(mine("Scheduled", 2)), &[]);
+        check(&roster.ended("v"), &[]);
+        check(&roster.ended("u"), &["begin u 2"]);
+        let mut goes_on = after(&["u"]);
+        goes_on.list_begins();
+        check(&goes_on.listed(mine("Running", 1)), &["begin u 1"]);
+        check(&goes_on.list_ends(), &["keep {\"u\"}"]);
+        goes_on.list_begins();
+        check(&goes_on.list_ends(), &["gone u", "keep {}"]);
     }
 
     #[test]

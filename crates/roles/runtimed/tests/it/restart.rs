@@ -102,3 +102,21 @@ async fn the_end_of_a_run_is_written_when_the_api_server_is_back() {
     assert_eq!(world.until_over("a").await.phase(), Phase::Succeeded);
     world.fake.called(&format!("Forget {uid}")).await;
 }
+
+#[tokio::test]
+async fn a_workspace_that_a_crash_left_is_removed_and_a_foreign_directory_stays() {
+    let mut world = World::start(1).await;
+    let uid = world.assigned("a", json!({})).await;
+    world.fake.executed(0).await;
+    world.kill_runtimed().await;
+    let workspaces = world.directory.join("workspace");
+    let orphan = "01234567-89ab-4cde-8f01-23456789abcd";
+    for name in [orphan, "cache"] {
+        std::fs::create_dir(workspaces.join(name)).unwrap();
+    }
+    world.start_runtimed();
+    world.until_removed(orphan).await;
+    assert!(workspaces.join("cache").exists() && workspaces.join(&uid).exists());
+    world.fake.exit(&uid, 0, "");
+    assert_eq!(world.until_over("a").await.phase(), Phase::Succeeded);
+}
