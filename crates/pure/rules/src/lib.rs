@@ -2,6 +2,7 @@
 //!
 //! No IO, no clock, no randomness: `now`, ids and random numbers are arguments.
 
+pub mod admission;
 pub mod capacity;
 pub mod fence;
 pub mod leader;

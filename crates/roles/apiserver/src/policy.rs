@@ -3,7 +3,9 @@
 //! This is the rule that a ValidatingAdmissionPolicy and RBAC hold on a cluster.
 use kruntimes_objects::fields::FieldSelector;
 use kruntimes_objects::json;
+use kruntimes_objects::schema::{CauseReason, FieldError};
 use kruntimes_objects::status::Failure;
+use kruntimes_rules::admission::{self, PodToken};
 use serde_json::Value;
 
 use crate::call::{Call, Verb};
@@ -70,31 +72,27 @@ pub(crate) fn admit(
     new: &Value,
 ) -> Result<(), Failure> {
     let UserKind::Runtimed { pod_name, pod_uid, .. } = &user.kind else { return Ok(()) };
-    let deny = |why: &str| {
-        let name = json::text(new, &["metadata", "name"]);
-        let why = format!(
-            "User \"{}\" cannot {} this {}: {why}",
-            user.name,
-            call.verb.as_str(),
-            call.res.kind
-        );
-        Err(Failure::forbidden(&call.res, name, &why))
-    };
-    if call.res.is(LEASES) && json::text(new, &["metadata", "name"]) != pod_name {
-        return deny("a runtimed writes only the Lease named as its pod");
+    let token = PodToken { name: pod_name, uid: pod_uid };
+    if call.res.is(LEASES) {
+        return admission::lease(token, new).map_err(|why| {
+            Failure::forbidden(
+                &call.res,
+                json::text(new, &["metadata", "name"]),
+                &told(user, call, why),
+            )
+        });
     }
     if call.res.is(RUNS) {
         let old = old.unwrap_or(&Value::Null);
-        if json::text(old, &["status", "assignedPod"]) != pod_name
-            || json::text(old, &["status", "assignedPodUID"]) != pod_uid
-        {
-            return deny("the Run is not assigned to its pod");
-        }
-        if json::text(new, &["status", "phase"]) == "Scheduled"
-            && json::text(old, &["status", "phase"]) != "Scheduled"
-        {
-            return deny("a runtimed never schedules");
-        }
+        return admission::run_status(token, old, new).map_err(|why| {
+            let name = json::text(new, &["metadata", "name"]);
+            let error = FieldError::new("status", CauseReason::Invalid, told(user, call, why));
+            Failure::invalid(&call.res, name, &[error])
+        });
     }
     Ok(())
+}
+
+fn told(user: &User, call: &Call, why: &str) -> String {
+    format!("User \"{}\" cannot {} this {}: {why}", user.name, call.verb.as_str(), call.res.kind)
 }
