@@ -6,12 +6,13 @@ use anyhow::{Context, ensure};
 use std::time::Instant;
 
 /// The stages in order; the test runner's own lines come last.
-const STAGES: [(&str, &[&str]); 7] = [
+const STAGES: [(&str, &[&str]); 8] = [
     ("fmt", &["fmt", "--all", "--check"]),
     ("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ("hello", &["run", "--", "run", "--local", "-f", "examples/hello.yaml"]),
     ("tidy", &["run", "--quiet", "--package", "xtask", "--", "tidy"]),
     ("e2e local", &["run", "--quiet", "--package", "xtask", "--", "e2e", "local"]),
+    ("e2e crashes", &["run", "--quiet", "--package", "xtask", "--", "e2e", "crashes"]),
     ("e2e cluster", &["run", "--quiet", "--package", "xtask", "--", "e2e", "all"]),
     ("test", &["test", "--workspace"]),
 ];

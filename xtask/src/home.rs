@@ -46,23 +46,30 @@ pub(crate) struct Home {
 impl Home {
     /// Starts a home in a new directory.
     pub(crate) fn start(krt: &Path) -> anyhow::Result<Self> {
+        Self::start_with(krt, &[])
+    }
+
+    /// Starts a home in a new directory, with more environment.
+    pub(crate) fn start_with(krt: &Path, environment: &[(&str, &Path)]) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let started = Instant::now();
-        let mut child = Command::new(krt)
-            .args(["local", "up", "--port", "0", "--data-dir"])
-            .arg(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {}", krt.display()))?;
-        let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
-        let ready = lines
-            .find(|line| line.as_ref().map_or(true, |line| line.contains("export KUBECONFIG=")));
-        if ready.transpose()?.is_none() {
-            bail!("krt local up ended before it was ready: {}", child.wait()?);
-        }
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, directory, ready_after: started.elapsed() })
+        let (child, ready_after) = spawn(krt, directory.path(), environment)?;
+        Ok(Self { child, directory, ready_after })
+    }
+
+    /// Waits until the main process has ended, then starts it again on the same directory.
+    pub(crate) fn start_again(
+        &mut self,
+        krt: &Path,
+        environment: &[(&str, &Path)],
+    ) -> anyhow::Result<()> {
+        self.child.wait()?;
+        (self.child, self.ready_after) = spawn(krt, self.directory.path(), environment)?;
+        Ok(())
+    }
+
+    /// Whether the main process has ended.
+    pub(crate) fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
     }
 
     /// The kubeconfig of the home.
@@ -79,6 +86,30 @@ impl Home {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+}
+
+fn spawn(
+    krt: &Path,
+    directory: &Path,
+    environment: &[(&str, &Path)],
+) -> anyhow::Result<(Child, Duration)> {
+    let started = Instant::now();
+    let mut child = Command::new(krt)
+        .args(["local", "up", "--port", "0", "--data-dir"])
+        .arg(directory)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start {}", krt.display()))?;
+    let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+    let ready =
+        lines.find(|line| line.as_ref().map_or(true, |line| line.contains("export KUBECONFIG=")));
+    if ready.transpose()?.is_none() {
+        bail!("krt local up ended before it was ready: {}", child.wait()?);
+    }
+    std::thread::spawn(move || lines.for_each(drop));
+    Ok((child, started.elapsed()))
 }
 
 impl Drop for Home {

@@ -120,7 +120,7 @@ fn has_rolled(deployment: &Deployment, slots: &str) -> bool {
             .all(|count| *count == spec.replicas)
 }
 
-async fn client(home: &Home) -> anyhow::Result<Client> {
+pub(crate) async fn client(home: &Home) -> anyhow::Result<Client> {
     let kubeconfig = Kubeconfig::read_from(home.kubeconfig())?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)

@@ -6,6 +6,7 @@ mod board;
 mod cargo;
 mod ci;
 mod cluster;
+mod crashes;
 mod e2e;
 mod e2e_objects;
 mod generate;
@@ -31,8 +32,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   e2e down    stop it
   e2e all     up, test and down, also after a failure; a cluster that ran before stays
   e2e local   kubectl against the local home, and the blocks of the docs that need it
+  e2e crashes each part killed twice at each of its crash points, among Runs
   e2e leak    a local home after a few hundred Runs holds what it held before
-  soak        the same after thousands; then the API server is killed 200 times among writes
+  soak        the same after thousands, and 20 kills a point; then the API server is killed 200 times among writes
   soak kill   only the latter
   bench       latency, rate, memory and start, beside the machine's floor
   bench cpu KRT  the processor time of a Run by process, with this binary
@@ -61,8 +63,14 @@ fn main() -> anyhow::Result<()> {
         ["e2e", "all"] => cluster::all(),
         ["e2e", "down"] => cluster::down(),
         ["e2e", "local"] => e2e::local(),
+        ["e2e", "crashes"] => crashes::run(2),
         ["e2e", "leak"] => leak::run(leak::QUICK),
-        ["soak"] => leak::run(leak::FULL).and_then(|()| kill::run()),
+        ["soak"] => {
+            leak::run(leak::FULL)?;
+            crashes::run(20)?;
+            kill::run()
+        }
+        ["soak", "crashes"] => crashes::run(20),
         ["soak", "kill"] => kill::run(),
         ["bench"] => bench::run(),
         ["bench", "measure"] => bench::measure_all(),

@@ -28,6 +28,13 @@ pub(crate) fn of_home(home: u32) -> anyhow::Result<Vec<Process>> {
     Ok(std::iter::once(home).chain(descendants(home)?).filter_map(read).collect())
 }
 
+/// As SIGKILL from outside. One that has ended meanwhile is left alone.
+pub(crate) fn kill(pid: u32) -> anyhow::Result<()> {
+    let mut kill = std::process::Command::new("kill");
+    kill.args(["-KILL", &pid.to_string()]).stderr(std::process::Stdio::null()).status()?;
+    Ok(())
+}
+
 fn read(pid: u32) -> Option<Process> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let kib = |field: &str| -> Option<f64> {

@@ -32,6 +32,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if cfg!(debug_assertions)
+        && let Some(directory) = std::env::var_os(kruntimes_daemon::crash::VARIABLE)
+    {
+        kruntimes_daemon::crash::arm(directory.into());
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     let answer = match cli::Cli::try_parse_from(&args) {
         Ok(cli) => client::start(cli),

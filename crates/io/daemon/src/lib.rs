@@ -1,6 +1,7 @@
 //! What every long-lived role needs: shutdown, logs, health and metrics, the lifeline of the local home, the removal of what Runs leave.
 
 pub mod boottime;
+pub mod crash;
 pub mod health;
 mod http;
 pub mod lifeline;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use jiff::Timestamp;
+use kruntimes_daemon::crash;
 use kruntimes_objects::state::{Action, Change, Refused, State, Write};
 use kruntimes_objects::stored::Stored;
 use tokio::sync::{mpsc, oneshot};
@@ -151,12 +152,15 @@ fn perform(
     let before = state.version();
     let (changes, replies) = apply(state, batch);
     let written = !changes.is_empty();
+    crash::point("api-committing");
     if let Err(error) = commit(disk, &changes) {
         state.revert(&changes, before);
         refuse(replies.into_iter().map(|(reply, _)| reply), || refusal(&error));
         return Err(error);
     }
+    crash::point("api-committed");
     publish(state, shared, changes);
+    crash::point("api-published");
     for (reply, result) in replies {
         // A requester that went away does not want its answer.
         drop(reply.send(result.map_err(WriteError::from)));

@@ -4,6 +4,7 @@ use crate::observe::{EVENT_QUEUE, delete_run};
 use jiff::Timestamp;
 use kruntimes_api::Run;
 use kruntimes_cluster::watch::{Chain, Observed, forward};
+use kruntimes_daemon::crash;
 use kruntimes_rules::placement::RunKey;
 use kruntimes_rules::retention::{Deletion, Policy, Retention};
 use kube::Client;
@@ -74,6 +75,7 @@ fn observe(retention: &mut Retention, observed: Observed<Run>) {
 async fn delete(client: &Client, deletion: &Deletion) {
     let RunKey { namespace, name } = &deletion.key;
     let runs: Api<Run> = Api::namespaced(client.clone(), namespace);
+    crash::point("controller-deleting");
     if let Err(error) = delete_run(&runs, name, Some(deletion.uid.clone())).await {
         tracing::warn!(namespace, name, error = %Chain(&error), "Run not deleted");
     }

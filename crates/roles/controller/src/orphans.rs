@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kruntimes_api::{Phase, Run, labels};
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed, forward};
+use kruntimes_daemon::crash;
 use kruntimes_rules::orphan::{self, Verdict};
 use kube::api::Api;
 use kube::runtime::watcher;
@@ -180,7 +181,10 @@ async fn check(client: &Client, key: &ObjectKey) -> Result<(), CheckError> {
     let Verdict::Lost { reason, message } = orphan::judge(&run, pod.as_ref()) else {
         return end_with_namespace(client, &runs, &run, pod.as_ref()).await;
     };
-    match status::pod_lost(&runs, &run, reason, &message, Timestamp::now()).await {
+    crash::point("controller-taking");
+    let written = status::pod_lost(&runs, &run, reason, &message, Timestamp::now()).await;
+    crash::point("controller-taken");
+    match written {
         // Somebody else wrote meanwhile: the watch shows the Run again if it still is an orphan.
         Ok(_) | Err(WriteError::Stale(_) | WriteError::Gone(_)) => Ok(()),
         Err(error) => Err(CheckError::Write(error)),

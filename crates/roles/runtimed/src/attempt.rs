@@ -10,6 +10,7 @@ use crate::slots::Held;
 use crate::spool::Log;
 use crate::write::{self, Final};
 use kruntimes_api::{Run, RunSpec};
+use kruntimes_daemon::crash;
 use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::run::event::{Effect, Event};
 use kruntimes_rules::run::machine::Machine;
@@ -253,6 +254,7 @@ impl Attempt {
                 let (clock, ending) = (self.clock, Arc::clone(&self.ending));
                 self.spawn(async move {
                     let owned = write::running(&runs, &run, &timeline, clock, &ending).await;
+                    crash::point("runtimed-running");
                     (!owned).then_some(Event::Deleted)
                 });
             }
@@ -299,8 +301,10 @@ impl Attempt {
                     "the journal can't be written: {error}"
                 )));
             }
+            crash::point("runtimed-journalled");
             let own = environment.get().cloned().unwrap_or_default();
             let event = execute::under_lease(&pod, &execute::request(&pod, &uid, &run, &own)).await;
+            crash::point("runtimed-executed");
             if event == Event::LeaseMissed {
                 pod.journal.void(&uid);
             }
@@ -329,6 +333,7 @@ impl Attempt {
             if let Some(preparing) = preparing {
                 preparing.ended().await;
             }
+            crash::point("runtimed-removing");
             let removed = {
                 let uid = uid.clone();
                 tokio::task::spawn_blocking(move || pod.workspaces.remove(&uid)).await
@@ -346,7 +351,9 @@ impl Attempt {
         let (runs, run, clock) = (self.pod.runs.clone(), Arc::clone(&self.run), self.clock);
         let gone = Arc::clone(&self.gone);
         self.spawn(async move {
+            crash::point("runtimed-ending");
             write::last(&runs, &run, &last, clock, &gone).await;
+            crash::point("runtimed-ended");
             Some(Event::Written)
         });
     }

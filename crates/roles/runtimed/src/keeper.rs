@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use kruntimes_api::labels;
 use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::boottime::{self, Alarm};
+use kruntimes_daemon::crash;
 use kruntimes_rules::fence::{Answer, Holder, LeaseHolder, LeaseView, Step, Timing};
 use kruntimes_rules::run::roster::Identity;
 use kube::api::PostParams;
@@ -184,6 +185,7 @@ impl Keeper {
                 self.holder.answered(Answer::Failed, sent, now);
             }
             Landed::Written { sent, result } => {
+                crash::point("runtimed-lease");
                 self.holder.answered(answer(result), sent, now);
                 self.pod.lease.set_held_until(self.holder.held_until());
                 if self.holder.is_held(now) {

@@ -4,6 +4,7 @@ use crate::pod::Pod;
 use crate::source::Stop;
 use crate::workspace::PrepareError;
 use kruntimes_api::Run;
+use kruntimes_daemon::crash;
 use kruntimes_rules::run::env;
 use kruntimes_rules::run::event::Event;
 use kruntimes_rules::source::GitSource;
@@ -37,6 +38,7 @@ impl Preparing {
         let work = async move {
             let made = make(pod, uid, run, Stop(stopped)).await;
             drop(end);
+            crash::point("runtimed-prepared");
             Some(match made {
                 Ok(variables) => {
                     // An attempt is prepared once.

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use kruntimes_api::Run;
 use kruntimes_cluster::readable::Readable;
 use kruntimes_cluster::watch::Chain;
+use kruntimes_daemon::crash;
 use kruntimes_rules::run::roster::{Identity, Order, Roster};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{Config, Event};
@@ -157,6 +158,7 @@ impl Supervisor {
             drop(updates.send(Update::Drain));
         }
         self.pod.lease.tell(Told::Work);
+        crash::point("runtimed-begun");
         self.attempts.insert(uid.clone(), updates);
         let attempt = Attempt::begin(Arc::clone(&self.pod), uid, run);
         self.tasks.spawn(attempt.run(receiver));

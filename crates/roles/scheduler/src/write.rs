@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Run, Runtime, Timeline, labels};
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::Chain;
+use kruntimes_daemon::crash;
 use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::placement::{Board, Decision, PoolKey, RunKey, RuntimeView};
 use kruntimes_rules::run::patch::Assignment;
@@ -61,7 +62,10 @@ pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
                 attempt: *attempt,
                 timeline: &timeline,
             };
-            status::assign(&runs, &run, &assignment, now).await.map_err(NotWritten::from)
+            crash::point("scheduler-assigning");
+            let written = status::assign(&runs, &run, &assignment, now).await;
+            crash::point("scheduler-assigned");
+            written.map_err(NotWritten::from)
         }
         Decision::Cancel { .. } => {
             status::cancel_pending(&runs, &run, now).await.map_err(NotWritten::from)

@@ -182,6 +182,7 @@ fn pods_config(
         |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
     let settings = kruntimes_runtimed::SourceConfig::VARIABLES
         .into_iter()
+        .chain([kruntimes_daemon::crash::VARIABLE])
         .filter_map(|name| Some((name.to_owned(), variable(name)?)));
     Ok(kruntimes_local_node::Config {
         data_dir: PathBuf::from(options.dir),
