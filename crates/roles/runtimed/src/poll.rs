@@ -7,7 +7,8 @@ use kruntimes_rules::run::event::Event;
 use kruntimes_rules::run::outcome::Exit;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use tonic::{Code, Status};
 
 /// Without events: quick at first, slower for a long Run.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -16,6 +17,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const BACKSTOP: Duration = Duration::from_secs(10);
 /// What the stream is given to bring an end that Status shows already, with its output.
 const STREAM_GRACE: Duration = Duration::from_millis(250);
+/// A server whose answers can't be read for so long never tells an end.
+const GARBLED_FOR: Duration = Duration::from_secs(10);
 /// While the stream is broken.
 const RECONNECTING: Duration = Duration::from_millis(500);
 
@@ -30,6 +33,7 @@ pub(crate) async fn until_it_ends(
     let mut mode = registry.mode();
     let mut pause = FIRST_PAUSE;
     let mut suspicious = false;
+    let mut garbled = Garbled::default();
     let mut looked = !at_once;
     loop {
         let now = if std::mem::replace(&mut looked, true) {
@@ -41,9 +45,17 @@ pub(crate) async fn until_it_ends(
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(uid, %error, "Status failed");
+                if now == Mode::Polling && garbled.is_for_good(&error) {
+                    let code = error.code();
+                    return Some(Event::Unreadable(format!(
+                        "the Runtime Server's Status can't be read: {code:?}: {}",
+                        error.message()
+                    )));
+                }
                 continue;
             }
         };
+        garbled = Garbled::default();
         // With events an end counts once the stream had its time to bring it.
         let believed = now == Mode::Polling || suspicious;
         let ended = answer.as_ref().is_none_or(has_ended);
@@ -59,6 +71,24 @@ pub(crate) async fn until_it_ends(
             return None;
         }
         suspicious = ended;
+    }
+}
+
+/// Since when a server that is there answers what can't be read: output that is no text, or more than a message holds.
+#[derive(Debug, Default)]
+struct Garbled(Option<Instant>);
+
+impl Garbled {
+    fn is_for_good(&mut self, error: &Status) -> bool {
+        // A server that does not answer may be back with an answer.
+        if matches!(
+            error.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unauthenticated
+        ) {
+            self.0 = None;
+            return false;
+        }
+        self.0.get_or_insert_with(Instant::now).elapsed() >= GARBLED_FOR
     }
 }
 

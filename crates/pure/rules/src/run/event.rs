@@ -27,6 +27,8 @@ pub enum Event {
     Exited(Exit, Timestamp),
     /// The server does not know the execution any more.
     Lost,
+    /// The server answers again and again what can't be read, so that the end of the execution would never be known.
+    Unreadable(String),
     /// The user asks for the end.
     CancelRequested,
     /// The Run was deleted, or is not this pod's any more.

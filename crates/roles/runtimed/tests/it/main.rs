@@ -5,6 +5,8 @@ mod drain;
 #[cfg(test)]
 mod environment;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod git;
 #[cfg(test)]
 mod hostile;

@@ -32,8 +32,18 @@ struct State {
     renewals: Vec<(usize, Duration)>,
     streams: u64,
     refuses: Option<Status>,
+    garbles: Option<Garble>,
     unhealthy: bool,
     holds_cancel: bool,
+}
+
+/// What Status answers instead of the truth.
+#[derive(Clone)]
+pub(crate) enum Garble {
+    Fails(Status),
+    Hangs,
+    /// So many bytes of output.
+    Prints(usize),
 }
 
 /// The server, and the hand that moves it.
@@ -162,6 +172,15 @@ impl Fake {
         self.change(|state| state.refuses = status);
     }
 
+    pub(crate) fn garble(&self, garble: Option<Garble>) {
+        self.change(|state| state.garbles = garble);
+    }
+
+    /// What Status says of the state of an execution.
+    pub(crate) fn set_state(&self, id: &str, reported: ExecutionState) {
+        self.change(|state| state.executions.get_mut(id).unwrap().set_state(reported));
+    }
+
     pub(crate) fn set_unhealthy(&self, unhealthy: bool) {
         self.change(|state| state.unhealthy = unhealthy);
     }
@@ -210,6 +229,17 @@ impl Runtime for Fake {
         request: Request<StatusRequest>,
     ) -> Result<Response<StatusResponse>, Status> {
         self.check(&request)?;
+        let garbles = self.state.lock().unwrap().garbles.clone();
+        match garbles {
+            None => {}
+            Some(Garble::Fails(status)) => return Err(status),
+            Some(Garble::Hangs) => return std::future::pending().await,
+            Some(Garble::Prints(bytes)) => {
+                let mut status = StatusResponse { stdout: "x".repeat(bytes), ..Default::default() };
+                status.set_state(ExecutionState::Running);
+                return Ok(Response::new(status));
+            }
+        }
         let state = self.state.lock().unwrap();
         let known = state.executions.get(&request.get_ref().id).cloned();
         known.map(Response::new).ok_or_else(|| Status::not_found("unknown"))

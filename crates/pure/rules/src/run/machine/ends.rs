@@ -31,7 +31,11 @@ impl Machine {
         match stop {
             Stop::Shutdown => self.hand_back("the pod ends", effects),
             Stop::Fenced => self.hand_back("the pod's Lease was broken", effects),
-            Stop::Timeout | Stop::Cancelled | Stop::Deleted | Stop::ExecuteFailed(_) => {
+            Stop::Timeout
+            | Stop::Cancelled
+            | Stop::Deleted
+            | Stop::ExecuteFailed(_)
+            | Stop::Unreadable(_) => {
                 self.stop = Some(stop);
                 self.conclude(self.outcome_of_stop(), now, effects);
             }
@@ -144,6 +148,7 @@ impl Machine {
             Stop::Cancelled => Outcome::cancelled(),
             Stop::Shutdown => Outcome::failed(Reason::PodTerminating, "the pod ends"),
             Stop::Fenced => Outcome::fenced(),
+            Stop::Unreadable(why) => Outcome::failed(Reason::RuntimeError, why),
             Stop::ExecuteFailed(why) => Outcome::failed(Reason::RuntimeExecute, why),
         };
         if let Some(exit) = &self.exit {

@@ -44,6 +44,7 @@ enum Stop {
     Fenced,
     Shutdown,
     ExecuteFailed(String),
+    Unreadable(String),
 }
 
 /// One attempt.
@@ -188,6 +189,7 @@ impl Machine {
             Event::Started(at) => self.on_started(at, now, &mut effects),
             Event::Exited(exit, at) => self.on_exited(exit, at, now, &mut effects),
             Event::Lost => self.on_lost(now, &mut effects),
+            Event::Unreadable(why) => self.on_stop(Stop::Unreadable(why), now, &mut effects),
             Event::CancelRequested => self.on_cancel_requested(now, &mut effects),
             Event::Deleted => self.on_stop(Stop::Deleted, now, &mut effects),
             Event::Shutdown => self.on_stop(Stop::Shutdown, now, &mut effects),

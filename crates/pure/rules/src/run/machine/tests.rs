@@ -372,6 +372,19 @@ fn a_long_preparation_is_claimed_after_a_second() {
 }
 
 #[test]
+fn a_server_that_cannot_be_understood_ends_its_run() {
+    let why = "Status can't be read".to_owned();
+    after_running(
+        spec(None, 1),
+        &[
+            (9, Event::Unreadable(why.clone()), &["cancel"]),
+            (10, Event::Unreadable(why), &[]),
+            (20, Event::CancelAcknowledged, &["Failed:RuntimeError", "release"]),
+        ],
+    );
+}
+
+#[test]
 fn what_the_server_killed_by_itself_was_fenced() {
     let killed = Exit {
         signal: 15,
