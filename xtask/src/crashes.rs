@@ -5,8 +5,9 @@
 
 use crate::home::{self, Build, Home};
 use crate::load;
+use crate::outside::{BEGINS, ENDS, Outside};
 use crate::processes;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use kruntimes_api::{Phase, Run, Runtime};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -49,13 +50,10 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 /// Nothing tells that a file is gone or a process has ended: this often it is looked.
 const LOOK: Duration = Duration::from_millis(5);
 const VARIABLE: &str = "KRUNTIMES_CRASH_DIRECTORY";
-const SCRIPT: &str = "exec 9>>\"$LOCKS/$RUN\"; flock -n 9 || echo \"$RUN overlap\" >>\"$LOG\"
-echo \"$RUN start\" >>\"$LOG\"; sleep 0.0$((RANDOM % 10)); echo \"$RUN end\" >>\"$LOG\"";
-
 struct World {
     krt: PathBuf,
     home: Home,
-    outside: tempfile::TempDir,
+    outside: Outside,
     created: usize,
     kills: BTreeMap<&'static str, usize>,
 }
@@ -95,16 +93,9 @@ async fn kill_all(times: usize) -> anyhow::Result<()> {
 impl World {
     fn start() -> anyhow::Result<Self> {
         let krt = home::build(Build::Dev)?;
-        let outside = tempfile::tempdir()?;
-        for directory in ["points", "locks"] {
-            fs::create_dir(outside.path().join(directory))?;
-        }
-        let home = Home::start_with(&krt, &[(VARIABLE, &outside.path().join("points"))])?;
+        let outside = Outside::new()?;
+        let home = Home::start_with(&krt, &[(VARIABLE, &outside.path("points"))])?;
         Ok(Self { krt, home, outside, created: 0, kills: BTreeMap::new() })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.outside.path().join(name)
     }
 
     async fn client(&self) -> anyhow::Result<Client> {
@@ -127,12 +118,8 @@ impl World {
                 "metadata": {"name": format!("crash-{number}")},
                 "spec": {
                     "runtime": "bash",
-                    "args": [SCRIPT],
-                    "env": [
-                        {"name": "RUN", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-                        {"name": "LOG", "value": self.path("log")},
-                        {"name": "LOCKS", "value": self.path("locks")},
-                    ],
+                    "args": [format!("{BEGINS}; sleep 0.0$((RANDOM % 10)); {ENDS}")],
+                    "env": self.outside.variables(),
                     "retryPolicy": {"maxAttempts": attempts, "backoff": "10ms"},
                 },
             });
@@ -175,12 +162,12 @@ impl World {
             }
             sleep(LOOK).await;
         }
-        let points = self.path("points");
+        let points = self.outside.path("points");
         self.home.start_again(&self.krt, &[(VARIABLE, &points)])
     }
 
     fn arm(&mut self, point: &'static str) -> anyhow::Result<PathBuf> {
-        let path = self.path("points").join(point);
+        let path = self.outside.path("points").join(point);
         fs::write(&path, "")?;
         *self.kills.entry(point).or_default() += 1;
         Ok(path)
@@ -220,7 +207,7 @@ impl World {
     }
 
     fn check(&self, runs: &[Run]) -> anyhow::Result<()> {
-        let starts = starts(&self.path("log"))?;
+        let starts = self.outside.starts()?;
         let mut checked = 0;
         for run in runs {
             let name = run.name_any();
@@ -253,20 +240,6 @@ impl World {
             std::thread::sleep(LOOK * 40);
         }
     }
-}
-
-/// How often each Run started. No line may tell of an overlap.
-fn starts(log: &Path) -> anyhow::Result<BTreeMap<String, i32>> {
-    let mut starts = BTreeMap::new();
-    for line in fs::read_to_string(log)?.lines() {
-        match line.split_once(' ') {
-            Some((run, "start")) => *starts.entry(run.to_owned()).or_default() += 1,
-            Some((_, "end")) => {}
-            _ => bail!("the log of the Runs says: {line}"),
-        }
-    }
-    ensure!(!starts.is_empty(), "no Run has started");
-    Ok(starts)
 }
 
 /// Workspaces that still hold something of a Run.

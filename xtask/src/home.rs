@@ -51,8 +51,17 @@ impl Home {
 
     /// Starts a home in a new directory, with more environment.
     pub(crate) fn start_with(krt: &Path, environment: &[(&str, &Path)]) -> anyhow::Result<Self> {
+        Self::start_as(krt, environment, &[])
+    }
+
+    /// Starts a home in a new directory, with more environment and more flags.
+    pub(crate) fn start_as(
+        krt: &Path,
+        environment: &[(&str, &Path)],
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let (child, ready_after) = spawn(krt, directory.path(), environment)?;
+        let (child, ready_after) = spawn(krt, directory.path(), environment, flags)?;
         Ok(Self { child, directory, ready_after })
     }
 
@@ -63,7 +72,7 @@ impl Home {
         environment: &[(&str, &Path)],
     ) -> anyhow::Result<()> {
         self.child.wait()?;
-        (self.child, self.ready_after) = spawn(krt, self.directory.path(), environment)?;
+        (self.child, self.ready_after) = spawn(krt, self.directory.path(), environment, &[])?;
         Ok(())
     }
 
@@ -92,11 +101,13 @@ fn spawn(
     krt: &Path,
     directory: &Path,
     environment: &[(&str, &Path)],
+    flags: &[&str],
 ) -> anyhow::Result<(Child, Duration)> {
     let started = Instant::now();
     let mut child = Command::new(krt)
         .args(["local", "up", "--port", "0", "--data-dir"])
         .arg(directory)
+        .args(flags)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -110,7 +110,7 @@ async fn ends(runs: Api<Run>, mut waits: mpsc::UnboundedReceiver<(String, onesho
     }
 }
 
-fn has_rolled(deployment: &Deployment, slots: &str) -> bool {
+pub(crate) fn has_rolled(deployment: &Deployment, slots: &str) -> bool {
     let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
     let annotations = spec.template.metadata.as_ref().and_then(|it| it.annotations.as_ref());
     annotations.and_then(|it| it.get(labels::CAPACITY_RUNS)).is_some_and(|it| it == slots)

@@ -9,12 +9,14 @@ mod cluster;
 mod crashes;
 mod e2e;
 mod e2e_objects;
+mod faults;
 mod generate;
 mod home;
 mod images;
 mod kill;
 mod leak;
 mod load;
+mod outside;
 mod processes;
 mod suite;
 mod tidy;
@@ -33,6 +35,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   e2e all     up, test and down, also after a failure; a cluster that ran before stays
   e2e local   kubectl against the local home, and the blocks of the docs that need it
   e2e crashes each part killed twice at each of its crash points, among Runs
+  e2e faults  trees that hide, floods of output, clocks that jump, sidecars that freeze
   e2e leak    a local home after a few hundred Runs holds what it held before
   soak        the same after thousands, and 20 kills a point; then the API server is killed 200 times among writes
   soak kill   only the latter
@@ -64,12 +67,15 @@ fn main() -> anyhow::Result<()> {
         ["e2e", "down"] => cluster::down(),
         ["e2e", "local"] => e2e::local(),
         ["e2e", "crashes"] => crashes::run(2),
+        ["e2e", "faults"] => faults::run(faults::QUICK),
         ["e2e", "leak"] => leak::run(leak::QUICK),
         ["soak"] => {
             leak::run(leak::FULL)?;
             crashes::run(20)?;
+            faults::run(faults::FULL)?;
             kill::run()
         }
+        ["soak", "faults"] => faults::run(faults::FULL),
         ["soak", "crashes"] => crashes::run(20),
         ["soak", "kill"] => kill::run(),
         ["bench"] => bench::run(),

@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 /// Environment variable with the directory, of builds with debug assertions.
 pub const VARIABLE: &str = "KRUNTIMES_CRASH_DIRECTORY";
 
+/// What a test gives to each process of a home: the directory, and a library that shifts its time of day.
+pub const VARIABLES: [&str; 2] = [VARIABLE, "LD_PRELOAD"];
+
 static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
 
 /// From now on the points of this directory count, for as long as the process lives.

@@ -182,7 +182,7 @@ fn pods_config(
         |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
     let settings = kruntimes_runtimed::SourceConfig::VARIABLES
         .into_iter()
-        .chain([kruntimes_daemon::crash::VARIABLE])
+        .chain(kruntimes_daemon::crash::VARIABLES.into_iter().filter(|_| cfg!(debug_assertions)))
         .filter_map(|name| Some((name.to_owned(), variable(name)?)));
     Ok(kruntimes_local_node::Config {
         data_dir: PathBuf::from(options.dir),
