@@ -18,6 +18,7 @@ mod image_cases;
 mod images;
 mod kubernetes;
 mod network;
+mod outages;
 mod owner;
 mod packages;
 mod pause;

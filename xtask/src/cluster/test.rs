@@ -9,6 +9,7 @@ use super::connections;
 use super::image_cases;
 use super::images;
 use super::kubernetes;
+use super::outages;
 use super::place::Place;
 use super::rights;
 use super::up::Tools as ClusterTools;
@@ -41,7 +42,7 @@ pub(super) type Case = fn(&World) -> anyhow::Result<()>;
 type OwnCase = fn(&World, &Place) -> anyhow::Result<()>;
 
 /// In order: the suite of both homes expects the namespace `default` without Runs.
-const CASES: [(&str, Case); 11] = [
+const CASES: [(&str, Case); 14] = [
     ("values of the charts", charts::values),
     ("CRDs are upgraded", charts::upgrades),
     ("metrics of the parts", charts::metrics),
@@ -51,13 +52,19 @@ const CASES: [(&str, Case); 11] = [
     ("rights of users", |world| behaviour::rights(&world.tools)),
     ("tenants", |world| behaviour::tenants(&world.tools)),
     ("a namespace ends with its Runs", |world| behaviour::namespace_ends(&world.tools)),
+    ("a pod is deleted amid 200 Runs", outages::pod_deleted),
+    ("a pod is deleted by force", outages::pod_deleted_by_force),
+    ("kubectl drain", outages::drained),
     ("connections", |world| connections::judged(&world.tools)),
     ("a canary Secret", |world| behaviour::canary(&world.tools)),
 ];
 
 /// These read the disk of the cluster.
-const OWN: [(&str, OwnCase); 5] = [
+const OWN: [(&str, OwnCase); 8] = [
     ("the canary at rest", |world, place| behaviour::canary_at_rest(&world.tools, place)),
+    ("the API server is gone for 20 s", outages::api_server_gone_20_s),
+    ("the API server is gone for 90 s", outages::api_server_gone_90_s),
+    ("the kubelet is stopped", outages::kubelet_stopped),
     ("images are reproducible", |_, _| image_cases::reproducible()),
     ("FROM the bash image", |world, _| image_cases::derived(world)),
     ("a quiet controller", |world, place| behaviour::quiet(&world.tools, place, QUIET)),

@@ -107,6 +107,12 @@ pub(super) fn start(tools: &Tools) -> anyhow::Result<()> {
     })
 }
 
+/// Starts a component that was stopped, and waits until the API server answers.
+pub(super) fn start_again(tools: &Tools, name: &'static str) -> anyhow::Result<()> {
+    let mut started = [tools.start(name)?];
+    wait(&tools.place, &mut started, || tools.answers())
+}
+
 fn wait_for_node(tools: &Tools) -> anyhow::Result<()> {
     let node = format!("node/{NODE_NAME}");
     for arguments in [
