@@ -276,10 +276,33 @@ fn a_restarted_runtimed_fences_what_lives_on_unless_it_gets_the_lease_in_time() 
         Held(30_000, true),
     ];
     check(Holder::resume(Timing::fencing_after(FENCE), at(0)), holds);
-    let broken = vec![
+    for view in [stored("4", LeaseHolder::Nobody), None] {
+        let broken = vec![Line::Step(0, Step::Look), Looked(view), Line::Step(1, Step::Clear)];
+        check(Holder::resume(Timing::fencing_after(FENCE), at(0)), broken);
+    }
+}
+
+#[test]
+fn an_idle_pod_creates_no_lease_and_misses_one_that_it_had() {
+    let nothing = vec![
+        Suspects,
         Line::Step(0, Step::Look),
-        Looked(stored("4", LeaseHolder::Nobody)),
-        Line::Step(1, Step::Clear),
+        Looked(None),
+        Line::Step(1, Step::Wait(None)),
+        Suspects,
+        Line::Step(2, Step::Look),
+        Looked(stored("1", LeaseHolder::Nobody)),
+        Line::Step(3, Step::Wait(None)),
+        Suspects,
+        Line::Step(4, Step::Look),
+        Looked(None),
+        Line::Step(5, Step::Clear),
     ];
-    check(Holder::resume(Timing::fencing_after(FENCE), at(0)), broken);
+    check(new(), nothing);
+}
+
+#[test]
+fn three_renewals_fit_before_a_fence() {
+    let every = |seconds| Timing::fencing_after(Duration::from_secs(seconds)).renew_every;
+    assert_eq!([every(30), every(9), every(6)].map(|time| time.as_secs()), [3, 3, 2]);
 }

@@ -140,12 +140,6 @@ impl Machine {
             && progress.workspace_removed
     }
 
-    /// Whether Cancel was asked for and no answer came yet.
-    #[must_use]
-    pub fn awaits_cancel(&self) -> bool {
-        self.progress.cancel_asked && !self.progress.dead
-    }
-
     /// Whether the command may have started.
     #[must_use]
     pub fn may_have_started(&self) -> bool {
