@@ -2,7 +2,7 @@
 
 use crate::{duration, names};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kruntimes_api::Phase;
+use kruntimes_api::{Phase, limits};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -270,6 +270,12 @@ pub(crate) enum LocalCommand {
         /// What to log: a level, or targets with levels
         #[arg(long, env = "KRUNTIMES_LOG", default_value = "warn", hide_short_help = true)]
         log: String,
+        /// A pod that could not renew its Lease for so long kills what it executes
+        #[arg(long, default_value_t = limits::FENCE_AFTER_SECONDS, hide = true)]
+        fence_after_seconds: u64,
+        /// A pod whose Lease stood unchanged for so long loses its Runs
+        #[arg(long, default_value_t = limits::REAP_AFTER_SECONDS, hide = true)]
+        reap_after_seconds: u64,
     },
     /// Stop the running local home
     #[command(alias = "stop")]

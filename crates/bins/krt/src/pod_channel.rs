@@ -4,7 +4,7 @@ use crate::failure::chain;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{labels, names};
-use kruntimes_rules::orphan;
+use kruntimes_rules::pods;
 use kube::Api;
 use kube::client::UpgradeConnectionError;
 use std::net::IpAddr;
@@ -69,7 +69,7 @@ async fn find(pods: &Api<Pod>, name: &str, uid: Option<&str>) -> Result<Pod, Cha
     })?;
     let same = |pod: &Pod| uid.is_none() || pod.metadata.uid.as_deref() == uid;
     // A pod that ended stays as an object for a while; its processes are gone.
-    found.filter(|pod| same(pod) && !orphan::has_ended(pod)).ok_or(ChannelError::Gone)
+    found.filter(|pod| same(pod) && !pods::has_ended(pod)).ok_or(ChannelError::Gone)
 }
 
 async fn direct(ip: IpAddr) -> Result<Channel, ChannelError> {

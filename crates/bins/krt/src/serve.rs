@@ -8,9 +8,10 @@ use crate::memory;
 use crate::operate::{OperateArgs, Watched};
 use crate::signals::{Asked, Signals};
 use clap::{Args, Subcommand};
-use kruntimes_api::{Run, Runtime, names};
+use kruntimes_api::{Run, Runtime, limits, names};
 use kruntimes_confine::Zygote;
 use kruntimes_daemon::{Shutdown, Trigger, lifeline, logs, metrics};
+use kruntimes_rules::reaper::Times;
 use kruntimes_rules::{pool, retention};
 use kube::Client;
 use std::future::Future;
@@ -106,6 +107,12 @@ pub(crate) struct ControllerArgs {
     /// How long Runs without a TTL are kept after their end; 0 keeps them for ever
     #[arg(long, default_value = "7d", value_parser = duration::parse)]
     default_ttl: std::time::Duration,
+    /// A pod that could not renew its Lease for so long kills what it executes
+    #[arg(long, default_value_t = limits::FENCE_AFTER_SECONDS, value_name = "SECONDS")]
+    fence_after_seconds: u64,
+    /// A pod whose Lease stood unchanged for so long loses its Runs; at least 8 s more than --fence-after-seconds
+    #[arg(long, default_value_t = limits::REAP_AFTER_SECONDS, value_name = "SECONDS")]
+    reap_after_seconds: u64,
 }
 
 /// Serves the role.
@@ -158,8 +165,11 @@ fn scheduler(args: &SchedulerArgs) -> Result<(), Failure> {
 fn controller(args: ControllerArgs) -> Result<(), Failure> {
     let watched =
         Watched { metrics: &args.metrics_bind_address, probes: &args.health_probe_bind_address };
+    let times = Times::checked(args.fence_after_seconds, args.reap_after_seconds)
+        .map_err(|error| Failure::new(error.to_string()))?;
     let config = kruntimes_controller::Config {
-        pools: pool::Settings::new(args.default_daemon_image),
+        pools: pool::Settings::new(args.default_daemon_image, times.fence_after),
+        reap_after: times.reap_after,
         retention: retention::Policy {
             default_ttl: Some(args.default_ttl).filter(|ttl| !ttl.is_zero()),
             max_runs: None,

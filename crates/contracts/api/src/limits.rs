@@ -77,3 +77,5 @@ pub const FENCE_AFTER_SECONDS_MIN: u64 = 5;
 pub const REAP_AFTER_SECONDS: u64 = 60;
 /// How much longer than a pod waits the controller waits at least: the time to kill, and clocks that differ.
 pub const REAP_BEYOND_FENCE_SECONDS: u64 = 8;
+/// `--fence-after-seconds` and `--reap-after-seconds` at most: a day.
+pub const LOSS_SECONDS_MAX: u64 = 86_400;

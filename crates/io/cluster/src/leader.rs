@@ -139,6 +139,7 @@ impl Booth {
             Observed::Applied(lease) => self.election.observe(Some(record(lease)), now),
             Observed::Gone(_) => self.election.observe(None, now),
             Observed::Synced => self.election.shown_all(),
+            Observed::Interrupted => {}
         }
     }
 

@@ -39,6 +39,8 @@ pub enum Observed<K> {
     Gone(ObjectKey),
     /// Everything that existed has been shown.
     Synced,
+    /// The watch has failed and is started again: until it shows something new, what it has shown may be old.
+    Interrupted,
 }
 
 /// Sends what a watch shows, wrapped, to `events` until its receiver is gone. The watch resumes by itself.
@@ -59,7 +61,7 @@ pub async fn forward<K, E>(
             Ok(event) => known.observe(event),
             Err(error) => {
                 tracing::warn!(kind = %std::any::type_name::<K>(), error = %Chain(&error), "watch interrupted");
-                continue;
+                vec![Observed::Interrupted]
             }
         };
         for observed in observations {

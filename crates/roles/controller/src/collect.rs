@@ -68,7 +68,7 @@ fn observe(retention: &mut Retention, observed: Observed<Run>) {
         Observed::Gone(key) => {
             retention.remove(&RunKey { namespace: key.namespace, name: key.name });
         }
-        Observed::Synced => {}
+        Observed::Synced | Observed::Interrupted => {}
     }
 }
 

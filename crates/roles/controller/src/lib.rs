@@ -1,4 +1,4 @@
-//! The controller: keeps each Runtime's Deployment and status, frees Runs whose pod is gone, deletes Runs that ended.
+//! The controller: keeps each Runtime's Deployment and status, takes Runs from pods that are lost, deletes Runs that ended.
 //!
 //! Three loops of their own: one that waits never holds up another.
 
@@ -11,6 +11,7 @@ use kruntimes_daemon::Shutdown;
 use kruntimes_rules::pool::Settings;
 use kruntimes_rules::retention::Policy;
 use kube::Client;
+use std::time::Duration;
 
 /// What the controller needs to know.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Config {
     pub pools: Settings,
     /// Which Runs that ended are kept.
     pub retention: Policy,
+    /// A pod whose Lease stood unchanged for so long loses its Runs.
+    pub reap_after: Duration,
 }
 
 /// Runs the controller until `shutdown`. It never gives up on an API server that does not answer.
@@ -26,7 +29,7 @@ pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
     tokio::select! {
         () = shutdown.wait() => {}
         () = runtimes::run(client.clone(), config.pools) => {}
-        () = orphans::run(client.clone()) => {}
+        () = orphans::run(client.clone(), config.reap_after) => {}
         () = collect::run(client, config.retention) => {}
     }
 }

@@ -32,6 +32,13 @@ impl<K: Ord + Clone> Retries<K> {
         self.waits.remove(key);
     }
 
+    /// It is being tried again: until that is answered it has no turn.
+    pub(crate) fn postpone(&mut self, key: &K) {
+        if let Some((at, _)) = self.waits.get_mut(key) {
+            *at = Instant::now() + RETRY_MAX;
+        }
+    }
+
     /// The next name to try again; waits for it, for ever when there is none.
     pub(crate) async fn next(&self) -> K {
         let next = self.waits.iter().min_by_key(|(_, (at, _))| *at);

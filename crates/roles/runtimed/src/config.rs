@@ -50,7 +50,7 @@ pub struct Config {
     pub drain_timeout_seconds: u64,
     /// Seconds after which a pod that can't renew its Lease kills its Runs: the API server does not answer, or takes no
     /// renewal. The controller takes the Runs later than that.
-    #[arg(long, default_value_t = limits::FENCE_AFTER_SECONDS, value_parser = clap::value_parser!(u64).range(limits::FENCE_AFTER_SECONDS_MIN..=86_400))]
+    #[arg(long, default_value_t = limits::FENCE_AFTER_SECONDS, value_parser = clap::value_parser!(u64).range(limits::FENCE_AFTER_SECONDS_MIN..=limits::LOSS_SECONDS_MAX))]
     pub fence_after_seconds: u64,
     /// What the journal in it outlives.
     #[arg(long, env = "KRUNTIMES_JOURNAL", value_enum, default_value_t, hide = true)]

@@ -69,6 +69,9 @@ impl Watches {
             Input::Run(Observed::Gone(key)) => {
                 board.drop_run(&RunKey { namespace: key.namespace, name: key.name });
             }
+            Input::Run(Observed::Interrupted)
+            | Input::Pod(Observed::Interrupted)
+            | Input::Runtime(Observed::Interrupted) => {}
             Input::Run(Observed::Synced) => self.runs = true,
             Input::Pod(Observed::Applied(pod)) => self.set_pod(&pod, board),
             Input::Pod(Observed::Gone(key)) => {

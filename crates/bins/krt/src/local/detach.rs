@@ -7,6 +7,7 @@ use super::{Ready, data_dir, welcome};
 use crate::failure::Failure;
 use crate::serve::lifeline_is_on;
 use crate::table;
+use kruntimes_rules::reaper::Times;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,7 +29,7 @@ pub(super) fn log_file(dir: &Path) -> PathBuf {
 }
 
 /// Starts the home and waits until it serves.
-pub(super) fn up(dir: &Path, port: u16, filter: &str) -> Result<(), Failure> {
+pub(super) fn up(dir: &Path, port: u16, filter: &str, times: Times) -> Result<(), Failure> {
     data_dir::create(dir)?;
     let log = log_file(dir);
     let stderr =
@@ -38,6 +39,8 @@ pub(super) fn up(dir: &Path, port: u16, filter: &str) -> Result<(), Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["local", "up", "--detached", "--port", &port.to_string(), "--log", filter])
+        .arg(format!("--fence-after-seconds={}", times.fence_after.as_secs()))
+        .arg(format!("--reap-after-seconds={}", times.reap_after.as_secs()))
         .arg("--data-dir")
         .arg(dir)
         // A lifeline goes on to the home: it ends with whoever holds the other end.

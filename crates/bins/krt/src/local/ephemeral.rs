@@ -4,6 +4,7 @@ use super::home::{LocalHome, Options};
 use super::janitor::Janitor;
 use crate::failure::Failure;
 use crate::names;
+use kruntimes_rules::reaper::Times;
 use kube::Client;
 use std::os::unix::fs::DirBuilderExt;
 
@@ -29,6 +30,7 @@ impl Ephemeral {
             port: 0,
             replicas: 1,
             log: "warn",
+            times: Times::default(),
         })
         .await
         {

@@ -8,6 +8,7 @@ use crate::failure::{Failure, chain};
 use k8s_openapi::api::apps::v1::Deployment;
 use kruntimes_apiserver::{ApiServer, User};
 use kruntimes_daemon::{Shutdown, Trigger};
+use kruntimes_rules::reaper::Times;
 use kruntimes_rules::{pool, retention};
 use kube::Client;
 use kube::runtime::wait::await_condition;
@@ -44,6 +45,8 @@ pub(super) struct Options<'a> {
     pub(super) replicas: i32,
     /// What its roles log.
     pub(super) log: &'a str,
+    /// When a pod that is cut off loses its Runs.
+    pub(super) times: Times,
 }
 
 /// A running home.
@@ -77,14 +80,14 @@ impl LocalHome {
             .await
             .map_err(|error| Failure::new(format!("can't look at the pods of before: {error}")))?;
         bash::ensure(&client, NAMESPACE, options.replicas).await?;
-        home.start_roles(&client, &shutdown);
+        home.start_roles(&client, options.times, &shutdown);
         let config = pods_config(&options, api.url.clone(), api.ca_pem.clone())?;
         home.start_node(client, config, node_shutdown);
         home.tasks.spawn(api.serve(shutdown));
         Ok(home)
     }
 
-    fn start_roles(&mut self, client: &Client, shutdown: &Shutdown) {
+    fn start_roles(&mut self, client: &Client, times: Times, shutdown: &Shutdown) {
         let config = kruntimes_scheduler::Config::default();
         let (of_scheduler, end) = (client.clone(), shutdown.clone());
         self.tasks.spawn(async move {
@@ -92,7 +95,11 @@ impl LocalHome {
             Ok(())
         });
         let config = kruntimes_controller::Config {
-            pools: pool::Settings::new(kruntimes_api::names::ROLES_IMAGE.to_owned()),
+            pools: pool::Settings::new(
+                kruntimes_api::names::ROLES_IMAGE.to_owned(),
+                times.fence_after,
+            ),
+            reap_after: times.reap_after,
             retention: retention::Policy {
                 default_ttl: Some(DEFAULT_TTL),
                 max_runs: Some(MAX_RUNS),

@@ -20,6 +20,7 @@ use crate::signals::Signals;
 use crate::table;
 use home::{LocalHome, Options};
 use kruntimes_daemon::Shutdown;
+use kruntimes_rules::reaper::Times;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::path::{Path, PathBuf};
@@ -32,18 +33,28 @@ const STOP_SECONDS: i64 = 30;
 /// `krt local`; the answer is the exit code.
 pub(crate) fn start(command: LocalCommand, verbose: bool) -> Result<u8, Failure> {
     match command {
-        LocalCommand::Up { dir, port, log, detach, detached } => {
+        LocalCommand::Up {
+            dir,
+            port,
+            log,
+            detach,
+            detached,
+            fence_after_seconds,
+            reap_after_seconds,
+        } => {
+            let times = Times::checked(fence_after_seconds, reap_after_seconds)
+                .map_err(|error| Failure::new(error.to_string()))?;
             let dir = data_dir::chosen(&dir)?;
             let log = if verbose { "info".to_owned() } else { log };
             if detach {
-                return detach::up(&dir, port, &log).map(|()| 0);
+                return detach::up(&dir, port, &log, times).map(|()| 0);
             }
             let report = if detached { Report::Pipe } else { Report::Terminal };
             match report {
                 Report::Pipe => detach::settle(&dir, &log)?,
                 Report::Terminal => kruntimes_daemon::logs::install(&log),
             }
-            let end = on_threads(Box::pin(up(dir, port, log, report)));
+            let end = on_threads(Box::pin(up(dir, port, log, times, report)));
             if let (Report::Pipe, Err(failure)) = (report, &end) {
                 detach::say_failure(failure);
             }
@@ -78,11 +89,17 @@ enum Report {
     Pipe,
 }
 
-async fn up(dir: PathBuf, port: u16, log: String, report: Report) -> Result<(), Failure> {
+async fn up(
+    dir: PathBuf,
+    port: u16,
+    log: String,
+    times: Times,
+    report: Report,
+) -> Result<(), Failure> {
     let (trigger, mut shutdown) = Shutdown::new();
     tokio::spawn(fire_at_the_end(Signals::listen()?, None, trigger));
     let lock = data_dir::lock(&dir)?;
-    let options = Options { dir: &dir, durable: true, port, replicas: REPLICAS, log: &log };
+    let options = Options { dir: &dir, durable: true, port, replicas: REPLICAS, log: &log, times };
     let mut home = LocalHome::start(options).await?;
     data_dir::write_private(&data_dir::kubeconfig(&dir), home.kubeconfig())?;
     let pods = home.ready();

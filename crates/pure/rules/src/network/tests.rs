@@ -167,6 +167,7 @@ fn of_runtime(egress: Option<Value>) -> NetworkPolicy {
         daemon_image: "i".to_owned(),
         api_server: [("10.96.0.1".parse().unwrap(), 443), ("10.99.0.1".parse().unwrap(), 6443)]
             .into(),
+        fence_after: std::time::Duration::from_secs(30),
     };
     let pool = validate(&serde_json::from_value(runtime).unwrap(), &settings).unwrap();
     let objects = objects(&pool).unwrap();

@@ -107,6 +107,7 @@ fn arguments(pool: &ValidPool) -> Vec<String> {
         format!("--status-addr=:{}", names::STATUS_PORT),
         format!("--runtime-name={}", pool.name),
         format!("--drain-timeout-seconds={}", pool.drain_seconds),
+        format!("--fence-after-seconds={}", pool.fence_after.as_secs()),
     ];
     if let Some(capacity) = &pool.capacity {
         arguments.push(format!("--workers={}", capacity.slots()));

@@ -5,6 +5,7 @@
 use super::*;
 use kruntimes_api::Runtime;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 pub(super) fn runtime(spec: Value) -> Runtime {
     serde_json::from_value(json!({
@@ -14,7 +15,7 @@ pub(super) fn runtime(spec: Value) -> Runtime {
 }
 
 pub(super) fn settings() -> Settings {
-    Settings::new("kruntimes-runtimed:latest".to_owned())
+    Settings::new("kruntimes-runtimed:latest".to_owned(), Duration::from_secs(30))
 }
 
 pub(super) fn build(spec: Value) -> Value {
@@ -50,6 +51,7 @@ fn the_sidecar_is_injected_last_with_what_it_needs() {
             "--status-addr=:9093",
             "--runtime-name=bash",
             "--drain-timeout-seconds=300",
+            "--fence-after-seconds=30",
             "--workers=4"
         ])
     );
@@ -268,9 +270,18 @@ fn every_resource_reaches_the_scheduler_and_runtimed() {
             "kruntimes.io/capacity.memory": "8589934592",
         })
     );
-    let expected = json!(["--workers=2", "--capacity=gpu=2", "--capacity=memory=8589934592"]);
+    let expected = json!([
+        "--fence-after-seconds=30",
+        "--workers=2",
+        "--capacity=gpu=2",
+        "--capacity=memory=8589934592",
+    ]);
     assert_eq!(arguments, expected);
-    assert_eq!(built(json!({})), (Value::Null, json!([])), "both sides know the default");
+    assert_eq!(
+        built(json!({})),
+        (Value::Null, json!(["--fence-after-seconds=30"])),
+        "both sides know the default"
+    );
 }
 
 #[test]

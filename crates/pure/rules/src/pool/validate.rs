@@ -10,6 +10,7 @@ use kruntimes_api::{Runtime, limits, names};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// What the controller's flags say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,13 +19,15 @@ pub struct Settings {
     pub daemon_image: String,
     /// Where the API server listens: what a pod with narrowed egress must reach.
     pub api_server: BTreeSet<(IpAddr, u16)>,
+    /// A pod that could not renew its Lease for so long kills what it executes.
+    pub fence_after: Duration,
 }
 
 impl Settings {
     /// Of an API server whose place is not known yet.
     #[must_use]
-    pub const fn new(daemon_image: String) -> Self {
-        Self { daemon_image, api_server: BTreeSet::new() }
+    pub const fn new(daemon_image: String, fence_after: Duration) -> Self {
+        Self { daemon_image, api_server: BTreeSet::new(), fence_after }
     }
 }
 
@@ -52,6 +55,7 @@ pub struct ValidPool {
     /// Whom the pods may reach; everybody where there is none.
     pub(super) egress: Option<Vec<NetworkPolicyPeer>>,
     pub(super) api_server: BTreeSet<(IpAddr, u16)>,
+    pub(super) fence_after: Duration,
 }
 
 /// Why a Runtime has no pool.
@@ -153,6 +157,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
             .clamp(1, limits::DRAIN_SECONDS_MAX),
         egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
         api_server: settings.api_server.clone(),
+        fence_after: settings.fence_after,
         secrets,
         config_maps: names_of("spec.allowedConfigMaps", &runtime.spec.allowed_config_maps)?,
     })

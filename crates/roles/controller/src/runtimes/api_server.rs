@@ -30,7 +30,7 @@ impl ApiServer {
         match observed {
             Observed::Applied(service) => replace(&mut self.service, of_service(service)),
             Observed::Gone(_) => replace(&mut self.service, Addresses::new()),
-            Observed::Synced => false,
+            Observed::Synced | Observed::Interrupted => false,
         }
     }
 
@@ -39,7 +39,7 @@ impl ApiServer {
         match observed {
             Observed::Applied(slice) => replace(&mut self.behind, of_slice(slice)),
             // One that is written anew must not close the way to the API server meanwhile.
-            Observed::Gone(_) | Observed::Synced => false,
+            Observed::Gone(_) | Observed::Synced | Observed::Interrupted => false,
         }
     }
 }

@@ -77,6 +77,7 @@ impl Cache {
                 self.synced.insert(Watch::Runtimes);
                 None
             }
+            Observed::Interrupted => None,
         }
     }
 
@@ -93,6 +94,7 @@ impl Cache {
                 self.synced.insert(Watch::Objects(kind));
                 None
             }
+            Observed::Interrupted => None,
         }
     }
 

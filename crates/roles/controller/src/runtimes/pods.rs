@@ -36,7 +36,7 @@ impl Pods {
                 let said = gone.trouble.is_some() || gone.waits_for_volumes;
                 said.then_some(ObjectKey { name: gone.runtime, ..key })
             }
-            Observed::Synced => None,
+            Observed::Synced | Observed::Interrupted => None,
         }
     }
 
@@ -72,7 +72,7 @@ impl Pods {
                 self.mounts.remove(&key);
                 None
             }
-            Observed::Synced => None,
+            Observed::Synced | Observed::Interrupted => None,
         }
     }
 

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod lost;
 mod pools;
 mod world;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Phase, Run, Runtime};
 use kube::ResourceExt;
 use serde_json::json;
@@ -47,36 +47,6 @@ async fn a_changed_runtime_changes_its_deployment_and_a_deleted_deployment_comes
     let live = world.until::<Deployment>("runtime-bash", |found| image(found) == Some("two")).await;
     world.delete::<Deployment>("runtime-bash").await;
     world.until::<Deployment>("runtime-bash", |found| found.uid() != live.uid()).await;
-}
-
-#[tokio::test]
-async fn a_run_whose_pod_is_gone_fails_or_is_tried_again() {
-    let world = World::start();
-    let pod: Pod = world
-        .create(json!({
-            "metadata": {"name": "p1", "labels": {"runtime": "bash"}},
-            "spec": {"containers": [{"name": "runtime", "image": "x"}]},
-        }))
-        .await;
-    for (name, attempts) in [("once", 1), ("twice", 2)] {
-        let retry = json!({"maxAttempts": attempts});
-        world
-            .create::<Run>(json!({"metadata": {"name": name}, "spec": {"runtime": "bash", "retryPolicy": retry}}))
-            .await;
-        let status = json!({
-            "phase": "Scheduled", "assignedPod": "p1", "assignedPodUID": pod.uid(), "attempt": 1,
-        });
-        world.patch_status::<Run>(name, status).await;
-    }
-    world.delete::<Pod>("p1").await;
-    let failed = world.until::<Run>("once", |run| run.phase() == Phase::Failed).await;
-    let status = failed.status.unwrap();
-    assert_eq!(status.reason.as_deref(), Some("PodGone"));
-    assert_eq!(status.message.as_deref(), Some("pod p1 is gone"));
-    let again = world.until::<Run>("twice", |run| run.phase() == Phase::Pending).await;
-    let status = again.status.unwrap();
-    assert_eq!((status.attempt, status.assigned_pod), (Some(1), None));
-    assert!(status.next_attempt_time.is_some());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use futures::{StreamExt, pin_mut};
 use kruntimes_apiserver::{ApiServer, Options, User};
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::pool::Settings;
+use kruntimes_rules::reaper::Times;
 use kruntimes_rules::retention::Policy;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::client::Body;
@@ -62,13 +63,26 @@ impl World {
         Self::with_crds(crds)
     }
 
+    /// A world whose controller takes the Runs of a pod that was silent for so long.
+    pub(crate) fn reaping_after(reap_after: Duration) -> Self {
+        Self::open(kruntimes_api::crd::all(), reap_after)
+    }
+
     fn with_crds(crds: Vec<Value>) -> Self {
+        Self::open(crds, Times::default().reap_after)
+    }
+
+    fn open(crds: Vec<Value>, reap_after: Duration) -> Self {
         let server =
             ApiServer::open(Options { data_dir: None, crds, history_limit: 10_000 }).unwrap();
         let client = Client::new(server.service(User::admin("test")), "default");
         let (trigger, shutdown) = Shutdown::new();
         let config = kruntimes_controller::Config {
-            pools: Settings::new("kruntimes-runtimed:latest".to_owned()),
+            pools: Settings::new(
+                "kruntimes-runtimed:latest".to_owned(),
+                Times::default().fence_after,
+            ),
+            reap_after,
             retention: Policy { default_ttl: None, max_runs: None },
         };
         let writes = Arc::default();

@@ -306,6 +306,11 @@ impl Actor {
                 self.take(written);
             }
             Goal::Delete => {
+                // As a kubelet does: who sees all containers terminated needs no other proof that nothing runs.
+                let observed = self.observe();
+                if self.writer.status(&observed).await == Written::Failed {
+                    return self.take(Written::Failed);
+                }
                 self.clean_up(false).await;
                 match self.writer.remove().await {
                     Written::Done | Written::Gone => self.stage = Stage::Done,

@@ -1,7 +1,9 @@
 //! Pods become processes, and processes that go tell on their pods.
 
 use crate::home::{Home, containers, is_alive, is_ready, kill, phase, pids, pod_running};
+use futures::StreamExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::runtime::watcher;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 
@@ -253,5 +255,29 @@ async fn a_container_with_a_hook_is_told_to_end_when_the_hook_is_answered() {
     home.no_pod("p").await;
     let order = std::fs::read_to_string(home.directory.join("order")).unwrap();
     assert_eq!(order, "asked /drain\nanswered\ntold\n");
+    home.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_pod_says_that_its_containers_have_terminated_before_it_goes() {
+    let mut home = Home::start();
+    home.create_pod(&pod_running("p", &["bash", "-c", "exec cat"])).await;
+    home.pod("p", is_ready).await;
+    let events = watcher(home.pods(), watcher::Config::default());
+    let mut events = std::pin::pin!(events);
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        match event.unwrap() {
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => last = Some(pod),
+            watcher::Event::InitDone => {
+                home.pods().delete("p", &DeleteParams::default()).await.unwrap();
+            }
+            watcher::Event::Delete(_) => break,
+            watcher::Event::Init => {}
+        }
+    }
+    let last = last.unwrap();
+    assert!(last.metadata.deletion_timestamp.is_some());
+    assert!(containers(&last)[0].state.as_ref().unwrap().terminated.is_some(), "{last:?}");
     home.stop().await;
 }

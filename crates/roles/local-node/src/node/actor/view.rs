@@ -1,7 +1,7 @@
 //! What a pod's status is to say at each stage.
 
 use super::{Actor, Stage};
-use crate::node::container::waiting;
+use crate::node::container::{Container, waiting};
 use crate::node::lost;
 use crate::node::status::{ContainerView, Observed};
 use jiff::Timestamp;
@@ -19,7 +19,10 @@ impl Actor {
         let containers = if self.containers.is_empty() {
             self.views_without_processes(over)
         } else {
-            self.containers.iter().map(|container| container.view(over)).collect()
+            // Nothing of a pod that is to end is started again.
+            let stops = matches!(self.stage, Stage::Stopping(_))
+                && !self.containers.iter().any(Container::is_running);
+            self.containers.iter().map(|container| container.view(over || stops)).collect()
         };
         let address = self.place.as_ref().map(|place| place.address);
         Observed { phase, why, address, started: self.started, containers }
