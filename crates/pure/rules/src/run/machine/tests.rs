@@ -351,8 +351,10 @@ fn a_lease_that_is_missed_sends_nothing_and_is_waited_for_again() {
     let machine = again(&[(3, Event::Broken, HANDED_BACK)]);
     assert!(!machine.may_have_started());
     again(&[(1000, Event::Deadline, &["Timeout:Timeout", "release"])]);
-    let early: [(i64, Event, &[&str]); 3] = [
+    let early: [(i64, Event, &[&str]); 5] = [
         (3, Event::Executed, &[]),
+        (3, Event::Exited(exit(0), at(3)), &[]),
+        (3, Event::Lost, &[]),
         (3, Event::LeaseHeld, &["execute"]),
         (4, Event::LeaseMissed, &["await"]),
     ];
@@ -363,6 +365,19 @@ fn a_lease_that_is_missed_sends_nothing_and_is_waited_for_again() {
         (5, Event::LeaseMissed, HANDED_BACK),
     ];
     again(&stopped);
+}
+
+#[test]
+fn what_the_server_does_not_know_before_it_answered_is_not_lost() {
+    let story: [(i64, Event, &[&str]); 6] = [
+        (0, Event::SlotGranted, &["prepare"]),
+        (1, Event::Prepared, &["await"]),
+        (1, Event::LeaseHeld, &["execute"]),
+        (2, Event::Lost, &[]),
+        (3, Event::Executed, &[]),
+        (4, Event::Lost, &["Failed:ExecutionLost", "release"]),
+    ];
+    play(spec(None, 1), &story);
 }
 
 #[test]
