@@ -23,21 +23,25 @@ use tokio::time::{sleep, timeout};
 /// How many.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts {
-    /// Sidecars that are stopped with a Run.
-    zombies: usize,
-    /// How long each of them is.
-    stopped: Duration,
+    /// Batches of sidecars that are stopped, each for so long.
+    zombies: &'static [Duration],
 }
 
+/// Longer than it takes to take a Run, shorter than it takes the node to restart a sidecar that does not answer.
+const SHORT: Duration = Duration::from_secs(16);
+/// Longer than both.
+const LONG: Duration = Duration::from_secs(60);
+
 /// For every change.
-pub(crate) const QUICK: Counts = Counts { zombies: 10, stopped: Duration::from_secs(32) };
+pub(crate) const QUICK: Counts = Counts { zombies: &[SHORT] };
 /// For a release.
-pub(crate) const FULL: Counts = Counts { zombies: 100, stopped: Duration::from_secs(60) };
+pub(crate) const FULL: Counts =
+    Counts { zombies: &[SHORT, SHORT, SHORT, SHORT, SHORT, LONG, LONG, LONG, LONG, LONG] };
 
 /// A pod without a renewal kills its Runs.
-const FENCE_AFTER: &str = "10";
+const FENCE_AFTER: &str = "5";
 /// A pod without a renewal loses its Runs.
-const REAP_AFTER: &str = "20";
+const REAP_AFTER: &str = "13";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Nothing tells the end of a process that is not ours: this often it is looked.
 const LOOK: Duration = Duration::from_millis(10);

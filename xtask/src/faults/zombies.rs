@@ -9,7 +9,7 @@ use kruntimes_api::{Phase, Run};
 use kube::ResourceExt;
 use serde_json::json;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -26,21 +26,24 @@ struct Zombie {
 
 pub(super) async fn check(krt: &Path, counts: Counts) -> anyhow::Result<()> {
     let begun = Instant::now();
-    for round in 0..counts.zombies.div_ceil(AT_ONCE) {
+    let mut woke = 0;
+    for (round, stopped) in counts.zombies.iter().enumerate() {
         let world = World::start(krt, &[]).await?;
         world.widen(2 * AT_ONCE, 1).await?;
-        batch(&world, counts.stopped).await.with_context(|| format!("round {round}"))?;
+        let batch = batch(&world, *stopped).await;
+        woke += batch.with_context(|| format!("round {round}, {stopped:?}"))?;
     }
+    ensure!(woke > 0, "no zombie woke: nothing was tried");
     println!(
-        "faults: {} sidecars stopped for {:?}: every Run moved, nothing of a zombie was taken, {:.0} s",
-        counts.zombies.next_multiple_of(AT_ONCE),
-        counts.stopped,
+        "faults: {} sidecars stopped, {woke} woke: every Run moved, nothing of a zombie was taken, {:.0} s",
+        counts.zombies.len() * AT_ONCE,
         begun.elapsed().as_secs_f64()
     );
     Ok(())
 }
 
-async fn batch(world: &World, stopped: Duration) -> anyhow::Result<()> {
+/// The answer is how many woke; the node restarts those that slept for too long.
+async fn batch(world: &World, stopped: Duration) -> anyhow::Result<usize> {
     let zombies = try_join_all((0..AT_ONCE).map(|number| stop(world, number))).await?;
     let since = Instant::now();
     let mut moved = Vec::new();
@@ -51,9 +54,7 @@ async fn batch(world: &World, stopped: Duration) -> anyhow::Result<()> {
         moved.push(run);
     }
     sleep(stopped.saturating_sub(since.elapsed())).await;
-    for zombie in &zombies {
-        signal("-CONT", zombie.runtimed)?;
-    }
+    let woken = zombies.iter().filter(|zombie| signal("-CONT", zombie.runtimed).is_ok()).count();
     let pids: Vec<u32> = zombies.iter().flat_map(|zombie| zombie.pids.clone()).collect();
     until_dead(&pids, DEAD_WITHIN).await?;
     // Long enough for whatever a zombie has to say.
@@ -65,7 +66,7 @@ async fn batch(world: &World, stopped: Duration) -> anyhow::Result<()> {
     }
     let starts = world.outside.starts()?;
     ensure!(starts.values().all(|starts| *starts == 2), "starts: {starts:?}");
-    Ok(())
+    Ok(woken)
 }
 
 /// A Run that executes, and whose sidecar does nothing more. Its next attempt ends at once.
@@ -87,7 +88,8 @@ async fn stop(world: &World, number: usize) -> anyhow::Result<Zombie> {
 }
 
 fn signal(signal: &str, pid: u32) -> anyhow::Result<()> {
-    let status = Command::new("kill").args([signal, &pid.to_string()]).status()?;
+    let mut kill = Command::new("kill");
+    let status = kill.args([signal, &pid.to_string()]).stderr(Stdio::null()).status()?;
     ensure!(status.success(), "kill {signal} {pid}: {status}");
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::observe::delete_run;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use kruntimes_api::{Reason, Run, labels};
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::Chain;
@@ -96,7 +96,12 @@ fn broken(
             resource_version: version,
             ..ObjectMeta::default()
         },
-        spec: Some(LeaseSpec { holder_identity: Some(String::new()), ..LeaseSpec::default() }),
+        spec: Some(LeaseSpec {
+            holder_identity: Some(String::new()),
+            // A break that changes nothing would leave the version, and the pod's next write would pass.
+            renew_time: Some(MicroTime(Timestamp::now())),
+            ..LeaseSpec::default()
+        }),
     }
 }
 

@@ -112,3 +112,17 @@ async fn the_runs_of_a_pod_that_was_force_deleted_wait_and_then_move() {
     assert_eq!(status.message.as_deref(), Some("pod p1 is gone"));
     assert!(begin.elapsed() >= SOON, "{:?}", begin.elapsed());
 }
+
+/// Kubernetes takes an update that changes nothing without a new version, and then the pod's own next write would pass.
+#[tokio::test]
+async fn each_break_of_a_lease_is_a_new_version_of_it() {
+    let world = World::reaping_after(SOON);
+    let silent = pod(&world, "p1").await;
+    assigned(&world, "first", &silent, 1).await;
+    let broken = world.until::<Lease>("p1", is_broken).await;
+    assigned(&world, "second", &silent, 1).await;
+    let reason = |run: &Run| run.status.as_ref().and_then(|status| status.reason.clone());
+    world.until::<Run>("second", |run| reason(run).as_deref() == Some("NotStarted")).await;
+    let again = world.until::<Lease>("p1", |_| true).await;
+    assert_ne!(again.resource_version(), broken.resource_version());
+}
