@@ -209,6 +209,8 @@ mod tests {
                 Outcome { phase: phase_of(reason), reason, message: message.to_owned(), exit_code };
             assert_eq!(outcome, want, "{exit:?}");
         }
+        let fenced = Outcome::from_exit(&exit(-1, 15, NOT_RENEWED, ""), None);
+        assert_eq!(fenced, Outcome { exit_code: Some(143), ..Outcome::fenced() });
     }
 
     #[test]
@@ -217,6 +219,10 @@ mod tests {
         let cut = bounded(&long);
         assert!(cut.len() <= limits::MESSAGE_BYTES && cut.ends_with("é..."), "{}", cut.len());
         assert_eq!(bounded("short"), "short");
+        let ascii = "x".repeat(2 * limits::MESSAGE_BYTES);
+        for whole in [bounded(&ascii), failure_message(&exit(1, 0, "", &ascii))] {
+            assert_eq!(whole.len(), limits::MESSAGE_BYTES, "all the room is used");
+        }
         let tail = failure_message(&exit(1, 0, "", &format!("{long}end")));
         assert!(tail.len() <= limits::MESSAGE_BYTES && tail.ends_with("end"), "{}", tail.len());
         assert!(tail.starts_with("runtime stderr: ... é"), "{tail}");

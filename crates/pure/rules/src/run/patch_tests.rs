@@ -250,3 +250,36 @@ fn conditions_of_others_stay() {
     let kept = status.conditions.iter().find(|c| c.type_ == foreign.type_).unwrap();
     assert_eq!(kept.reason, "Yes");
 }
+
+#[test]
+fn a_first_attempt_is_claimed_and_a_later_one_retries() {
+    let timeline = Timeline { received: Some(MicroTime(at(1))), ..Timeline::default() };
+    for (attempt, reason) in [(1, "Claimed"), (2, "Retrying")] {
+        let mut run = assigned(2);
+        run.status.as_mut().unwrap().attempt = Some(attempt);
+        let patch = running(&run, &timeline, at(2));
+        apply(&mut run, &patch);
+        let list = conditions(&run);
+        let (_, _, found, ..) = list.iter().find(|(kind, ..)| kind == "Running").unwrap();
+        assert_eq!(found, reason);
+    }
+}
+
+#[test]
+fn the_record_of_a_lost_attempt_begins_when_its_pod_received_it() {
+    let timeline = Timeline { received: Some(MicroTime(at(1))), ..Timeline::default() };
+    let mut run = assigned(1);
+    let patch = running(&run, &timeline, at(2));
+    apply(&mut run, &patch);
+    let patch = pod_lost(&run, Reason::PodGone, "gone", at(9));
+    apply(&mut run, &patch);
+    let record = &run.status.as_ref().unwrap().attempts[0];
+    assert_eq!(
+        (&record.start_time, &record.end_time),
+        (&Some(MicroTime(at(1))), &Some(MicroTime(at(9))))
+    );
+    let mut unseen = assigned(1);
+    let patch = pod_lost(&unseen, Reason::PodGone, "gone", at(9));
+    apply(&mut unseen, &patch);
+    assert_eq!(unseen.status.unwrap().attempts[0].start_time, None);
+}

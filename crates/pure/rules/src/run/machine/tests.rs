@@ -95,6 +95,17 @@ fn the_running_write_goes_out_after_50_ms_and_once() {
 }
 
 #[test]
+fn a_server_that_does_not_tell_the_start_has_started_when_it_took_the_execute() {
+    let story: [(i64, Event, &[&str]); 4] = [
+        (0, Event::SlotGranted, &["prepare"]),
+        (1, Event::Prepared, &["await"]),
+        (1, Event::LeaseHeld, &["execute"]),
+        (2, Event::Executed, &[]),
+    ];
+    assert_eq!(play(spec(None, 1), &story).deadline(), Some(at(52)));
+}
+
+#[test]
 fn a_timeout_runs_from_received_and_kills_before_it_is_written() {
     after_running(
         spec(Some(2), 1),
@@ -351,14 +362,15 @@ fn a_lease_that_is_missed_sends_nothing_and_is_waited_for_again() {
     let machine = again(&[(3, Event::Broken, HANDED_BACK)]);
     assert!(!machine.may_have_started());
     again(&[(1000, Event::Deadline, &["Timeout:Timeout", "release"])]);
-    let early: [(i64, Event, &[&str]); 5] = [
+    let early: [(i64, Event, &[&str]); 6] = [
         (3, Event::Executed, &[]),
+        (3, Event::Started(at(3)), &[]),
         (3, Event::Exited(exit(0), at(3)), &[]),
         (3, Event::Lost, &[]),
         (3, Event::LeaseHeld, &["execute"]),
         (4, Event::LeaseMissed, &["await"]),
     ];
-    again(&early);
+    assert_eq!(again(&early).timeline.started, None);
     let stopped: [(i64, Event, &[&str]); 3] = [
         (3, Event::LeaseHeld, &["execute"]),
         (4, Event::Broken, &[]),
