@@ -1,6 +1,7 @@
-//! What the scheduler watches: Runs that have not ended, Runtime pods, Runtimes.
+//! What the scheduler watches: Runs that have not ended, Runtime pods and those of their Leases that are broken, Runtimes.
 
 use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Run, Runtime, labels};
 use kruntimes_cluster::watch::{ObjectKey, Observed, forward};
@@ -21,6 +22,7 @@ pub(crate) enum Input {
     Run(Observed<Run>),
     Pod(Observed<Pod>),
     Runtime(Observed<Runtime>),
+    Broken(Observed<Lease>),
 }
 
 /// Which watches have shown everything once, and what must be remembered of their objects.
@@ -29,6 +31,9 @@ pub(crate) struct Watches {
     runs: bool,
     pods: bool,
     runtimes: bool,
+    leases: bool,
+    /// Pools of pods whose Lease is broken.
+    broken: BTreeMap<ObjectKey, PoolKey>,
     pools: BTreeMap<ObjectKey, PoolKey>,
 }
 
@@ -47,14 +52,25 @@ pub(crate) async fn run(client: &Client, events: mpsc::Sender<Input>) {
             events.clone(),
             Input::Pod,
         ),
-        forward(Api::all(client.clone()), watcher::Config::default(), events, Input::Runtime),
+        forward(
+            Api::all(client.clone()),
+            watcher::Config::default(),
+            events.clone(),
+            Input::Runtime
+        ),
+        forward(
+            Api::all(client.clone()),
+            watcher::Config::default().labels(labels::BROKEN),
+            events,
+            Input::Broken,
+        ),
     );
 }
 
 impl Watches {
     /// Deciding on less than everything would put Runs on pods that are full.
     pub(crate) fn all_synced(&self) -> bool {
-        self.runs && self.pods && self.runtimes
+        self.runs && self.pods && self.runtimes && self.leases
     }
 
     pub(crate) fn apply(
@@ -71,7 +87,8 @@ impl Watches {
             }
             Input::Run(Observed::Interrupted)
             | Input::Pod(Observed::Interrupted)
-            | Input::Runtime(Observed::Interrupted) => {}
+            | Input::Runtime(Observed::Interrupted)
+            | Input::Broken(Observed::Interrupted) => {}
             Input::Run(Observed::Synced) => self.runs = true,
             Input::Pod(Observed::Applied(pod)) => self.set_pod(&pod, board),
             Input::Pod(Observed::Gone(key)) => {
@@ -92,7 +109,26 @@ impl Watches {
                 board.set_runtime(pool, RuntimeView::Gone);
             }
             Input::Runtime(Observed::Synced) => self.runtimes = true,
+            Input::Broken(Observed::Applied(lease)) => self.set_broken(&lease, board),
+            Input::Broken(Observed::Gone(key)) => {
+                if let Some(pool) = self.broken.remove(&key) {
+                    board.mend_pod(pool, &key.name);
+                }
+            }
+            Input::Broken(Observed::Synced) => self.leases = true,
         }
+    }
+
+    fn set_broken(&mut self, lease: &Lease, board: &mut Board) {
+        let Some(runtime) = lease.labels().get(labels::RUNTIME).cloned() else { return };
+        let key = ObjectKey::of(lease);
+        let pool = PoolKey { namespace: key.namespace.clone(), runtime };
+        if let Some(former) = self.broken.insert(key.clone(), pool.clone())
+            && former != pool
+        {
+            board.mend_pod(former, &key.name);
+        }
+        board.bar_pod(pool, &key.name);
     }
 
     fn set_pod(&mut self, pod: &Pod, board: &mut Board) {

@@ -14,6 +14,10 @@ use kube::{Api, Client, ResourceExt};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
+use tokio::time::timeout;
+
+/// An answer that takes longer counts as none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The answer to one write.
 #[derive(Debug)]
@@ -33,9 +37,11 @@ enum NotWritten {
     Unknown(#[source] kube::Error),
     #[error("the Runtime is another one now")]
     Outdated,
+    #[error("the API server did not answer in time")]
+    Silent,
 }
 
-/// Writes one decision.
+/// Writes one decision. A write that is not answered in time counts as not written: the Run does not hold its slot for ever.
 pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
     let run = match &decision {
         Decision::Assign { run, .. }
@@ -43,8 +49,6 @@ pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
         | Decision::Refuse { run, .. }
         | Decision::Wait { run, .. } => run.clone(),
     };
-    let namespace = run.namespace().unwrap_or_default();
-    let runs = Api::namespaced(client.clone(), &namespace);
     let now = Timestamp::now();
     let decided = Instant::now();
     let counts = match &decision {
@@ -53,9 +57,28 @@ pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
         Decision::Wait { .. } => Some(Sync::no_pods),
         Decision::Cancel { .. } => None,
     };
-    let result = match &decision {
+    let written = write(client, &run, &decision, now);
+    let result = timeout(ANSWER_WITHIN, written).await.unwrap_or(Err(NotWritten::Silent));
+    Written {
+        key: RunKey::of(&run),
+        version: run.resource_version(),
+        counts,
+        took: decided.elapsed(),
+        result,
+    }
+}
+
+async fn write(
+    client: Client,
+    run: &Run,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<Run, NotWritten> {
+    let namespace = run.namespace().unwrap_or_default();
+    let runs = Api::namespaced(client.clone(), &namespace);
+    match decision {
         Decision::Assign { pod, attempt, seen, .. } => {
-            let timeline = timeline(&run, *seen, now);
+            let timeline = timeline(run, *seen, now);
             let assignment = Assignment {
                 pod: &pod.name,
                 pod_uid: &pod.uid,
@@ -63,30 +86,23 @@ pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
                 timeline: &timeline,
             };
             crash::point("scheduler-assigning");
-            let written = status::assign(&runs, &run, &assignment, now).await;
+            let written = status::assign(&runs, run, &assignment, now).await;
             crash::point("scheduler-assigned");
             written.map_err(NotWritten::from)
         }
         Decision::Cancel { .. } => {
-            status::cancel_pending(&runs, &run, now).await.map_err(NotWritten::from)
+            status::cancel_pending(&runs, run, now).await.map_err(NotWritten::from)
         }
         Decision::Refuse { message, .. } => {
             let runtimes = Api::namespaced(client, &namespace);
-            refuse(&runs, &runtimes, &run, message, now).await
+            refuse(&runs, &runtimes, run, message, now).await
         }
         Decision::Wait { waiting, .. } => {
             let request = Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run());
-            let message = waiting.message(&PoolKey::of(&run), &request);
+            let message = waiting.message(&PoolKey::of(run), &request);
             let reason = waiting.reason();
-            status::waiting(&runs, &run, reason, &message, now).await.map_err(NotWritten::from)
+            status::waiting(&runs, run, reason, &message, now).await.map_err(NotWritten::from)
         }
-    };
-    Written {
-        key: RunKey::of(&run),
-        version: run.resource_version(),
-        counts,
-        took: decided.elapsed(),
-        result,
     }
 }
 
@@ -120,7 +136,7 @@ pub(crate) fn count(metrics: &Metrics, written: &Written, now: Timestamp) {
 /// Tells the board what became of a write.
 pub(crate) fn feed_back(board: &mut Board, written: Written, now: Duration, wall: Timestamp) {
     match written.result {
-        Ok(run) => board.assigned(Arc::new(run), wall),
+        Ok(run) => board.assigned(Arc::new(run), now, wall),
         Err(NotWritten::Refused(WriteError::Gone(_))) => board.drop_run(&written.key),
         Err(error) => {
             let RunKey { namespace, name } = &written.key;
@@ -137,5 +153,49 @@ fn timeline(run: &Run, seen: Timestamp, scheduled: Timestamp) -> Timeline {
         seen: Some(MicroTime(seen)),
         scheduled: Some(MicroTime(scheduled)),
         ..Timeline::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kruntimes_rules::placement::{PodHealth, PodRef, PodView};
+    use kube::client::Body;
+    use std::convert::Infallible;
+
+    fn run() -> Arc<Run> {
+        let run = serde_json::json!({
+            "metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1"},
+            "spec": {"runtime": "bash"},
+        });
+        Arc::new(serde_json::from_value(run).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_assignment_that_is_not_answered_gives_its_slot_back_and_is_made_again() {
+        let silent = tower::service_fn(|_: http::Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, Infallible>>()
+        });
+        let client = Client::new(silent, "n");
+        let pool = PoolKey { namespace: "n".to_owned(), runtime: "bash".to_owned() };
+        let mut board = Board::default();
+        board.set_runtime(pool.clone(), RuntimeView::Usable(Resources::runs(1)));
+        board.set_pod(&PodView {
+            pool,
+            pod: PodRef { name: "p".to_owned(), uid: "p".to_owned() },
+            health: PodHealth::Ready,
+            capacity: Resources::runs(1),
+        });
+        let (wall, begin) = (Timestamp::UNIX_EPOCH, tokio::time::Instant::now());
+        board.set_run(run(), Duration::ZERO, wall);
+        let decision = board.decide(Duration::ZERO, wall, 1).remove(0);
+        let written = perform(client, decision).await;
+        assert_eq!(begin.elapsed(), ANSWER_WITHIN);
+        assert!(matches!(written.result, Err(NotWritten::Silent)));
+        feed_back(&mut board, written, begin.elapsed(), wall);
+        assert!(board.decide(begin.elapsed(), wall, 1).is_empty(), "the watch comes first");
+        let again = board.deadline().unwrap();
+        let decision = board.decide(again, wall, 1).remove(0);
+        assert!(matches!(decision, Decision::Assign { .. }));
     }
 }

@@ -2,9 +2,7 @@
 //!
 //! `now` is a reading of a monotonic clock; `wall` is the time of day, for the timeline only.
 
-use super::decision::{
-    Decision, attempt_of, backoff, is_before, is_cancelled, next_attempt, pod_of,
-};
+use super::decision::{Decision, backoff, is_before, is_cancelled, next_attempt, pod_of};
 use super::pods::Shape;
 use super::pool::{Next, Pool};
 use super::{PodRef, PodView, PoolKey, RunKey, RuntimeView, Waiting};
@@ -20,23 +18,22 @@ use std::time::Duration;
 const MESSAGE_AFTER: Duration = Duration::from_secs(1);
 /// Waiting messages a second: they must never compete with assignments.
 const MESSAGES_PER_SECOND: u32 = 10;
-/// How long a Run whose write failed waits for the watch before it is tried again.
-const PARK: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-struct Tracked {
-    run: Arc<Run>,
+pub(super) struct Tracked {
+    pub(super) run: Arc<Run>,
     /// What it takes of a pod.
-    request: Shape,
-    seen: Timestamp,
-    state: State,
+    pub(super) request: Shape,
+    pub(super) seen: Timestamp,
+    pub(super) state: State,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Queued {
         sequence: u64,
         reported: Option<Waiting>,
+        report_at: Duration,
     },
     Backoff {
         until: Duration,
@@ -54,20 +51,34 @@ enum State {
     Placed {
         pod: PodRef,
         attempt: i32,
+        answer: Answer,
     },
+}
+
+/// Whether the pod of a placed Run has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It has time until then.
+    Awaited { until: Duration },
+    /// It let that time pass.
+    Late,
+    /// It has.
+    Given,
 }
 
 /// All pools, their pods and their Runs that have not ended.
 #[derive(Debug, Default)]
 pub struct Board {
-    pools: BTreeMap<PoolKey, Pool>,
-    runs: BTreeMap<RunKey, Tracked>,
+    pub(super) pools: BTreeMap<PoolKey, Pool>,
+    pub(super) runs: BTreeMap<RunKey, Tracked>,
     /// Pools with something to place, perhaps.
     dirty: BTreeSet<PoolKey>,
     cancels: BTreeSet<RunKey>,
     /// Runs whose request can't be read, and why.
     unreadable: BTreeMap<RunKey, String>,
-    timers: BTreeSet<(Duration, RunKey)>,
+    pub(super) timers: BTreeSet<(Duration, RunKey)>,
+    /// When queued Runs are looked at for a message. These wait for one another, which no timer may.
+    reports: BTreeSet<(Duration, RunKey)>,
     next_message: Duration,
     next_sequence: u64,
 }
@@ -102,7 +113,9 @@ impl Board {
         }
         match (run.phase(), pod_of(&run)) {
             (Phase::Pending, _) => self.set_pending(key, run, now, wall),
-            (Phase::Scheduled | Phase::Running, Some(pod)) => self.set_placed(key, run, pod, wall),
+            (Phase::Scheduled | Phase::Running, Some(pod)) => {
+                self.set_placed(key, run, pod, now, wall)
+            }
             _ => self.drop_run(&key),
         }
     }
@@ -117,54 +130,18 @@ impl Board {
         self.touch(pool_key);
     }
 
-    /// The assignment was written.
-    pub fn assigned(&mut self, run: Arc<Run>, wall: Timestamp) {
-        let key = RunKey::of(&run);
-        if let Some(tracked) = self.runs.get(&key)
-            && tracked.run.uid() == run.uid()
-            && matches!(tracked.state, State::Assumed { .. })
-            && let Some(pod) = pod_of(&run)
-        {
-            self.set_placed(key, run, pod, wall);
-        }
-    }
-
-    /// A write for the Run that was made from version `version` failed.
-    pub fn not_written(
-        &mut self,
-        key: &RunKey,
-        version: Option<&str>,
-        now: Duration,
-        wall: Timestamp,
-    ) {
-        let Some(tracked) = self.runs.get(key) else { return };
-        if !matches!(tracked.state, State::Assumed { .. } | State::Ending) {
-            return;
-        }
-        let (run, request) = (tracked.run.clone(), Arc::clone(&tracked.request));
-        let newer = run.resource_version().as_deref() != version;
-        self.drop_run(key);
-        if newer {
-            self.set_run(run, now, wall);
-        } else {
-            let until = now + PARK;
-            self.timers.insert((until, key.clone()));
-            let state = State::Parked { until };
-            self.runs.insert(key.clone(), Tracked { run, request, seen: wall, state });
-        }
-    }
-
     /// When [`Board::decide`] has something to do even if nothing is observed until then.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let (at, _) = self.timers.first()?;
-        Some(*at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let report = self.reports.first().map(|(at, _)| (*at).max(self.next_message));
+        timer.into_iter().chain(report).min()
     }
 
     /// All that can be decided at `now`, at most `budget` decisions. Call again while it returns `budget` of them.
     pub fn decide(&mut self, now: Duration, wall: Timestamp, budget: usize) -> Vec<Decision> {
         let mut decisions = Vec::new();
-        self.expire(now, wall, &mut decisions);
+        self.expire(now, wall);
         while decisions.len() < budget
             && let Some(key) = self.cancels.pop_first()
         {
@@ -180,6 +157,9 @@ impl Board {
         {
             self.decide_pool(pool_key, now, budget, &mut decisions);
         }
+        if decisions.len() < budget {
+            decisions.extend(self.report(now));
+        }
         decisions
     }
 
@@ -189,7 +169,7 @@ impl Board {
         self.pools.values().map(Pool::waiting_runs).sum()
     }
 
-    fn touch(&mut self, key: PoolKey) {
+    pub(super) fn touch(&mut self, key: PoolKey) {
         self.dirty.insert(key);
     }
 
@@ -246,51 +226,36 @@ impl Board {
         self.next_sequence += 1;
         let pool = self.pools.entry(pool_key.clone()).or_default();
         pool.push(request, sequence, key.clone(), now);
-        self.timers.insert((now + MESSAGE_AFTER, key.clone()));
+        let report_at = now + MESSAGE_AFTER;
+        self.reports.insert((report_at, key.clone()));
         self.touch(pool_key.clone());
-        State::Queued { sequence, reported: None }
-    }
-
-    fn set_placed(&mut self, key: RunKey, run: Arc<Run>, pod: PodRef, wall: Timestamp) {
-        let attempt = attempt_of(&run);
-        if let Some(tracked) = self.runs.get_mut(&key)
-            && let State::Assumed { pod: known } | State::Placed { pod: known, .. } = &tracked.state
-            && *known == pod
-        {
-            (tracked.run, tracked.state) = (run, State::Placed { pod, attempt });
-            return;
-        }
-        let pool_key = PoolKey::of(&run);
-        let former = self.runs.remove(&key);
-        let seen = former.as_ref().map_or(wall, |tracked| tracked.seen);
-        if let Some(former) = &former {
-            self.leave(&key, &pool_key, former);
-        }
-        // It was placed by what it requests; where that can't be read it counts as one Run.
-        let request = Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run());
-        self.pools.entry(pool_key.clone()).or_default().take(&pod, &request);
-        self.touch(pool_key);
-        let state = State::Placed { pod, attempt };
-        self.runs.insert(key, Tracked { run, request, seen, state });
+        State::Queued { sequence, reported: None, report_at }
     }
 
     /// Takes a Run out of the queue or off its slot.
-    fn leave(&mut self, key: &RunKey, pool_key: &PoolKey, tracked: &Tracked) {
+    pub(super) fn leave(&mut self, key: &RunKey, pool_key: &PoolKey, tracked: &Tracked) {
         match &tracked.state {
-            State::Queued { sequence, .. } => {
+            State::Queued { sequence, report_at, .. } => {
+                self.reports.remove(&(*report_at, key.clone()));
                 if let Some(pool) = self.pools.get_mut(pool_key) {
                     pool.remove(&tracked.request, *sequence);
                 }
             }
-            State::Assumed { pod } | State::Placed { pod, .. } => {
-                if let Some(pool) = self.pools.get_mut(pool_key) {
-                    pool.release(pod, &tracked.request);
-                }
+            State::Assumed { pod } => self.release(pool_key, pod, &tracked.request),
+            State::Placed { pod, answer, .. } => {
+                self.settle_answer(key, pool_key, pod, *answer);
+                self.release(pool_key, pod, &tracked.request);
             }
             State::Backoff { until } | State::Parked { until } => {
                 self.timers.remove(&(*until, key.clone()));
             }
             State::Ending => {}
+        }
+    }
+
+    fn release(&mut self, pool_key: &PoolKey, pod: &PodRef, request: &Shape) {
+        if let Some(pool) = self.pools.get_mut(pool_key) {
+            pool.release(pod, request);
         }
     }
 
@@ -306,6 +271,9 @@ impl Board {
     /// The pool has taken the Run off its queue already, or never had it.
     fn refuse(&mut self, key: &RunKey, message: String) -> Option<Decision> {
         let tracked = self.runs.get_mut(key)?;
+        if let State::Queued { report_at, .. } = tracked.state {
+            self.reports.remove(&(report_at, key.clone()));
+        }
         tracked.state = State::Ending;
         Some(Decision::Refuse { run: tracked.run.clone(), message })
     }
@@ -337,19 +305,21 @@ impl Board {
     fn assume(&mut self, key: &RunKey, pod: PodRef) -> Option<Decision> {
         let tracked = self.runs.get_mut(key)?;
         let attempt = next_attempt(&tracked.run);
+        if let State::Queued { report_at, .. } = tracked.state {
+            self.reports.remove(&(report_at, key.clone()));
+        }
         tracked.state = State::Assumed { pod: pod.clone() };
         Some(Decision::Assign { run: tracked.run.clone(), pod, attempt, seen: tracked.seen })
     }
 
     /// Handles every timer that is due.
-    fn expire(&mut self, now: Duration, wall: Timestamp, decisions: &mut Vec<Decision>) {
+    fn expire(&mut self, now: Duration, wall: Timestamp) {
         while let Some((at, _)) = self.timers.first()
             && *at <= now
             && let Some((_, key)) = self.timers.pop_first()
         {
             let Some(tracked) = self.runs.get(&key) else { continue };
             match &tracked.state {
-                State::Queued { .. } => decisions.extend(self.report(&key, now)),
                 State::Backoff { until } if *until <= now => {
                     let pool_key = PoolKey::of(&tracked.run);
                     let request = Arc::clone(&tracked.request);
@@ -363,7 +333,11 @@ impl Board {
                     self.drop_run(&key);
                     self.set_run(run, now, wall);
                 }
-                State::Backoff { .. }
+                State::Placed { answer: Answer::Awaited { until }, .. } if *until <= now => {
+                    self.note_silence(&key);
+                }
+                State::Queued { .. }
+                | State::Backoff { .. }
                 | State::Parked { .. }
                 | State::Assumed { .. }
                 | State::Ending
@@ -372,22 +346,24 @@ impl Board {
         }
     }
 
-    /// Says why a queued Run waits, when that is news and the rate allows it.
-    fn report(&mut self, key: &RunKey, now: Duration) -> Option<Decision> {
-        let tracked = self.runs.get_mut(key)?;
-        let State::Queued { reported, .. } = &mut tracked.state else { return None };
-        let waiting = self.pools.get(&PoolKey::of(&tracked.run))?.waiting();
-        let again = if *reported == Some(waiting) {
-            now + MESSAGE_AFTER
-        } else if self.next_message > now {
-            self.next_message
-        } else {
-            *reported = Some(waiting);
-            self.next_message = now + Duration::from_secs(1) / MESSAGES_PER_SECOND;
-            self.timers.insert((now + MESSAGE_AFTER, key.clone()));
-            return Some(Decision::Wait { run: tracked.run.clone(), waiting });
-        };
-        self.timers.insert((again, key.clone()));
+    /// Says why queued Runs wait, where that is news and as often as the rate allows.
+    fn report(&mut self, now: Duration) -> Option<Decision> {
+        while self.next_message <= now
+            && let Some((at, _)) = self.reports.first()
+            && *at <= now
+            && let Some((_, key)) = self.reports.pop_first()
+        {
+            let Some(tracked) = self.runs.get_mut(&key) else { continue };
+            let State::Queued { reported, report_at, .. } = &mut tracked.state else { continue };
+            *report_at = now + MESSAGE_AFTER;
+            self.reports.insert((*report_at, key));
+            let Some(pool) = self.pools.get(&PoolKey::of(&tracked.run)) else { continue };
+            let waiting = pool.waiting();
+            if reported.replace(waiting) != Some(waiting) {
+                self.next_message = now + Duration::from_secs(1) / MESSAGES_PER_SECOND;
+                return Some(Decision::Wait { run: tracked.run.clone(), waiting });
+            }
+        }
         None
     }
 }

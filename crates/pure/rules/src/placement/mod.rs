@@ -3,6 +3,7 @@
 //! Invariants: a placement is *assumed* from the decision on, so no pod is over its capacity in any resource; a decision
 //! costs the logarithm of backlog and pods; of the Runs of one pool the oldest that fits is placed first (ADR 0002).
 
+mod answers;
 mod board;
 mod decision;
 mod pods;
@@ -14,6 +15,8 @@ pub use decision::Decision;
 pub use pool::unschedulable;
 pub use view::{PodHealth, PodRef, PodView, PoolKey, RunKey, RuntimeView, Waiting};
 
+#[cfg(test)]
+mod answers_tests;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

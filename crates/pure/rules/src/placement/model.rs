@@ -1,11 +1,13 @@
 //! Random histories: the board must decide as a model that looks at every Run and every pod each time.
 
+use super::answers::ANSWER_WITHIN;
 use super::pool::HOLD_AFTER;
 use super::tests::{START, pool, run_with};
 use super::*;
 use crate::capacity::Resources;
 use kruntimes_api::Run;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,9 @@ struct ModelRun {
     since: Duration,
     /// Name and incarnation.
     on: Option<(String, u64)>,
+    /// When its assignment was acknowledged.
+    assigned: Option<Duration>,
+    answered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -47,9 +52,22 @@ struct Model {
     pods: Vec<ModelPod>,
     runs: Vec<ModelRun>,
     hold: Option<(String, String)>,
+    broken: BTreeSet<String>,
+    now: Duration,
 }
 
 impl Model {
+    fn is_open(&self, pod: &ModelPod) -> bool {
+        let here = (pod.name.clone(), pod.incarnation);
+        let late = |run: &ModelRun| {
+            let due = run.assigned.map(|at| at + ANSWER_WITHIN);
+            run.on.as_ref() == Some(&here)
+                && !run.answered
+                && due.is_some_and(|due| due <= self.now)
+        };
+        pod.ready && !self.broken.contains(&pod.name) && !self.runs.iter().any(late)
+    }
+
     fn used(&self, pod: &ModelPod) -> Amounts {
         let mut used = [0; 3];
         let here = |run: &&ModelRun| run.on == Some((pod.name.clone(), pod.incarnation));
@@ -63,7 +81,7 @@ impl Model {
         let barred = self.hold.as_ref().filter(|(holder, _)| *holder != run.name);
         let fits = |pod: &&ModelPod| {
             let used = self.used(pod);
-            pod.ready
+            self.is_open(pod)
                 && barred.is_none_or(|(_, held)| *held != pod.name)
                 && (0..3).all(|index| {
                     run.asks[index] == 0 || used[index] + run.asks[index] <= pod.has[index]
@@ -78,7 +96,7 @@ impl Model {
     }
 
     fn roomy(&self, run: &ModelRun) -> Option<String> {
-        let could = |pod: &&ModelPod| pod.ready && covers(pod.has, run.asks);
+        let could = |pod: &&ModelPod| self.is_open(pod) && covers(pod.has, run.asks);
         let found = self.pods.iter().filter(could).min_by_key(|pod| self.rank(pod));
         found.map(|pod| pod.name.clone())
     }
@@ -88,7 +106,7 @@ impl Model {
         loop {
             let valid = self.hold.clone().filter(|(holder, held)| {
                 let run = self.runs.iter().find(|run| run.name == *holder && run.on.is_none());
-                let pod = self.pods.iter().find(|pod| pod.name == *held && pod.ready);
+                let pod = self.pods.iter().find(|pod| pod.name == *held && self.is_open(pod));
                 run.is_some_and(|run| pod.is_some_and(|pod| covers(pod.has, run.asks)))
             });
             self.hold = valid;
@@ -148,6 +166,15 @@ fn run_of(run: &ModelRun) -> Arc<Run> {
     run_with("default", &run.name, 1, spec, json!({"phase": "Pending"}))
 }
 
+fn stored(run: &ModelRun, phase: &str) -> Arc<Run> {
+    let [runs, gpu, tpu] = run.asks;
+    let spec = json!({"resources": {"requests": {"runs": runs, "gpu": gpu, "tpu": tpu}}});
+    let (pod, incarnation) = run.on.clone().unwrap();
+    let uid = format!("{pod}-{incarnation}");
+    let status = json!({"phase": phase, "assignedPod": pod, "assignedPodUID": uid, "attempt": 1});
+    run_with("default", &run.name, 2, spec, status)
+}
+
 fn key(name: &str) -> RunKey {
     RunKey { namespace: "default".to_owned(), name: name.to_owned() }
 }
@@ -168,11 +195,15 @@ impl History {
     fn step(&mut self) {
         self.count += 1;
         self.now += Duration::from_millis(self.random.below(3) * 1_500);
-        match self.random.below(12) {
+        self.model.now = self.now;
+        match self.random.below(16) {
             0..5 => self.submit(),
             5..8 => self.end(),
             8 => self.lose_or_change_a_pod(),
             9..11 => self.add_pod(),
+            11..13 => self.acknowledge(),
+            13 => self.answer(),
+            14 => self.break_or_mend(),
             _ => self.model.spec = self.amounts(),
         }
         // Whatever happened, the board looks again, as the model does.
@@ -183,7 +214,8 @@ impl History {
     fn submit(&mut self) {
         let asks = if self.random.below(2) == 0 { [1, 0, 0] } else { self.amounts() };
         let name = format!("r{:04}", self.count);
-        let run = ModelRun { name, asks, since: self.now, on: None };
+        let run =
+            ModelRun { name, asks, since: self.now, on: None, assigned: None, answered: false };
         self.board.set_run(run_of(&run), self.now, START);
         self.model.runs.push(run);
     }
@@ -195,6 +227,35 @@ impl History {
             let index = usize::try_from(self.random.below(count)).unwrap();
             let run = self.model.runs.remove(index);
             self.board.drop_run(&key(&run.name));
+        }
+    }
+
+    /// The API server has stored an assignment.
+    fn acknowledge(&mut self) {
+        let now = self.now;
+        let mut placed = self.model.runs.iter_mut();
+        if let Some(run) = placed.find(|run| run.on.is_some() && run.assigned.is_none()) {
+            run.assigned = Some(now);
+            self.board.assigned(stored(run, "Scheduled"), now, START);
+        }
+    }
+
+    /// A pod has begun a Run.
+    fn answer(&mut self) {
+        let mut placed = self.model.runs.iter_mut();
+        if let Some(run) = placed.find(|run| run.assigned.is_some() && !run.answered) {
+            run.answered = true;
+            self.board.set_run(stored(run, "Running"), self.now, START);
+        }
+    }
+
+    fn break_or_mend(&mut self) {
+        let name = format!("p{}", self.random.below(6));
+        if self.model.broken.remove(&name) {
+            self.board.mend_pod(pool("default"), &name);
+        } else {
+            self.board.bar_pod(pool("default"), &name);
+            self.model.broken.insert(name);
         }
     }
 
@@ -260,6 +321,7 @@ impl History {
 fn the_board_decides_as_the_model_does() {
     let mut decisions = 0;
     let mut holds = 0;
+    let mut closed = 0;
     for seed in 1..=150 {
         let mut history = History {
             random: Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15)),
@@ -268,12 +330,15 @@ fn the_board_decides_as_the_model_does() {
             now: Duration::ZERO,
             count: 0,
         };
-        for _ in 0..120 {
+        for _ in 0..180 {
             history.step();
             decisions += history.check(seed);
             holds += usize::from(history.model.hold.is_some());
+            let model = &history.model;
+            closed += model.pods.iter().filter(|pod| pod.ready && !model.is_open(pod)).count();
         }
     }
     assert!(decisions > 4_000, "the histories decide: {decisions}");
+    assert!(closed > 1_000, "the histories close pods: {closed}");
     assert!(holds > 400, "the histories hold pods: {holds}");
 }

@@ -1,7 +1,8 @@
 //! The pods of one Runtime, indexed so that the best pod for a request is the first of an ordered set.
 //!
 //! Requests of `runs` alone share one index; each other shape of request that is watched has one of its own, at most
-//! [`WATCHED`] of them. Invariant: an index holds exactly the ready pods that have all of its shape free.
+//! [`WATCHED`] of them. Invariant: an index holds exactly the open pods that have all of its shape free. A pod is open when
+//! it is ready, its Lease is not broken, and no assignment waits there for an answer.
 
 use super::{PodHealth, PodRef, PodView};
 use crate::capacity::Resources;
@@ -51,6 +52,10 @@ pub(super) struct Pods {
     pods: BTreeMap<Arc<str>, Slots>,
     /// What is taken on pods that the watch of pods does not show.
     unseen: BTreeMap<PodRef, Resources>,
+    /// Pods whose Lease is broken, known or not.
+    broken: BTreeSet<String>,
+    /// Assignments that a pod has left without an answer for too long.
+    unanswered: BTreeMap<PodRef, usize>,
     indexes: Indexes,
     kinds: BTreeMap<Resources, Kind>,
 }
@@ -73,7 +78,9 @@ impl Pods {
             capacity: view.capacity.clone(),
             used: self.unseen.remove(&view.pod).unwrap_or_else(nothing),
         };
-        self.indexes.insert(&slots);
+        if self.is_open(&slots) {
+            self.indexes.insert(&slots);
+        }
         self.pods.insert(Arc::clone(&slots.name), slots);
         added || dropped
     }
@@ -87,6 +94,36 @@ impl Pods {
             self.unseen.insert(PodRef { name: name.to_owned(), uid: slots.uid }, slots.used);
         }
         gone
+    }
+
+    /// The pod's Lease was broken: it gets nothing until [`Pods::mend`].
+    pub(super) fn bar(&mut self, name: &str) {
+        if self.broken.insert(name.to_owned()) {
+            self.show(name);
+        }
+    }
+
+    /// The pod's Lease is not broken any more.
+    pub(super) fn mend(&mut self, name: &str) {
+        if self.broken.remove(name) {
+            self.show(name);
+        }
+    }
+
+    /// The pod has left one more assignment without an answer: it gets nothing until each is [`Pods::answered`].
+    pub(super) fn left_unanswered(&mut self, pod: &PodRef) {
+        *self.unanswered.entry(pod.clone()).or_default() += 1;
+        self.show(&pod.name);
+    }
+
+    /// One of these assignments has been answered, or is no more.
+    pub(super) fn answered(&mut self, pod: &PodRef) {
+        let Some(count) = self.unanswered.get_mut(pod) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.unanswered.remove(pod);
+            self.show(&pod.name);
+        }
     }
 
     /// Takes what a Run requests, whether the pod is known or not.
@@ -109,7 +146,7 @@ impl Pods {
         Some(PodRef { name: (**name).to_owned(), uid: slots.uid.clone() })
     }
 
-    /// The least loaded ready pod that could hold the request if it were empty.
+    /// The least loaded open pod that could hold the request if it were empty.
     pub(super) fn roomy(&self, shape: &Resources) -> Option<Arc<str>> {
         if !self.kinds.iter().any(|(kind, pods)| pods.ready > 0 && kind.holds(shape)) {
             return None;
@@ -118,11 +155,9 @@ impl Pods {
         names.find(|name| self.could_hold(name, shape)).cloned()
     }
 
-    /// Whether the pod is ready and could hold the request if it were empty.
+    /// Whether the pod is open and could hold the request if it were empty.
     pub(super) fn could_hold(&self, name: &str, shape: &Resources) -> bool {
-        self.pods
-            .get(name)
-            .is_some_and(|slots| slots.health == PodHealth::Ready && slots.capacity.holds(shape))
+        self.pods.get(name).is_some_and(|slots| self.is_open(slots) && slots.capacity.holds(shape))
     }
 
     /// Whether some pod that stays could hold the request if it were empty, ready or not.
@@ -155,7 +190,25 @@ impl Pods {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.pods.is_empty() && self.unseen.is_empty()
+        self.pods.is_empty() && self.unseen.is_empty() && self.broken.is_empty()
+    }
+
+    fn is_open(&self, slots: &Slots) -> bool {
+        slots.health == PodHealth::Ready
+            && !self.broken.contains(&*slots.name)
+            && (self.unanswered.is_empty()
+                || !self
+                    .unanswered
+                    .contains_key(&PodRef { name: slots.name.to_string(), uid: slots.uid.clone() }))
+    }
+
+    /// Puts a known pod where it belongs.
+    fn show(&mut self, name: &str) {
+        let Some(slots) = self.pods.get(name) else { return };
+        self.indexes.remove(slots);
+        if self.is_open(slots) {
+            self.indexes.insert(slots);
+        }
     }
 
     fn change(&mut self, pod: &PodRef, change: impl Fn(&mut Resources)) {
@@ -164,7 +217,7 @@ impl Pods {
         {
             self.indexes.remove(slots);
             change(&mut slots.used);
-            self.indexes.insert(slots);
+            self.show(&pod.name);
             return;
         }
         let used = self.unseen.entry(pod.clone()).or_insert_with(nothing);
@@ -202,9 +255,6 @@ impl Indexes {
     }
 
     fn insert(&mut self, slots: &Slots) {
-        if slots.health != PodHealth::Ready {
-            return;
-        }
         let rank = slots.rank();
         for (shape, index) in &mut self.shapes {
             if slots.holds(shape) {

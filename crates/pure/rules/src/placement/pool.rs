@@ -81,6 +81,22 @@ impl Pool {
         self.pods.release(pod, request);
     }
 
+    pub(super) fn bar(&mut self, pod: &str) {
+        self.pods.bar(pod);
+    }
+
+    pub(super) fn mend(&mut self, pod: &str) {
+        self.pods.mend(pod);
+    }
+
+    pub(super) fn left_unanswered(&mut self, pod: &PodRef) {
+        self.pods.left_unanswered(pod);
+    }
+
+    pub(super) fn answered(&mut self, pod: &PodRef) {
+        self.pods.answered(pod);
+    }
+
     /// A Run waits from `since` on. Sequences rise.
     pub(super) fn push(&mut self, shape: &Shape, sequence: u64, run: RunKey, since: Duration) {
         self.waiting += 1;

@@ -171,7 +171,7 @@ fn a_late_pending_event_does_not_free_the_slot() {
     let mut board = board(&[("p1", 1)]);
     board.set_run(pending("a"), secs(0), START);
     decide(&mut board, secs(0));
-    board.assigned(placed("a", "p1", 1), START);
+    board.assigned(placed("a", "p1", 1), secs(0), START);
     board.set_run(pending("a"), secs(0), START);
     board.set_run(pending("b"), secs(0), START);
     assert_eq!(decide(&mut board, secs(0)), [""; 0]);
@@ -243,7 +243,9 @@ fn no_pod_is_ever_over_its_capacity() {
                     .pop()
                     .iter()
                     .for_each(|name| board.drop_run(&RunKey::of(&pending(name)))),
-                _ => running.iter().for_each(|name| board.assigned(placed(name, "p1", 1), START)),
+                _ => running
+                    .iter()
+                    .for_each(|name| board.assigned(placed(name, "p1", 1), secs(0), START)),
             }
             left /= EVENTS;
             for decision in board.decide(secs(step), START, 10) {

@@ -134,3 +134,15 @@ async fn a_run_that_no_pod_could_ever_hold_fails_with_field_value_and_limit() {
     let run = world.until("default", "b", |run| scheduled_reason(run).is_some()).await;
     assert_eq!(scheduled_reason(&run), Some("NoReadyPods"));
 }
+
+#[tokio::test]
+async fn a_pod_whose_lease_is_broken_gets_no_run_until_it_renews() {
+    let world = World::start();
+    world.runtime("default").await;
+    world.lease("default", "p1", json!({"kruntimes.io/broken": ""})).await;
+    world.ready_pod("default", "p1", "2").await;
+    world.run("default", "a", json!({})).await;
+    world.until("default", "a", |run| scheduled_reason(run) == Some("NoReadyPods")).await;
+    world.lease("default", "p1", json!({})).await;
+    world.until("default", "a", |run| run.phase() == Phase::Scheduled).await;
+}

@@ -1,6 +1,7 @@
 //! A world of the scheduler: API server, scheduler, and what the test puts in.
 
 use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kruntimes_api::{Run, Runtime};
 use kruntimes_apiserver::{ApiServer, Options, User};
@@ -78,6 +79,28 @@ impl World {
         ]}});
         pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
         created.uid().unwrap()
+    }
+
+    /// The Lease of a pod of the Runtime bash, with these labels beside that of the Runtime.
+    pub(crate) async fn lease(&self, namespace: &str, pod: &str, labels: Value) {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
+        let mut lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": pod, "labels": {"runtime": "bash"}},
+        });
+        lease["metadata"]["labels"]
+            .as_object_mut()
+            .unwrap()
+            .extend(labels.as_object().unwrap().clone());
+        let lease: Lease = serde_json::from_value(lease).unwrap();
+        match leases.get_opt(pod).await.unwrap() {
+            None => leases.create(&PostParams::default(), &lease).await.unwrap(),
+            Some(former) => {
+                let mut lease = lease;
+                lease.metadata.resource_version = former.resource_version();
+                leases.replace(pod, &PostParams::default(), &lease).await.unwrap()
+            }
+        };
     }
 
     pub(crate) async fn run(&self, namespace: &str, name: &str, spec: Value) -> Run {
