@@ -24,7 +24,7 @@ pub enum WriteError {
         /// Who wanted to.
         writer: Writer,
     },
-    /// Somebody else changed the Run, or owns it now (409 or 422).
+    /// Somebody else changed the Run, or owns it now.
     #[error("the Run was changed by somebody else")]
     Stale(#[source] kube::Error),
     /// The Run does not exist any more.
@@ -52,7 +52,7 @@ pub async fn send(
     let name = run.metadata.name.as_deref().unwrap_or_default();
     let parameters = PatchParams { field_manager: Some(manager(writer)), ..PatchParams::default() };
     let sent = runs.patch_status(name, &parameters, &Patch::Merge(&patch.body)).await;
-    sent.map_err(classify)
+    sent.map_err(|error| classify(error, writer))
 }
 
 fn manager(writer: Writer) -> String {
@@ -64,11 +64,13 @@ fn manager(writer: Writer) -> String {
     .to_owned()
 }
 
-fn classify(error: kube::Error) -> WriteError {
+/// A runtimed's patch stands on no version: the API server answers 409 to it when too many others wrote meanwhile, which
+/// says nothing of whose the Run is.
+fn classify(error: kube::Error, writer: Writer) -> WriteError {
     let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
-    match code {
-        409 | 422 => WriteError::Stale(error),
-        404 => WriteError::Gone(error),
+    match (code, writer) {
+        (422, _) | (409, Writer::Scheduler | Writer::Controller) => WriteError::Stale(error),
+        (404, _) => WriteError::Gone(error),
         _ => WriteError::Failed(error),
     }
 }
@@ -187,4 +189,36 @@ pub async fn hand_back(
     now: Timestamp,
 ) -> Result<Run, WriteError> {
     send(runs, run, Writer::Runtimed, &patch::hand_back(run, message, now)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn a_conflict_tells_a_runtimed_nothing_of_whose_the_run_is() {
+        let name = |code: u16, writer: Writer| {
+            let status = Status { code, ..Status::default() };
+            match classify(kube::Error::Api(Box::new(status)), writer) {
+                WriteError::Stale(_) => "stale",
+                WriteError::Gone(_) => "gone",
+                WriteError::Failed(_) => "failed",
+                WriteError::Illegal { .. } => "illegal",
+            }
+        };
+        for (code, runtimed, others) in [
+            (409, "failed", "stale"),
+            (422, "stale", "stale"),
+            (404, "gone", "gone"),
+            (401, "failed", "failed"),
+            (403, "failed", "failed"),
+            (429, "failed", "failed"),
+            (500, "failed", "failed"),
+        ] {
+            assert_eq!(name(code, Writer::Runtimed), runtimed, "{code}");
+            assert_eq!(name(code, Writer::Scheduler), others, "{code}");
+            assert_eq!(name(code, Writer::Controller), others, "{code}");
+        }
+    }
 }

@@ -382,9 +382,8 @@ impl Attempt {
         } else {
             self.pod.spool.retire(&self.log);
         }
-        if self.machine.may_have_started() {
-            self.pod.journal.ended(&self.uid);
-        }
+        // What is journalled may be an earlier attempt, which a crash left open.
+        self.pod.journal.ended(&self.uid);
         self.uid
     }
 }

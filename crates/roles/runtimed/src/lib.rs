@@ -6,7 +6,6 @@
 //! Nothing here decides what happens to a Run, and nothing here trusts the Runtime Server.
 
 mod attempt;
-mod clearing;
 mod clock;
 mod config;
 mod events;

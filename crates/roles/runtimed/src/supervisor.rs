@@ -2,7 +2,6 @@
 
 use crate::Stops;
 use crate::attempt::{Attempt, Update};
-use crate::clearing::{Clearing, OpenRuns};
 use crate::keeper::Notice;
 use crate::lease::Told;
 use crate::pod::{Drain, Pod};
@@ -43,10 +42,10 @@ pub(crate) struct Sources {
 struct Supervisor {
     pod: Arc<Pod>,
     roster: Roster,
-    open_runs: OpenRuns,
     attempts: BTreeMap<String, mpsc::UnboundedSender<Update>>,
     tasks: JoinSet<String>,
-    clearing: Clearing,
+    /// The Lease was broken: the watch begins anew.
+    relist: bool,
     live: watch::Sender<bool>,
     /// When a drain ends, whatever has not ended.
     ends_at: Option<Instant>,
@@ -57,16 +56,14 @@ pub(crate) async fn run(pod: Arc<Pod>, me: Identity, sources: Sources, drain_wit
     let Sources { watched, live, mut notices, mut stops } = sources;
     let config = Config::default().fields(&format!("status.assignedPod={}", me.name));
     let left = pod.journal.open_uids().into_iter().chain(pod.workspaces.uids()).collect();
-    let open_runs = OpenRuns::of(watched.clone(), &me.name);
-    let stream = watcher(watched, config).backoff(Pauses(FIRST_PAUSE));
-    let mut stream = Box::pin(stream);
+    let open = || Box::pin(watcher(watched.clone(), config.clone()).backoff(Pauses(FIRST_PAUSE)));
+    let mut stream = open();
     let mut supervisor = Supervisor {
         pod,
         roster: Roster::new(me, left),
-        open_runs,
         attempts: BTreeMap::new(),
         tasks: JoinSet::new(),
-        clearing: Clearing::default(),
+        relist: false,
         live,
         ends_at: None,
     };
@@ -79,8 +76,10 @@ pub(crate) async fn run(pod: Arc<Pod>, me: Identity, sources: Sources, drain_wit
             () = sleep_until(ends_at.unwrap_or_else(Instant::now)), if ends_at.is_some() => break,
             Some(ended) = supervisor.tasks.join_next() => supervisor.on_ended(ended),
             Some(notice) = notices.recv() => supervisor.on_notice(notice),
-            listed = supervisor.clearing.listed() => supervisor.on_listed(listed),
             Some(event) = stream.next() => supervisor.on_watch(event),
+        }
+        if std::mem::take(&mut supervisor.relist) {
+            stream = open();
         }
     }
     drop(stream);
@@ -114,6 +113,7 @@ impl Supervisor {
                 self.pod.lease.tell(Told::Suspect);
                 let orders = self.roster.list_ends();
                 self.perform_all(orders);
+                self.look_at_clearing();
                 self.pod.synced.send_replace(true);
                 self.live.send_replace(true);
                 Vec::new()
@@ -145,6 +145,7 @@ impl Supervisor {
             Order::Begin(uid, run) => self.begin(uid, run),
             Order::Update(uid, run) => self.tell(&uid, Update::Run(run)),
             Order::Gone(uid) => self.tell(&uid, Update::Gone),
+            Order::Break(uid) => self.tell(&uid, Update::Broken),
             Order::Forget(uid) => self.pod.spool.forget(&uid),
             Order::KeepOnly(uids) => self.pod.spool.keep_only(&uids),
             Order::Sweep(uid) => self.sweep(uid),
@@ -182,25 +183,15 @@ impl Supervisor {
             Notice::Fence => self.tell_all(|| Update::Fenced),
             Notice::Clear => {
                 // What executes dies before anybody is asked anything.
-                self.tell_all(|| Update::Broken);
-                self.clearing.begin(&self.open_runs);
+                let orders = self.roster.broken();
+                self.perform_all(orders);
+                self.relist = true;
             }
         }
     }
 
-    /// All Runs that this pod had after its Lease was broken.
-    fn on_listed(&mut self, runs: Vec<Readable<Run>>) {
-        for run in runs.into_iter().filter_map(|run| readable(run).ok()) {
-            let orders = self.roster.observe(run);
-            self.perform_all(orders);
-        }
-        self.tell_all(|| Update::Broken);
-        self.clearing.wait_for(self.roster.uids().cloned().collect());
-        self.look_at_clearing();
-    }
-
     fn look_at_clearing(&mut self) {
-        if self.clearing.is_done() {
+        if self.roster.is_cleared() {
             self.pod.lease.tell(Told::Cleared);
         }
     }
@@ -232,7 +223,6 @@ impl Supervisor {
             }
         };
         self.attempts.remove(&uid);
-        self.clearing.ended(&uid);
         let orders = self.roster.ended(&uid);
         self.perform_all(orders);
         if self.roster.is_empty() {

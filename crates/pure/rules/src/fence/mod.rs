@@ -229,8 +229,9 @@ impl Holder {
             }
             (Answer::Failed, _) => {
                 self.not_before = now + self.timing.retry;
-                // A release that may have been accepted leaves the stored Lease unknown.
-                self.doubt |= request == Some(Request::Release);
+                // What may have been accepted leaves the stored Lease unknown, but for a renewal, which changes no holder.
+                let mine = matches!(self.seen, Seen::Stored { holder: LeaseHolder::Me, .. });
+                self.doubt |= !mine || request == Some(Request::Release);
             }
             (Answer::Stored(_), Some(Request::Look) | None) => {}
         }

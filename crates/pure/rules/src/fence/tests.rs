@@ -239,6 +239,24 @@ fn a_release_without_an_answer_is_looked_at() {
 }
 
 #[test]
+fn a_lease_that_may_have_been_taken_is_looked_at_and_given_back_although_the_work_is_over() {
+    let script = vec![
+        Works,
+        Line::Step(0, Step::Look),
+        Looked(None),
+        Line::Step(10, Step::Hold(None)),
+        Idle(2000),
+        Answered(Answer::Failed, 10, 5010),
+        Line::Step(5510, Step::Look),
+        Looked(stored("3", LeaseHolder::Me)),
+        Held(5520, false),
+        Line::Step(5520, wait(12_000)),
+        Line::Step(12_000, Step::Release("3".to_owned())),
+    ];
+    check(new(), script);
+}
+
+#[test]
 fn a_pod_that_slept_finds_the_break_without_having_work() {
     let script = vec![
         Suspects,

@@ -1,7 +1,8 @@
 //! The Runs of one pod, as its runtimed sees them: which attempts begin, which are told what, what is forgotten.
 //!
 //! Invariants: at most one attempt of a Run at a time, the next one begins when the former has ended; an assignment to
-//! another pod, or to an earlier pod of the same name, is none of ours.
+//! another pod, or to an earlier pod of the same name, is none of ours; after a break of the pod's Lease all is cleared only
+//! when nothing goes on of what was assigned before it, what waits for the end of another attempt included.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Phase, Run};
@@ -31,6 +32,8 @@ pub enum Order {
     Update(String, Arc<Run>),
     /// The Run of this attempt is deleted, or not this pod's any more.
     Gone(String),
+    /// The pod's Lease was broken: the attempt of this Run ends.
+    Break(String),
     /// The Run is deleted and nothing of it goes on: what is kept of it can go.
     Forget(String),
     /// These are all Runs of this pod: whatever else is kept of Runs can go.
@@ -58,6 +61,16 @@ struct Entry {
     next: Option<Arc<Run>>,
 }
 
+/// How far the pod is after its Lease was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Clearing {
+    /// A list is asked for that begins after the break.
+    Asked,
+    Listing,
+    /// These have not ended.
+    Ending(BTreeSet<String>),
+}
+
 /// The attempts of one pod.
 #[derive(Debug, Clone)]
 pub struct Roster {
@@ -65,13 +78,14 @@ pub struct Roster {
     entries: BTreeMap<String, Entry>,
     listed: BTreeSet<String>,
     left: BTreeSet<String>,
+    clearing: Option<Clearing>,
 }
 
 impl Roster {
     /// A pod without Runs. `left` are the Runs that an earlier life of this runtimed may have left something of.
     #[must_use]
     pub fn new(me: Identity, left: BTreeSet<String>) -> Self {
-        Self { me, entries: BTreeMap::new(), listed: BTreeSet::new(), left }
+        Self { me, entries: BTreeMap::new(), listed: BTreeSet::new(), left, clearing: None }
     }
 
     /// Whether no attempt goes on.
@@ -85,9 +99,28 @@ impl Roster {
         self.entries.keys()
     }
 
+    /// The pod's Lease was broken: all that goes on ends. What the watch shows from here on must begin with a new list, read
+    /// consistently: Runs may have been taken from this pod that an older look still shows.
+    pub fn broken(&mut self) -> Vec<Order> {
+        self.clearing = Some(Clearing::Asked);
+        self.entries.keys().cloned().map(Order::Break).collect()
+    }
+
+    /// True once, when all that a break asks for is done.
+    pub fn is_cleared(&mut self) -> bool {
+        let done = |clearing: &mut Clearing| match clearing {
+            Clearing::Ending(uids) => uids.is_empty(),
+            Clearing::Asked | Clearing::Listing => false,
+        };
+        self.clearing.take_if(done).is_some()
+    }
+
     /// A list begins.
     pub fn list_begins(&mut self) {
         self.listed.clear();
+        if self.clearing == Some(Clearing::Asked) {
+            self.clearing = Some(Clearing::Listing);
+        }
     }
 
     /// The list, or after it the watch, shows a Run of this UID that can't be read: it is there, and left alone.
@@ -118,6 +151,10 @@ impl Roster {
             }
         }
         orders.push(Order::KeepOnly(listed));
+        if self.clearing == Some(Clearing::Listing) {
+            orders.extend(self.entries.keys().cloned().map(Order::Break));
+            self.clearing = Some(Clearing::Ending(self.entries.keys().cloned().collect()));
+        }
         orders
     }
 
@@ -168,6 +205,15 @@ impl Roster {
             && let Some(assignment) = self.assignment(&run)
         {
             self.begin(uid.to_owned(), run, assignment, &mut orders);
+        }
+        if let Some(Clearing::Ending(uids)) = &mut self.clearing
+            && uids.contains(uid)
+        {
+            if self.entries.contains_key(uid) {
+                orders.push(Order::Break(uid.to_owned()));
+            } else {
+                uids.remove(uid);
+            }
         }
         orders
     }
@@ -229,162 +275,5 @@ fn is_plain(uid: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn roster() -> Roster {
-        after(&[])
-    }
-
-    fn after(left: &[&str]) -> Roster {
-        let left = left.iter().map(|uid| (*uid).to_owned()).collect();
-        Roster::new(Identity { name: "p".to_owned(), uid: "1".to_owned() }, left)
-    }
-
-    fn run(phase: &str, pod: (&str, &str), attempt: i32) -> Arc<Run> {
-        let scheduled = format!("2026-01-01T00:00:0{attempt}.000000Z");
-        let run = json!({
-            "metadata": {"name": "a", "namespace": "default", "uid": "u"},
-            "spec": {"runtime": "bash"},
-            "status": {"phase": phase, "assignedPod": pod.0, "assignedPodUID": pod.1, "attempt": attempt,
-                "timeline": {"scheduled": scheduled}},
-        });
-        Arc::new(serde_json::from_value(run).unwrap())
-    }
-
-    fn mine(phase: &str, attempt: i32) -> Arc<Run> {
-        run(phase, ("p", "1"), attempt)
-    }
-
-    fn names(orders: &[Order]) -> Vec<String> {
-        let name = |order: &Order| match order {
-            Order::Begin(uid, run) => {
-                format!("begin {uid} {}", run.status.as_ref().unwrap().attempt.unwrap())
-            }
-            Order::Update(uid, _) => format!("update {uid}"),
-            Order::Gone(uid) => format!("gone {uid}"),
-            Order::Forget(uid) => format!("forget {uid}"),
-            Order::KeepOnly(uids) => format!("keep {uids:?}"),
-            Order::Sweep(uid) => format!("sweep {uid}"),
-        };
-        orders.iter().map(name).collect()
-    }
-
-    fn check(orders: &[Order], want: &[&str]) {
-        assert_eq!(names(orders), want);
-    }
-
-    #[test]
-    fn an_assignment_begins_once_and_is_updated_after() {
-        let mut roster = roster();
-        check(&roster.observe(mine("Scheduled", 1)), &["begin u 1"]);
-        check(&roster.observe(mine("Scheduled", 1)), &["update u"]);
-        check(&roster.observe(mine("Running", 1)), &["update u"]);
-        check(&roster.observe(mine("Succeeded", 1)), &["gone u"]);
-        check(&roster.observe(mine("Succeeded", 1)), &[]);
-        check(&roster.ended("u"), &[]);
-        assert!(roster.is_empty());
-    }
-
-    #[test]
-    fn what_is_not_this_pods_begins_nothing() {
-        for other in [run("Scheduled", ("q", "1"), 1), run("Scheduled", ("p", "2"), 1)] {
-            check(&roster().observe(other), &[]);
-        }
-        for phase in ["Pending", "Succeeded", "Failed", "Timeout", "Cancelled"] {
-            check(&roster().observe(mine(phase, 1)), &[]);
-        }
-        let mut deleted = (*mine("Scheduled", 1)).clone();
-        deleted.metadata.deletion_timestamp =
-            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
-        check(&roster().observe(Arc::new(deleted)), &[]);
-        for uid in ["", "a/b", "..", "é", &"u".repeat(65)] {
-            let mut hostile = (*mine("Scheduled", 1)).clone();
-            hostile.metadata.uid = Some(uid.to_owned());
-            check(&roster().observe(Arc::new(hostile)), &[]);
-        }
-    }
-
-    #[test]
-    fn the_next_attempt_begins_when_the_former_has_ended() {
-        let mut roster = roster();
-        roster.observe(mine("Scheduled", 1));
-        check(&roster.observe(mine("Scheduled", 2)), &["gone u"]);
-        check(&roster.observe(mine("Scheduled", 3)), &[]);
-        check(&roster.ended("u"), &["begin u 3"]);
-        check(&roster.observe(mine("Scheduled", 3)), &["update u"]);
-    }
-
-    #[test]
-    fn the_same_number_given_anew_is_another_attempt() {
-        let mut roster = roster();
-        roster.observe(mine("Scheduled", 1));
-        let mut anew = (*mine("Scheduled", 1)).clone();
-        anew.status.as_mut().unwrap().timeline.as_mut().unwrap().scheduled =
-            Some(serde_json::from_value(json!("2026-01-01T00:00:09.000000Z")).unwrap());
-        check(&roster.observe(Arc::new(anew)), &["gone u"]);
-        check(&roster.ended("u"), &["begin u 1"]);
-    }
-
-    #[test]
-    fn a_next_attempt_that_is_taken_away_meanwhile_does_not_begin() {
-        let mut roster = roster();
-        roster.observe(mine("Scheduled", 1));
-        roster.observe(mine("Scheduled", 2));
-        check(&roster.gone("u", Phase::Pending), &[]);
-        check(&roster.ended("u"), &[]);
-    }
-
-    #[test]
-    fn a_relist_tells_what_went_meanwhile() {
-        let mut roster = roster();
-        roster.list_begins();
-        check(&roster.listed(mine("Running", 1)), &["begin u 1"]);
-        check(&roster.list_ends(), &["keep {\"u\"}"]);
-        roster.list_begins();
-        check(&roster.listed(mine("Running", 1)), &["update u"]);
-        check(&roster.list_ends(), &["keep {\"u\"}"]);
-        roster.list_begins();
-        roster.unreadable(Some("u".to_owned()));
-        check(&roster.list_ends(), &["keep {\"u\"}"]);
-        roster.list_begins();
-        check(&roster.list_ends(), &["gone u", "keep {}"]);
-    }
-
-    #[test]
-    fn what_an_earlier_life_left_is_swept_before_a_next_attempt_begins() {
-        let mut roster = after(&["u", "v"]);
-        roster.list_begins();
-        check(&roster.list_ends(), &["sweep u", "sweep v", "keep {}"]);
-        assert!(!roster.is_empty());
-        check(&roster.observe(mine("Scheduled", 2)), &[]);
-        check(&roster.ended("v"), &[]);
-        check(&roster.ended("u"), &["begin u 2"]);
-        let mut goes_on = after(&["u"]);
-        goes_on.list_begins();
-        check(&goes_on.listed(mine("Running", 1)), &["begin u 1"]);
-        check(&goes_on.list_ends(), &["keep {\"u\"}"]);
-        goes_on.list_begins();
-        check(&goes_on.list_ends(), &["gone u", "keep {}"]);
-    }
-
-    #[test]
-    fn what_is_kept_of_a_deleted_run_goes_when_nothing_of_it_goes_on() {
-        let mut roster = roster();
-        check(&roster.gone("u", Phase::Succeeded), &["forget u"]);
-        check(&roster.gone("u", Phase::Running), &[]);
-        roster.observe(mine("Running", 1));
-        check(&roster.gone("u", Phase::Succeeded), &["gone u"]);
-        check(&roster.ended("u"), &["forget u"]);
-    }
-
-    #[test]
-    fn a_pod_that_ends_begins_nothing() {
-        let mut roster = roster();
-        roster.observe(mine("Scheduled", 1));
-        roster.observe(mine("Scheduled", 2));
-        roster.close();
-        check(&roster.ended("u"), &[]);
-    }
-}
+#[path = "roster_tests.rs"]
+mod tests;
