@@ -83,7 +83,8 @@ pub(super) fn pod_deleted(world: &World) -> anyhow::Result<()> {
 pub(super) fn pod_deleted_by_force(world: &World) -> anyhow::Result<()> {
     let tools = &world.tools;
     let mut at = None;
-    let runs = amid(tools, &json!({"args": ["sleep 1"]}), || {
+    // The longer ones outlive the grace of two seconds that the kubelet leaves.
+    let runs = amid(tools, &json!({"args": ["sleep $((RANDOM % 4 == 0 ? 6 : 1))"]}), || {
         let pod = a_pod(tools)?;
         at = Some(Timestamp::now());
         tools.kubectl(&format!("delete --force --grace-period=0 {pod}")).map(drop)
@@ -100,6 +101,7 @@ pub(super) fn pod_deleted_by_force(world: &World) -> anyhow::Result<()> {
             lost += 1;
         }
     }
+    ensure!(lost > 0, "no Run was lost: nothing was tried");
     println!("e2e cluster: {lost} of {RUNS} Runs went with a pod that was deleted by force");
     clear(tools)
 }
