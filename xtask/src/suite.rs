@@ -13,11 +13,12 @@ const KUBECTL: &str = "kubectl";
 pub(crate) type Case = fn(&Tools) -> anyhow::Result<()>;
 
 /// All cases, in order.
-pub(crate) const CASES: [(&str, Case); 9] = [
+pub(crate) const CASES: [(&str, Case); 10] = [
     ("apply and wait", apply_and_wait),
     ("get as a table", tables),
     ("get -w", watches),
     ("describe and explain", describes),
+    ("events of a retry", tells_of_retries),
     ("api-resources", api_resources),
     ("namespaces", namespaces),
     ("secrets", secrets),
@@ -221,6 +222,36 @@ fn describes(tools: &Tools) -> anyhow::Result<()> {
         &["Name:", "hello", "Assigned Pod:", "Finished", "RunCompleted", "Events:"],
     )?;
     contains(&tools.kubectl("explain run.spec.timeoutSeconds")?, &["timeoutSeconds", "Timeout"])
+}
+
+/// The Events come after the status, so they are waited for by a watch.
+fn tells_of_retries(tools: &Tools) -> anyhow::Result<()> {
+    let mut watch = Command::new(KUBECTL)
+        .args(["get", "events", "-w", "--field-selector=involvedObject.name=retry"])
+        .env("KUBECONFIG", &tools.kubeconfig)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(watch.stdout.take().context("no stdout")?).lines();
+    let run = serde_json::json!({
+        "apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": {"name": "retry"},
+        "spec": {"runtime": "bash", "source": {"inline": "exit 3"},
+            "retryPolicy": {"maxAttempts": 2, "backoff": "100ms"}},
+    });
+    let manifest = tools.kubeconfig.with_extension("retry.json");
+    std::fs::write(&manifest, run.to_string())?;
+    tools.kubectl(&format!("apply -f {}", manifest.display()))?;
+    tools.kubectl("wait run retry --for=condition=Finished --timeout=60s")?;
+    let is_last = |line: &String| line.contains("RunRetriesExhausted");
+    let last = lines.find(|line| line.as_ref().is_ok_and(is_last));
+    last.context("nothing is said of the end")??;
+    watch.kill()?;
+    watch.wait()?;
+    contains(
+        &tools.kubectl("describe run retry")?,
+        &["RunFailedRetrying", "RunRetriesExhausted", "runtimed", "attempt 2: RuntimeError"],
+    )?;
+    tools.kubectl("delete run retry")?;
+    contains(&tools.kubectl("describe run hello")?, &["Events:", "<none>"])
 }
 
 fn api_resources(tools: &Tools) -> anyhow::Result<()> {

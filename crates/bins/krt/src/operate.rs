@@ -53,6 +53,11 @@ pub(crate) struct Watched<'a> {
 }
 
 impl OperateArgs {
+    /// This process, as its Events name it.
+    pub(crate) fn instance(&self) -> &str {
+        &self.pod_name
+    }
+
     /// The API server that the flags name.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         match &self.kubeconfig {

@@ -153,7 +153,8 @@ fn scheduler(args: &SchedulerArgs) -> Result<(), Failure> {
         Watched { metrics: &args.metrics_bind_address, probes: &args.health_probe_bind_address };
     role(&args.log.log, async |shutdown| {
         let client = args.operate.client().await?;
-        let config = kruntimes_scheduler::Config::default();
+        let instance = args.operate.instance().to_owned();
+        let config = kruntimes_scheduler::Config { instance, ..Default::default() };
         let mut registry = metrics::registry(VERSION);
         config.metrics.register(&mut registry);
         let work = Box::pin(kruntimes_scheduler::serve(config, client.clone(), shutdown.clone()));
@@ -170,6 +171,7 @@ fn controller(args: ControllerArgs) -> Result<(), Failure> {
     let config = kruntimes_controller::Config {
         pools: pool::Settings::new(args.default_daemon_image, times.fence_after),
         reap_after: times.reap_after,
+        instance: args.operate.instance().to_owned(),
         retention: retention::Policy {
             default_ttl: Some(args.default_ttl).filter(|ttl| !ttl.is_zero()),
             max_runs: None,

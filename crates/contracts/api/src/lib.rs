@@ -4,6 +4,7 @@
 
 pub mod conditions;
 pub mod crd;
+pub mod events;
 pub mod explain;
 pub mod labels;
 pub mod limits;

@@ -68,6 +68,11 @@ pub const STATUS_PORT: u16 = 9093;
 /// runtimed's health port.
 pub const HEALTH_PORT: u16 = 9094;
 
+/// The scheduler, as its Events name it.
+pub const SCHEDULER: &str = "kruntimes-scheduler";
+/// The controller, as its Events name it.
+pub const CONTROLLER: &str = "kruntimes-controller";
+
 /// Lease of the controllers' leader. The domain is the public API's.
 pub const CONTROLLER_LEASE: &str = "kruntimes-controller.kruntimes.com";
 /// Lease of the schedulers' leader.

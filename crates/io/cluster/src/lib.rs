@@ -1,6 +1,7 @@
 //! The Kubernetes API as the roles use it: watches that no bad object stops, one leader among
-//! replicas, and the only writer of Run status.
+//! replicas, the only writer of Run status, and Events beside it.
 
+pub mod events;
 pub mod leader;
 pub mod readable;
 pub mod status;

@@ -7,9 +7,12 @@ mod observe;
 mod orphans;
 mod runtimes;
 
+use kruntimes_api::names;
+use kruntimes_cluster::events;
 use kruntimes_daemon::Shutdown;
 use kruntimes_rules::pool::Settings;
 use kruntimes_rules::retention::Policy;
+use kruntimes_rules::run::phase::Writer;
 use kube::Client;
 use std::time::Duration;
 
@@ -22,14 +25,19 @@ pub struct Config {
     pub retention: Policy,
     /// A pod whose Lease stood unchanged for so long loses its Runs.
     pub reap_after: Duration,
+    /// This process, as its Events name it.
+    pub instance: String,
 }
 
 /// Runs the controller until `shutdown`. It never gives up on an API server that does not answer.
 pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
+    let (recorder, recording) =
+        events::recorder(client.clone(), Writer::Controller, names::CONTROLLER, config.instance);
     tokio::select! {
         () = shutdown.wait() => {}
+        () = recording.run() => {}
         () = runtimes::run(client.clone(), config.pools) => {}
-        () = orphans::run(client.clone(), config.reap_after) => {}
+        () = orphans::run(client.clone(), config.reap_after, recorder) => {}
         () = collect::run(client, config.retention) => {}
     }
 }

@@ -252,8 +252,10 @@ impl Attempt {
             Effect::WriteRunning(timeline) => {
                 let (runs, run) = (self.pod.runs.clone(), Arc::clone(&self.run));
                 let (clock, ending) = (self.clock, Arc::clone(&self.ending));
+                let recorder = self.pod.recorder.clone();
                 self.spawn(async move {
-                    let owned = write::running(&runs, &run, &timeline, clock, &ending).await;
+                    let owned =
+                        write::running(&runs, &run, &timeline, clock, &ending, &recorder).await;
                     crash::point("runtimed-running");
                     (!owned).then_some(Event::Deleted)
                 });
@@ -349,10 +351,10 @@ impl Attempt {
     fn write(&mut self, last: Final) {
         self.ending.store(true, Ordering::Relaxed);
         let (runs, run, clock) = (self.pod.runs.clone(), Arc::clone(&self.run), self.clock);
-        let gone = Arc::clone(&self.gone);
+        let (gone, recorder) = (Arc::clone(&self.gone), self.pod.recorder.clone());
         self.spawn(async move {
             crash::point("runtimed-ending");
-            write::last(&runs, &run, &last, clock, &gone).await;
+            write::last(&runs, &run, &last, clock, &gone, &recorder).await;
             crash::point("runtimed-ended");
             Some(Event::Written)
         });

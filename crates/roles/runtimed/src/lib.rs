@@ -38,8 +38,11 @@ pub use source::SourceConfig;
 
 use crate::pod::Pod;
 use k8s_openapi::api::core::v1::Pod as KubePod;
+use kruntimes_api::names;
+use kruntimes_cluster::events::{self as recorder, Recorder};
 use kruntimes_daemon::{Shutdown, health, lifeline};
 use kruntimes_rules::fence::Timing;
+use kruntimes_rules::run::phase::Writer;
 use kruntimes_rules::run::roster::Identity;
 use kube::{Api, Client, ResourceExt};
 use std::io::Write;
@@ -139,7 +142,10 @@ async fn serve_all(
     }
     let token = token::Token::create(&config.control).map_err(control("token"))?;
     let (lease, told) = lease::Lease::new();
-    let pod = Arc::new(open(&config, &client, &token, lease, lines)?);
+    let (component, instance) = (names::RUNTIMED_CONTAINER, config.pod_name.clone());
+    let (recorder, recording) =
+        recorder::recorder(client.clone(), Writer::Runtimed, component, instance);
+    let pod = Arc::new(open(&config, &client, &token, lease, recorder, lines)?);
     let (live, is_live) = watch::channel(false);
     let pods: Api<KubePod> = Api::namespaced(client.clone(), &config.pod_namespace);
     let readiness = ready::Readiness { pod: Arc::clone(&pod), live: is_live };
@@ -149,6 +155,7 @@ async fn serve_all(
     let mut answers = JoinSet::new();
     answers.spawn(health::serve(health_listener, Arc::new(readiness.clone()), until_answered));
     beside.spawn(events::follow(Arc::clone(&pod)));
+    beside.spawn(recording.run());
     beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone()));
 
     let uid = tokio::select! {
@@ -214,11 +221,13 @@ fn open(
     client: &Client,
     token: &token::Token,
     lease: lease::Lease,
+    recorder: Recorder,
     lines: impl Write + Send + 'static,
 ) -> Result<Pod, Error> {
     let namespace = config.pod_namespace.as_str();
     Ok(Pod {
         runs: Api::namespaced(client.clone(), namespace),
+        recorder,
         server: runtime::RuntimeServer::new(config.runtime_address()?, token.clone())?,
         registry: registry::Registry::new(),
         spool: spool::Spool::open(&config.state).map_err(control("logs"))?,

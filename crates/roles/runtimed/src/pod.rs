@@ -11,6 +11,7 @@ use crate::source::Sources;
 use crate::spool::Spool;
 use crate::workspace::Workspaces;
 use kruntimes_api::Run;
+use kruntimes_cluster::events::Recorder;
 use kube::Api;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,7 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Pod {
     pub(crate) runs: Api<Run>,
+    pub(crate) recorder: Recorder,
     pub(crate) server: RuntimeServer,
     pub(crate) registry: Registry,
     pub(crate) spool: Spool,

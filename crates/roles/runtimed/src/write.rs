@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use kruntimes_api::{Run, Timeline};
+use kruntimes_cluster::events::Recorder;
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::Chain;
 use kruntimes_rules::run::outcome::Outcome;
@@ -30,13 +31,18 @@ pub(crate) async fn running(
     timeline: &Timeline,
     clock: Clock,
     ending: &AtomicBool,
+    recorder: &Recorder,
 ) -> bool {
     let mut pause = FIRST_PAUSE;
     while !ending.load(Ordering::Relaxed) {
         let sent = timeout(ANSWER_WITHIN, status::running(runs, run, timeline, clock.now())).await;
         match sent.map_err(|_| ()) {
             Err(()) => tracing::warn!("phase Running was not answered"),
-            Ok(Ok(_) | Err(WriteError::Illegal { .. })) => return true,
+            Ok(Ok(after)) => {
+                recorder.changed(run, &after);
+                return true;
+            }
+            Ok(Err(WriteError::Illegal { .. })) => return true,
             // The end may have overtaken this write: then the Run was ours until its end.
             Ok(Err(WriteError::Stale(_) | WriteError::Gone(_))) => {
                 return ending.load(Ordering::Relaxed);
@@ -59,13 +65,14 @@ pub(crate) async fn last(
     last: &Final,
     clock: Clock,
     gone: &AtomicBool,
+    recorder: &Recorder,
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
         let sent = timeout(ANSWER_WITHIN, send(runs, run, last, clock)).await;
         match sent.map_err(|_| ()) {
             Err(()) => tracing::warn!("the end of an attempt was not answered"),
-            Ok(Ok(_)) => return,
+            Ok(Ok(after)) => return recorder.changed(run, &after),
             Ok(Err(WriteError::Failed(error))) => {
                 tracing::warn!(error = %Chain(&error), "the end of an attempt could not be written");
             }

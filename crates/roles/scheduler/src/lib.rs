@@ -9,8 +9,11 @@ mod write;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
+use kruntimes_api::names;
+use kruntimes_cluster::events::{self, Recorder};
 use kruntimes_daemon::Shutdown;
 use kruntimes_rules::placement::Board;
+use kruntimes_rules::run::phase::Writer;
 use kube::Client;
 use observe::{Input, Watches};
 use std::time::{Duration, Instant};
@@ -28,20 +31,30 @@ pub use metrics::Metrics;
 pub struct Config {
     /// What it counts.
     pub metrics: Metrics,
+    /// This process, as its Events name it.
+    pub instance: String,
 }
 
 /// Runs the scheduler until `shutdown`. It never gives up on an API server that does not answer.
 pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
-    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let (sender, inputs) = mpsc::channel(EVENT_QUEUE);
     let watches = observe::run(&client, sender);
+    let (recorder, recording) =
+        events::recorder(client.clone(), Writer::Scheduler, names::SCHEDULER, config.instance);
     tokio::select! {
         () = shutdown.wait() => {}
         () = watches => {}
-        () = run(client.clone(), events, &config.metrics) => {}
+        () = recording.run() => {}
+        () = run(client.clone(), inputs, &config.metrics, &recorder) => {}
     }
 }
 
-async fn run(client: Client, mut events: mpsc::Receiver<Input>, metrics: &Metrics) {
+async fn run(
+    client: Client,
+    mut events: mpsc::Receiver<Input>,
+    metrics: &Metrics,
+    recorder: &Recorder,
+) {
     let started = Instant::now();
     let mut board = Board::default();
     let mut watches = Watches::default();
@@ -61,6 +74,7 @@ async fn run(client: Client, mut events: mpsc::Receiver<Input>, metrics: &Metric
             Some(written) = writes.next(), if !writes.is_empty() => {
                 let now = Timestamp::now();
                 write::count(metrics, &written, now);
+                written.tell(recorder);
                 write::feed_back(&mut board, written, started.elapsed(), now);
             }
             () = at(started, deadline), if deadline.is_some() => {}

@@ -4,6 +4,7 @@ use crate::metrics::{Metrics, Sync};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Run, Runtime, Timeline, labels};
+use kruntimes_cluster::events::Recorder;
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::crash;
@@ -22,8 +23,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The answer to one write.
 #[derive(Debug)]
 pub(crate) struct Written {
-    key: RunKey,
-    version: Option<String>,
+    run: Arc<Run>,
     counts: Option<Sync>,
     took: Duration,
     result: Result<Run, NotWritten>,
@@ -39,6 +39,15 @@ enum NotWritten {
     Outdated,
     #[error("the API server did not answer in time")]
     Silent,
+}
+
+impl Written {
+    /// What people are told of it.
+    pub(crate) fn tell(&self, recorder: &Recorder) {
+        if let Ok(after) = &self.result {
+            recorder.changed(&self.run, after);
+        }
+    }
 }
 
 /// Writes one decision. A write that is not answered in time counts as not written: the Run does not hold its slot for ever.
@@ -59,13 +68,7 @@ pub(crate) async fn perform(client: Client, decision: Decision) -> Written {
     };
     let written = write(client, &run, &decision, now);
     let result = timeout(ANSWER_WITHIN, written).await.unwrap_or(Err(NotWritten::Silent));
-    Written {
-        key: RunKey::of(&run),
-        version: run.resource_version(),
-        counts,
-        took: decided.elapsed(),
-        result,
-    }
+    Written { run, counts, took: decided.elapsed(), result }
 }
 
 async fn write(
@@ -135,13 +138,15 @@ pub(crate) fn count(metrics: &Metrics, written: &Written, now: Timestamp) {
 
 /// Tells the board what became of a write.
 pub(crate) fn feed_back(board: &mut Board, written: Written, now: Duration, wall: Timestamp) {
+    let key = RunKey::of(&written.run);
     match written.result {
         Ok(run) => board.assigned(Arc::new(run), now, wall),
-        Err(NotWritten::Refused(WriteError::Gone(_))) => board.drop_run(&written.key),
+        Err(NotWritten::Refused(WriteError::Gone(_))) => board.drop_run(&key),
         Err(error) => {
-            let RunKey { namespace, name } = &written.key;
+            let RunKey { namespace, name } = &key;
             tracing::debug!(namespace, name, error = %Chain(&error), "status not written");
-            board.not_written(&written.key, written.version.as_deref(), now, wall);
+            let version = written.run.resource_version();
+            board.not_written(&key, version.as_deref(), now, wall);
         }
     }
 }

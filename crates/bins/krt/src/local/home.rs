@@ -21,6 +21,8 @@ use tokio::time::timeout;
 
 /// Namespace of the ready-made Runtime and of commands that name none.
 const NAMESPACE: &str = "default";
+/// What its roles call themselves in Events.
+const INSTANCE: &str = "local-home";
 /// Runs that ended are kept this long where they don't say otherwise.
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
 /// And so many of them.
@@ -88,7 +90,8 @@ impl LocalHome {
     }
 
     fn start_roles(&mut self, client: &Client, times: Times, shutdown: &Shutdown) {
-        let config = kruntimes_scheduler::Config::default();
+        let instance = INSTANCE.to_owned();
+        let config = kruntimes_scheduler::Config { instance, ..Default::default() };
         let (of_scheduler, end) = (client.clone(), shutdown.clone());
         self.tasks.spawn(async move {
             Box::pin(kruntimes_scheduler::serve(config, of_scheduler, end)).await;
@@ -100,6 +103,7 @@ impl LocalHome {
                 times.fence_after,
             ),
             reap_after: times.reap_after,
+            instance: INSTANCE.to_owned(),
             retention: retention::Policy {
                 default_ttl: Some(DEFAULT_TTL),
                 max_runs: Some(MAX_RUNS),

@@ -1,8 +1,10 @@
 //! Decisions about one Run: its phases, its status patches, its retries and the machine of one attempt.
 
+pub mod correlate;
 pub mod env;
 pub mod event;
 pub mod machine;
+pub mod notes;
 pub mod outcome;
 pub mod patch;
 pub mod phase;

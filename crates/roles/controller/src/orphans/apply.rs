@@ -6,6 +6,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use kruntimes_api::{Reason, Run, labels};
+use kruntimes_cluster::events::Recorder;
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::crash;
@@ -43,7 +44,7 @@ impl Ending {
 }
 
 /// Does what is asked for.
-pub(super) async fn perform(client: Client, request: Request) -> Done {
+pub(super) async fn perform(client: Client, request: Request, recorder: Recorder) -> Done {
     match request {
         Request::BreakLease { pod, runtime, version, claimed_by } => {
             let lease = broken(&pod, runtime, version, claimed_by);
@@ -63,7 +64,8 @@ pub(super) async fn perform(client: Client, request: Request) -> Done {
             Done::Found(pod, answer.unwrap_or(FindAnswer::Failed))
         }
         Request::Take { run, reason, message } => {
-            let answer = timeout(ANSWER_WITHIN, take(client, &run, reason, &message)).await;
+            let answer =
+                timeout(ANSWER_WITHIN, take(client, &recorder, &run, reason, &message)).await;
             let answer = answer.unwrap_or(TakeAnswer::Not);
             Done::Took(RunKey::of(&run), run.resource_version(), answer)
         }
@@ -134,13 +136,23 @@ async fn find(client: Client, pod: &PodId) -> FindAnswer {
     }
 }
 
-async fn take(client: Client, run: &Run, reason: Reason, message: &str) -> TakeAnswer {
+async fn take(
+    client: Client,
+    recorder: &Recorder,
+    run: &Run,
+    reason: Reason,
+    message: &str,
+) -> TakeAnswer {
     let runs: Api<Run> = Api::namespaced(client, &run.namespace().unwrap_or_default());
     crash::point("controller-taking");
     let written = status::pod_lost(&runs, run, reason, message, Timestamp::now()).await;
     crash::point("controller-taken");
     match written {
-        Ok(_) | Err(WriteError::Gone(_)) => TakeAnswer::Done,
+        Ok(taken) => {
+            recorder.changed(run, &taken);
+            TakeAnswer::Done
+        }
+        Err(WriteError::Gone(_)) => TakeAnswer::Done,
         Err(error) => {
             tracing::warn!(run = run.name_any(), error = %Chain(&error), "a Run is not taken");
             TakeAnswer::Not

@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Run, labels};
+use kruntimes_cluster::events::Recorder;
 use kruntimes_cluster::watch::{ObjectKey, Observed, forward};
 use kruntimes_rules::placement::RunKey;
 use kruntimes_rules::reaper::{LeaseSeen, Order, PodKey, PodSeen, Reaper};
@@ -35,7 +36,7 @@ enum Input {
 }
 
 /// Takes the Runs of lost pods for ever.
-pub(crate) async fn run(client: Client, reap_after: Duration) {
+pub(crate) async fn run(client: Client, reap_after: Duration, recorder: Recorder) {
     let (sender, inputs) = mpsc::channel(EVENT_QUEUE);
     let of_pools = || watcher::Config::default().labels(labels::RUNTIME);
     tokio::join!(
@@ -47,11 +48,16 @@ pub(crate) async fn run(client: Client, reap_after: Duration) {
         ),
         forward(Api::all(client.clone()), of_pools(), sender.clone(), Input::Pod),
         forward(Api::all(client.clone()), of_pools(), sender, Input::Lease),
-        reap(client.clone(), reap_after, inputs),
+        reap(client.clone(), reap_after, inputs, recorder),
     );
 }
 
-async fn reap(client: Client, reap_after: Duration, mut inputs: mpsc::Receiver<Input>) {
+async fn reap(
+    client: Client,
+    reap_after: Duration,
+    mut inputs: mpsc::Receiver<Input>,
+    recorder: Recorder,
+) {
     let started = Instant::now();
     let mut reaper = Reaper::new(reap_after);
     let mut under_way = FuturesUnordered::new();
@@ -65,7 +71,7 @@ async fn reap(client: Client, reap_after: Duration, mut inputs: mpsc::Receiver<I
                 }
                 Order::LookAtNamespace { run } => retries.failed(Ending::of(&run)),
                 Order::Request(request) => {
-                    under_way.push(apply::perform(client.clone(), request));
+                    under_way.push(apply::perform(client.clone(), request, recorder.clone()));
                 }
             }
         }

@@ -63,6 +63,12 @@ async fn the_runs_of_a_pod_whose_containers_have_terminated_move_at_once() {
     let status = again.status.unwrap();
     assert_eq!((status.attempt, status.assigned_pod), (Some(1), None));
     assert!(status.next_attempt_time.is_some());
+    for (run, reason) in [("once", "StaleRunFailed"), ("twice", "StaleRunRetrying")] {
+        let event = world.until_event_about(run).await;
+        assert_eq!(event.reason.as_deref(), Some(reason));
+        assert_eq!(event.message.as_deref(), Some("attempt 1: PodGone: pod p1 has ended"));
+        assert_eq!(event.reporting_component.as_deref(), Some("kruntimes-controller"));
+    }
 }
 
 #[tokio::test]

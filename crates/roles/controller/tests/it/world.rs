@@ -1,6 +1,7 @@
 //! A world of the controller: API server, controller, and what the test puts in.
 
 use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::Event;
 use kruntimes_apiserver::{ApiServer, Options, User};
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::pool::Settings;
@@ -9,7 +10,7 @@ use kruntimes_rules::retention::Policy;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::core::NamespaceResourceScope;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -83,6 +84,7 @@ impl World {
                 Times::default().fence_after,
             ),
             reap_after,
+            instance: "test".to_owned(),
             retention: Policy { default_ttl: None, max_runs: None },
         };
         let writes = Arc::default();
@@ -142,6 +144,14 @@ impl World {
             watcher::Event::Delete(_) => Some(()),
         })
         .await;
+    }
+
+    /// What was said of a Run.
+    pub(crate) async fn until_event_about(&self, run: &str) -> Event {
+        let config = watcher::Config::default().fields(&format!("involvedObject.name={run}"));
+        let events = watcher(self.api::<Event>(), config).applied_objects();
+        pin_mut!(events);
+        tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap()
     }
 
     async fn until_event<K: Object, T>(

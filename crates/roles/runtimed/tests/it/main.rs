@@ -25,4 +25,5 @@ mod server;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod told;
 mod world;

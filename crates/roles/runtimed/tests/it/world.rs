@@ -6,7 +6,7 @@ use futures::{StreamExt, pin_mut};
 use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Run, Timeline, labels};
 use kruntimes_apiserver::{ApiServer, ApiService, Options, User};
@@ -286,6 +286,10 @@ impl World {
             lease.metadata.name = Some(POD.to_owned());
             self.leases().create(&parameters, &lease).await.unwrap();
         }
+    }
+
+    pub(crate) fn events(&self) -> Api<Event> {
+        Api::namespaced(self.client.clone(), "default")
     }
 
     pub(crate) fn leases(&self) -> Api<Lease> {

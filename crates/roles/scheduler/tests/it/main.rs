@@ -129,6 +129,9 @@ async fn a_run_that_no_pod_could_ever_hold_fails_with_field_value_and_limit() {
     let message = status.message.unwrap();
     assert!(message.starts_with("spec.resources.requests.gpu: 3 can never be had: "), "{message}");
     assert!(status.conditions.iter().any(|known| known.type_ == "Finished"));
+    let event = world.until_event_about("a").await;
+    assert_eq!(event.reason.as_deref(), Some("RunRetriesExhausted"));
+    assert_eq!(event.source.unwrap().component.as_deref(), Some("kruntimes-scheduler"));
     assert!(status.completion_time.is_some() && status.attempt.is_none());
     world.run("default", "b", gpus(2)).await;
     let run = world.until("default", "b", |run| scheduled_reason(run).is_some()).await;

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
 use kruntimes_api::{Run, Runtime};
 use kruntimes_apiserver::{ApiServer, Options, User};
 use kruntimes_daemon::{Shutdown, Trigger};
@@ -123,6 +123,15 @@ impl World {
         wanted: impl Fn(&Run) -> bool,
     ) -> Run {
         self.until_any(namespace, |run| run.name_any() == name && wanted(run)).await
+    }
+
+    /// What was said of a Run of the namespace `default`.
+    pub(crate) async fn until_event_about(&self, run: &str) -> Event {
+        let config = watcher::Config::default().fields(&format!("involvedObject.name={run}"));
+        let events: Api<Event> = Api::namespaced(self.client.clone(), "default");
+        let events = watcher(events, config).applied_objects();
+        pin_mut!(events);
+        tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap()
     }
 
     /// The first Run that is as wanted.
