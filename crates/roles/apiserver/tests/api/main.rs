@@ -8,6 +8,7 @@ mod hostile;
 mod objects;
 mod owners;
 mod patches;
+mod phases;
 mod policy;
 mod validation;
 mod watches;

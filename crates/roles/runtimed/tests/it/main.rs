@@ -26,4 +26,5 @@ mod server;
 mod sources;
 #[cfg(test)]
 mod told;
+#[cfg(test)]
 mod world;
