@@ -18,6 +18,7 @@ mod leak;
 mod load;
 mod outside;
 mod processes;
+mod sim;
 mod suite;
 mod tidy;
 
@@ -37,6 +38,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   e2e crashes each part killed twice at each of its crash points, among Runs
   e2e faults  trees that hide, floods of output, clocks that jump, sidecars that freeze
   e2e leak    a local home after a few hundred Runs holds what it held before
+  sim [--seeds N] [--from S] [--trace] [--mutants]
+              scheduler, controller, runtimed and API server on virtual time under faults; --mutants: seeded bugs, each found
   soak        the same after thousands, and 20 kills a point; then the API server is killed 200 times among writes
   soak kill   only the latter
   bench       latency, rate, memory and start, beside the machine's floor
@@ -69,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         ["e2e", "crashes"] => crashes::run(2),
         ["e2e", "faults"] => faults::run(faults::QUICK),
         ["e2e", "leak"] => leak::run(leak::QUICK),
+        ["sim", words @ ..] => sim::run(words),
         ["soak"] => {
             leak::run(leak::FULL)?;
             crashes::run(20)?;

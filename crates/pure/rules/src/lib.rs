@@ -6,6 +6,7 @@ pub mod admission;
 pub mod capacity;
 pub mod fence;
 pub mod leader;
+pub mod mutant;
 pub mod network;
 pub mod placement;
 pub mod pods;

@@ -1,5 +1,6 @@
 //! What a pod's status says of its containers.
 
+use crate::mutant::{self, Mutant};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 /// Whether a pod has ended, as its phase says. The garbage collector of pods writes that too, for nodes that it lost:
@@ -14,6 +15,9 @@ pub fn has_ended(pod: &Pod) -> bool {
 /// has ended or is being deleted, where none is started again.
 #[must_use]
 pub fn have_terminated(pod: &Pod) -> bool {
+    if mutant::is(Mutant::FailedIsProof) {
+        return has_ended(pod);
+    }
     let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else { return false };
     let stays_down = has_ended(pod) || pod.metadata.deletion_timestamp.is_some();
     let statuses = status.container_statuses.as_deref().unwrap_or_default();

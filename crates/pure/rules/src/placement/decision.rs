@@ -1,6 +1,7 @@
 //! What the board decides, and what it reads of a Run for it.
 
 use super::{PodRef, Waiting};
+use crate::mutant::{self, Mutant};
 use crate::run::retry;
 use jiff::Timestamp;
 use kruntimes_api::{Reason, Run, RunStatus};
@@ -69,7 +70,7 @@ pub(super) fn is_before(run: &Run, placed: i32) -> bool {
 
 pub(super) fn backoff(run: &Run) -> Option<Duration> {
     let next = next_attempt(run);
-    (next > 1 && !is_not_started(run))
+    (next > 1 && !is_not_started(run) && !mutant::is(Mutant::BackoffIgnored))
         .then(|| retry::delay_before(run.spec.retry_policy.as_ref(), next))
 }
 

@@ -9,6 +9,7 @@ mod takes;
 mod times;
 mod view;
 
+use crate::mutant::{self, Mutant};
 use crate::placement::RunKey;
 use kruntimes_api::{Phase, Reason, Run};
 use kube::ResourceExt;
@@ -153,7 +154,8 @@ impl Reaper {
         if let Some(site) = self.sites.get_mut(&id) {
             site.gone_since = Some(now);
         }
-        if life == Life::Terminated && self.terminated.insert(id.clone()) {
+        let dead = life == Life::Terminated || mutant::is(Mutant::GoneIsDead);
+        if dead && self.terminated.insert(id.clone()) {
             self.terminated_at.push_back((now, id));
         }
         self.touch(key);

@@ -1,5 +1,6 @@
 //! What the reaper is shown, and what it orders.
 
+use crate::mutant::{self, Mutant};
 use crate::placement::RunKey;
 use crate::pods;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -173,7 +174,8 @@ impl LeaseSeen {
 /// The pod that a Run is assigned to.
 pub(super) fn pod_of(run: &Run) -> Option<PodId> {
     let status = run.status.as_ref()?;
-    if !matches!(status.phase, Phase::Scheduled | Phase::Running) {
+    let passed = status.phase == Phase::Scheduled && mutant::is(Mutant::ScheduledNotReaped);
+    if passed || !matches!(status.phase, Phase::Scheduled | Phase::Running) {
         return None;
     }
     let name = status.assigned_pod.clone()?;

@@ -1,5 +1,6 @@
 //! Whether and when a failed attempt is tried again, and the durations of the policy.
 
+use crate::mutant::{self, Mutant};
 use kruntimes_api::{Reason, RetryPolicy, RunSpec, RunStatus};
 use std::time::Duration;
 use thiserror::Error;
@@ -19,7 +20,7 @@ pub fn max_attempts(policy: Option<&RetryPolicy>) -> i32 {
 #[must_use]
 pub fn should_retry(spec: &RunSpec, attempt: i32, reason: Reason) -> bool {
     let Some(policy) = &spec.retry_policy else { return false };
-    attempt < max_attempts(Some(policy))
+    (attempt < max_attempts(Some(policy)) || mutant::is(Mutant::PolicyIgnored))
         && spec.cancel_requested != Some(true)
         && may_ever_be_retried(reason)
         && (policy.retryable_reasons.is_empty()
@@ -54,7 +55,9 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
 pub fn next_attempt(status: Option<&RunStatus>) -> i32 {
     let attempt = status.and_then(|status| status.attempt).unwrap_or(0);
     let reason = status.and_then(|status| status.reason.as_deref());
-    if attempt > 0 && reason == Some(Reason::NotStarted.as_str()) { attempt } else { attempt + 1 }
+    let kept = reason == Some(Reason::NotStarted.as_str()) && !mutant::is(Mutant::NotStartedCounts);
+    let kept = kept || mutant::is(Mutant::AttemptNotCounted);
+    if attempt > 0 && kept { attempt } else { attempt + 1 }
 }
 
 /// Wait before attempt `attempt`: none before the first, then backoff · 2^(attempt − 2), at most [`BACKOFF_CAP`].

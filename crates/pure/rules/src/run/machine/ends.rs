@@ -1,6 +1,7 @@
 //! How an attempt ends: asked to stop, concluded with or without a status, handed back, cleaned up.
 
 use super::{Machine, State, Stop};
+use crate::mutant::{self, Mutant};
 use crate::run::event::Effect;
 use crate::run::outcome::Outcome;
 use crate::run::retry;
@@ -14,6 +15,9 @@ impl Machine {
             State::Queued | State::Gated => self.end_before_execute(stop, now, effects),
             State::Preparing => {
                 effects.push(Effect::StopPreparing);
+                self.end_before_execute(stop, now, effects);
+            }
+            State::Executing if mutant::is(Mutant::HandBackStarted) && stop == Stop::Fenced => {
                 self.end_before_execute(stop, now, effects);
             }
             State::Executing => {

@@ -8,6 +8,7 @@ mod ends;
 
 use super::event::{Effect, Event};
 use super::outcome::{Exit, Outcome};
+use crate::mutant::{self, Mutant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Reason, RunSpec, Timeline};
@@ -158,7 +159,9 @@ impl Machine {
                 [self.run_deadline(), self.running_due()].into_iter().flatten().min()
             }
             State::Stopping(since) => {
-                self.outcome_of_stop().filter(|outcome| !self.retries(outcome))?;
+                self.outcome_of_stop().filter(|outcome| {
+                    !self.retries(outcome) || mutant::is(Mutant::RetryBeforeDeath)
+                })?;
                 Some(after(since, CANCEL_PATIENCE))
             }
             State::Ended => None,

@@ -1,0 +1,75 @@
+//! Seeded bugs: what the simulation must find. Only debug builds have them, and only a thread that asks for one.
+
+use std::cell::Cell;
+
+macro_rules! mutants {
+    ($($name:ident: $what:literal,)*) => {
+        /// A bug.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutant {
+            $(#[doc = $what] $name,)*
+        }
+
+        impl Mutant {
+            /// All bugs.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// What is wrong.
+            #[must_use]
+            pub const fn what(self) -> &'static str {
+                match self {
+                    $(Self::$name => $what,)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    NoCompareAndSet: "the scheduler assigns without a resourceVersion",
+    TakeWithoutVersion: "the controller takes a Run without a resourceVersion",
+    NoUidCheck: "a pod takes Runs of an earlier pod of its name",
+    NoJournal: "an attempt is executed without a line in the journal",
+    NoSync: "Execute does not wait until the journal is on the disk",
+    WallClockLease: "the pod's Lease is counted by the wall clock",
+    WallClockReaper: "the controller counts by the wall clock",
+    CapacityOffByOne: "a pod takes one Run more than it has slots",
+    ReapWithoutBreak: "the controller takes Runs without breaking the Lease",
+    TakeWhatIsNew: "the controller takes Runs that were written after it broke the Lease",
+    NoFence: "runtimed kills nothing when its Lease runs out",
+    NoDeadMan: "the Runtime Server kills nothing when renewals stay away",
+    RetryBeforeDeath: "a next attempt is written before the Cancel is acknowledged",
+    AttemptNotCounted: "a next attempt carries the number of the former",
+    NotStartedCounts: "an attempt that never started counts",
+    PolicyIgnored: "a failed attempt is tried again beyond maxAttempts",
+    ScheduledNotReaped: "the controller leaves Runs alone that are Scheduled",
+    LostWatchNotRelisted: "a watch that met 410 goes on without a list",
+    DeletionKillsNothing: "the deletion of a Run does not reach its attempt",
+    DeadlineNotReset: "a retry has the deadline of the attempt before",
+    BackoffIgnored: "a retry is placed at once",
+    AssumedNotCounted: "a placement counts only once the watch shows it",
+    FailedIsProof: "a pod's phase Failed is taken as proof that nothing runs in it",
+    HandBackStarted: "a broken Lease hands back what has started",
+    NoRulesInTheCrd: "the API server checks no rule of the CRD",
+    GoneIsDead: "a pod object that is gone counts as a pod that is dead",
+    ExecuteWithoutLease: "an attempt is executed without the Lease",
+    ClearTooEarly: "a pod takes its broken Lease again before its Runs are written",
+    NoSweep: "what a crash left executing is not killed",
+    CancelIgnored: "a cancelled Run runs on",
+    TimeoutIgnored: "the deadline of a Run is not kept",
+}
+
+thread_local! {
+    static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// Gives this thread a bug, or none.
+pub fn activate(mutant: Option<Mutant>) {
+    ACTIVE.set(mutant);
+}
+
+/// Whether this thread has this bug. Never in a release build.
+#[must_use]
+pub fn is(mutant: Mutant) -> bool {
+    cfg!(debug_assertions) && ACTIVE.get() == Some(mutant)
+}

@@ -1,0 +1,163 @@
+//! What goes wrong: the kinds of faults, and how often a seed meets each.
+
+use crate::points::Effect;
+use crate::random::Random;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+macro_rules! faults {
+    ($($name:ident: $what:literal,)*) => {
+        /// A kind of fault.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault {
+            $(#[doc = $what] $name,)*
+        }
+
+        impl Fault {
+            /// All kinds.
+            pub const ALL: [Self; [$(Self::$name),*].len()] = [$(Self::$name,)*];
+        }
+    };
+}
+
+faults! {
+    CrashBefore: "a node crashes before an effect",
+    CrashAfter: "a node crashes after an effect, before it knows of its answer",
+    LostRequest: "a request is lost",
+    LateRequest: "a request arrives up to 15 s late",
+    DuplicateRequest: "a request arrives twice",
+    LostReply: "a request is served and its answer is lost",
+    Conflict: "a write is refused with 409",
+    TooMany: "a request is refused with 429",
+    Internal: "a request is refused with 500",
+    DuplicateEvent: "a watch shows an event twice",
+    Expired: "a watch is refused with 410",
+    PrepareFails: "a workspace can't be made",
+    ServerHangs: "a call of the Runtime Server is never answered",
+    ServerForgetsEvent: "an event of the Runtime Server is lost",
+    StaleWatch: "the watches of a node are up to 60 s late",
+    DroppedEvents: "a watch drops events, then ends with 410",
+    BrokenWatch: "a watch breaks",
+    CutRequests: "no request of a node gets through",
+    CutAnswers: "no answer and no event gets through to a node",
+    CutBoth: "nothing gets through between a node and the API server",
+    RestartRuntimed: "runtimed is killed and started again",
+    RestartServer: "the Runtime Server is killed with its processes and started again",
+    RestartBoth: "both containers are killed and started again",
+    PauseRuntimed: "runtimed is stopped while its processes go on",
+    PauseServer: "the Runtime Server is stopped while its processes go on",
+    PausePod: "a whole pod is stopped",
+    PauseScheduler: "a scheduler is stopped",
+    PauseController: "a controller is stopped",
+    CrashScheduler: "a scheduler is killed",
+    CrashController: "a controller is killed",
+    ApiDown: "the API server is gone for 5 to 90 s",
+    ClockStep: "a wall clock steps by up to an hour",
+    PodDeleted: "a pod is deleted",
+    PodForceDeleted: "a pod object is removed while its containers run",
+    PodRecreated: "a pod object is removed while its containers run, and another pod gets its name",
+    PowerLoss: "a machine loses its power and comes back with the same pod",
+    MachineLoss: "a machine is gone for ever",
+}
+
+impl Fault {
+    /// Those that strike at a time of their own; the others strike messages and effects.
+    pub(crate) const TIMED: [Self; 23] = [
+        Self::StaleWatch,
+        Self::DroppedEvents,
+        Self::BrokenWatch,
+        Self::CutRequests,
+        Self::CutAnswers,
+        Self::CutBoth,
+        Self::RestartRuntimed,
+        Self::RestartServer,
+        Self::RestartBoth,
+        Self::PauseRuntimed,
+        Self::PauseServer,
+        Self::PausePod,
+        Self::PauseScheduler,
+        Self::PauseController,
+        Self::CrashScheduler,
+        Self::CrashController,
+        Self::ApiDown,
+        Self::ClockStep,
+        Self::PodDeleted,
+        Self::PodForceDeleted,
+        Self::PodRecreated,
+        Self::PowerLoss,
+        Self::MachineLoss,
+    ];
+
+    const MESSAGES: [(Self, u64); 12] = [
+        (Self::LostRequest, 10),
+        (Self::LateRequest, 10),
+        (Self::DuplicateRequest, 10),
+        (Self::LostReply, 10),
+        (Self::Conflict, 8),
+        (Self::TooMany, 8),
+        (Self::Internal, 8),
+        (Self::DuplicateEvent, 10),
+        (Self::Expired, 60),
+        (Self::PrepareFails, 30),
+        (Self::ServerHangs, 10),
+        (Self::ServerForgetsEvent, 40),
+    ];
+}
+
+/// What a seed meets.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Whether faults strike now.
+    pub(crate) active: bool,
+    messages: BTreeMap<Fault, u64>,
+    /// Crashes at effects, as a multiple of the usual.
+    crashes: u64,
+    /// Which strike at times of their own.
+    pub(crate) timed: Vec<Fault>,
+    /// Between two of these.
+    pub(crate) every: Duration,
+    pub(crate) lasts: Duration,
+    pub(crate) fence_after: Duration,
+    pub(crate) reap_after: Duration,
+}
+
+impl Settings {
+    /// Each seed has faults of its own choice: none, a few kinds often, or all of them.
+    pub(crate) fn draw(random: &mut Random, faults: Faults) -> Self {
+        let (fence, reap) = random.pick(&[(30, 60), (30, 38), (10, 20), (10, 18), (5, 13)]);
+        let quiet = faults == Faults::None;
+        let some = random.permille(600);
+        let mut keep = |of: u64| !quiet && (!some || random.permille(of));
+        let chosen = Fault::MESSAGES.into_iter().filter(|_| keep(300));
+        let messages: BTreeMap<_, _> = chosen.collect();
+        let timed: Vec<Fault> = Fault::TIMED.into_iter().filter(|_| keep(300)).collect();
+        let crashes = u64::from(keep(400));
+        Self {
+            active: false,
+            messages,
+            crashes: crashes * random.pick(&[1, 1, 3]),
+            timed,
+            every: random.millis(2_000, 12_000),
+            lasts: random.millis(30_000, 150_000),
+            fence_after: Duration::from_secs(fence),
+            reap_after: Duration::from_secs(reap),
+        }
+    }
+
+    pub(crate) fn permille(&self, fault: Fault) -> u64 {
+        self.messages.get(&fault).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn crash_permille(&self, effect: Effect) -> u64 {
+        self.crashes * effect.permille()
+    }
+}
+
+/// Whether anything goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Faults {
+    /// Nothing does.
+    None,
+    /// What the seed draws.
+    Drawn,
+}
