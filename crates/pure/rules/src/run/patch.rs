@@ -230,7 +230,7 @@ fn insert_conditions(
             reason: reason.to_owned(),
             message: message.to_owned(),
             last_transition_time: Time(now),
-            observed_generation: None,
+            observed_generation: run.metadata.generation,
         };
         match list.iter_mut().find(|known| known.type_ == kind) {
             Some(known) => {

@@ -283,3 +283,23 @@ fn the_record_of_a_lost_attempt_begins_when_its_pod_received_it() {
     apply(&mut unseen, &patch);
     assert_eq!(unseen.status.unwrap().attempts[0].start_time, None);
 }
+
+#[test]
+fn a_condition_names_the_generation_that_it_was_written_for() {
+    let observed = |run: &Run, kind: &str| {
+        let list = &run.status.as_ref().unwrap().conditions;
+        list.iter().find(|known| known.type_ == kind).and_then(|known| known.observed_generation)
+    };
+    let mut run = assigned(1);
+    run.metadata.generation = Some(3);
+    let patch = running(&run, &Timeline::default(), at(1));
+    apply(&mut run, &patch);
+    // What this write does not touch still speaks of what it was written for.
+    assert_eq!((observed(&run, "Running"), observed(&run, "Scheduled")), (Some(3), None));
+    run.metadata.generation = Some(4);
+    let patch = pod_lost(&run, Reason::PodGone, "gone", at(2));
+    apply(&mut run, &patch);
+    for kind in ["Running", "Completed", "Finished"] {
+        assert_eq!(observed(&run, kind), Some(4), "{kind}");
+    }
+}
