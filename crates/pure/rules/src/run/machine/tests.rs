@@ -430,3 +430,31 @@ fn what_the_server_killed_by_itself_was_fenced() {
         &[(9, Event::Exited(killed, at(8)), &["Failed:Fenced", "release"])],
     );
 }
+
+#[test]
+fn the_first_reason_to_stop_stays_but_a_run_that_is_gone_gets_no_status() {
+    let cancelled: (i64, Event, &'static [&'static str]) = (9, Event::CancelRequested, &["cancel"]);
+    after_running(
+        spec(None, 1),
+        &[
+            cancelled.clone(),
+            (10, Event::Shutdown, &[]),
+            (11, Event::Fenced, &[]),
+            (20, Event::CancelAcknowledged, &["Cancelled:Cancelled", "release"]),
+        ],
+    );
+    after_running(
+        spec(None, 1),
+        &[
+            cancelled,
+            (10, Event::Deleted, &[]),
+            (20, Event::CancelAcknowledged, &["release", "remove"]),
+        ],
+    );
+}
+
+#[test]
+fn what_was_executed_was_not_missed() {
+    let machine = after_running(spec(None, 1), &[(9, Event::LeaseMissed, &[])]);
+    assert!(machine.may_have_started());
+}
