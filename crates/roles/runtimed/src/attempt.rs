@@ -143,7 +143,7 @@ impl Attempt {
     /// begin.
     pub(crate) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) -> String {
         while !self.machine.is_done() {
-            let lease = Arc::clone(&self.pod);
+            let pod = Arc::clone(&self.pod);
             let deadline = self.machine.deadline().map(|time| self.clock.instant(time));
             let event = tokio::select! {
                 Some(event) = self.received.recv() => Some(event),
@@ -153,7 +153,7 @@ impl Attempt {
                     self.held = Some(held);
                     Some(Event::SlotGranted)
                 }
-                () = lease.lease.held(), if self.awaits_lease => {
+                () = pod.lease.held(), if self.awaits_lease => {
                     self.awaits_lease = false;
                     Some(Event::LeaseHeld)
                 }
