@@ -65,6 +65,12 @@ impl Slots {
         Held { slots: self.clone(), request }
     }
 
+    /// The whole capacity, whatever is held: nobody is admitted until it is given back.
+    pub(crate) fn take_all(&self) -> Held {
+        let capacity = self.lock().capacity.clone();
+        self.take_now(Arc::new(capacity))
+    }
+
     /// Gives back, and gives on.
     fn release(&self, request: &Resources) {
         let mut granted = Vec::new();
@@ -158,6 +164,18 @@ mod tests {
         late.close();
         drop(late);
         assert!(slots.acquire(ask(4, 2)).is_ok());
+    }
+
+    #[test]
+    fn nobody_is_admitted_while_all_is_taken() {
+        let slots = slots();
+        let _executes = slots.take_now(ask(1, 0));
+        let (first, second) = (slots.take_all(), slots.take_all());
+        let mut waits = slots.acquire(ask(1, 0)).unwrap_err();
+        drop(first);
+        assert!(waits.try_recv().is_err());
+        drop(second);
+        assert!(waits.try_recv().is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::attempt::{Attempt, Update};
 use crate::keeper::Notice;
 use crate::lease::Told;
 use crate::pod::{Drain, Pod};
+use crate::slots::Held;
 use futures::StreamExt;
 use kruntimes_api::Run;
 use kruntimes_cluster::readable::Readable;
@@ -15,7 +16,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -40,6 +41,8 @@ pub(crate) struct Sources {
 }
 
 struct Supervisor {
+    /// What an earlier life left may execute, and what it takes nobody knows: nothing is admitted beside it.
+    sweeping: Option<Arc<Held>>,
     pod: Arc<Pod>,
     roster: Roster,
     attempts: BTreeMap<String, mpsc::UnboundedSender<Update>>,
@@ -58,7 +61,11 @@ pub(crate) async fn run(pod: Arc<Pod>, me: Identity, sources: Sources, drain_wit
     let left = pod.journal.open_uids().into_iter().chain(pod.workspaces.uids()).collect();
     let open = || Box::pin(watcher(watched.clone(), config.clone()).backoff(Pauses(FIRST_PAUSE)));
     let mut stream = open();
+    let sweeping = Some(&left)
+        .filter(|left: &&BTreeSet<String>| !left.is_empty())
+        .map(|_| Arc::new(pod.slots.take_all()));
     let mut supervisor = Supervisor {
+        sweeping,
         pod,
         roster: Roster::new(me, left),
         attempts: BTreeMap::new(),
@@ -113,6 +120,7 @@ impl Supervisor {
                 self.pod.lease.tell(Told::Suspect);
                 let orders = self.roster.list_ends();
                 self.perform_all(orders);
+                self.sweeping = None;
                 self.look_at_clearing();
                 self.pod.synced.send_replace(true);
                 self.live.send_replace(true);
@@ -235,8 +243,9 @@ impl Supervisor {
     /// Ends and removes what an earlier life left of a Run that is not this pod's any more.
     fn sweep(&mut self, uid: String) {
         self.pod.lease.tell(Told::Work);
-        let pod = Arc::clone(&self.pod);
+        let (pod, alone) = (Arc::clone(&self.pod), self.sweeping.clone());
         self.tasks.spawn(async move {
+            let _alone = alone;
             let open = pod.cancels.begin(&uid);
             tokio::select! {
                 () = pod.server.cancel(&uid) => {}
