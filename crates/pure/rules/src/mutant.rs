@@ -55,6 +55,12 @@ mutants! {
     ExecuteWithoutLease: "an attempt is executed without the Lease",
     ClearTooEarly: "a pod takes its broken Lease again before its Runs are written",
     NoSweep: "what a crash left executing is not killed",
+    OldWatchGoesOn: "after a break the watch goes on beside the list",
+    NextNotBroken: "what waits behind another attempt begins although the Lease was broken",
+    ConflictIsLoss: "a conflict counts as the word that the Run is somebody else's",
+    JournalLeftOpen: "what an earlier attempt left open in the journal stays open",
+    TakingForgotten: "a Lease that may have been taken is not looked at",
+    SweptNotCounted: "Runs are admitted beside what a crash left executing",
     CancelIgnored: "a cancelled Run runs on",
     TimeoutIgnored: "the deadline of a Run is not kept",
 }

@@ -60,7 +60,9 @@ fn make_pod(core: &mut Core, name: Option<String>) {
             Body::Cluster(ClusterStep::Recreate { name: Some(name) }),
         );
     };
+    let foreign = core.random.permille(200);
     core.pods.push(Pod {
+        foreign,
         name,
         uid,
         capacity: Resources::runs(SLOTS).with("gpu", GPUS),

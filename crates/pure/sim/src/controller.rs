@@ -9,7 +9,7 @@ use crate::store::{Code, NAMESPACE, Object, Op, Reply};
 use crate::watch::{Known, Observed, Seen, Watch};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kruntimes_api::{Run, labels};
+use kruntimes_api::labels;
 use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::placement::RunKey;
 use kruntimes_rules::reaper::{
@@ -20,7 +20,6 @@ use kruntimes_rules::run::patch;
 use kruntimes_rules::run::phase::{Writer, legal};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 const ASSIGNED: &str = "status.phase!=Pending,status.phase!=Succeeded,status.phase!=Failed,status.phase!=Timeout,status.phase!=Cancelled";
@@ -215,7 +214,6 @@ impl Controller {
                 self.calls.insert(call, Call::Find(pod));
             }
             Request::Take { run, reason, message } => {
-                let run = self.newest(core, run);
                 let key = RunKey::of(&run);
                 let version = run.metadata.resource_version.clone();
                 let mut patch = patch::pod_lost(&run, reason, &message, core.wall(self.me));
@@ -233,16 +231,6 @@ impl Controller {
                     core.gate(self.me, Effect::Take, Side::After);
                 }
             }
-        }
-    }
-
-    /// The Run as it was remembered; as it is now with the bug.
-    fn newest(&self, core: &mut Core, run: Arc<Run>) -> Arc<Run> {
-        let name = run.metadata.name.clone().unwrap_or_default();
-        let stored = core.api.get(Kind::Run, &name).cloned();
-        match stored.filter(|_| mutant::is(Mutant::TakeWhatIsNew)) {
-            Some(stored) => core.api.object(&stored).run.unwrap_or(run),
-            None => run,
         }
     }
 

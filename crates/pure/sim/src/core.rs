@@ -182,7 +182,9 @@ impl Core {
         if self.dead.contains(&node) || self.down.contains(&node) {
             return false;
         }
-        let chance = self.settings.crash_permille(effect);
+        // Beside a foreign server runtimed must live.
+        let spared = matches!(node, Address::Runtimed(pod) if self.pods[pod].foreign);
+        let chance = if spared { 0 } else { self.settings.crash_permille(effect) };
         if self.settings.active && self.random.permille(chance) {
             self.dead.insert(node);
             self.counts.crash(effect, side);

@@ -26,6 +26,7 @@ faults! {
     LostRequest: "a request is lost",
     LateRequest: "a request arrives up to 15 s late",
     DuplicateRequest: "a request arrives twice",
+    LateReply: "an answer comes up to 9 s late",
     LostReply: "a request is served and its answer is lost",
     Conflict: "a write is refused with 409",
     TooMany: "a request is refused with 429",
@@ -88,10 +89,11 @@ impl Fault {
         Self::MachineLoss,
     ];
 
-    const MESSAGES: [(Self, u64); 12] = [
+    const MESSAGES: [(Self, u64); 13] = [
         (Self::LostRequest, 10),
         (Self::LateRequest, 10),
         (Self::DuplicateRequest, 10),
+        (Self::LateReply, 20),
         (Self::LostReply, 10),
         (Self::Conflict, 8),
         (Self::TooMany, 8),

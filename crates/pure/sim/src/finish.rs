@@ -71,7 +71,6 @@ fn of_pod(core: &Core, at: usize, pod: &Pod, left: &mut Vec<String>) {
     let open = pod.journal.iter().filter(|(_, entry)| entry.open);
     left.extend(open.map(|(uid, _)| format!("journal of pod {at}: {uid}")));
     left.extend(pod.workspaces.iter().map(|uid| format!("workspace on pod {at}: {uid}")));
-    left.extend(pod.server.table.keys().map(|uid| format!("execution on pod {at}: {uid}")));
     let lease = core.api.get(Kind::Lease, &pod.name).map(|stored| stored.value());
     let holder = lease.as_ref().and_then(|lease| lease.pointer("/spec/holderIdentity"));
     if holder.and_then(Value::as_str).is_some_and(|holder| !holder.is_empty()) {

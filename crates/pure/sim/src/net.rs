@@ -65,7 +65,8 @@ impl Core {
         if cut || dead || self.rolls(Fault::LostReply) {
             return;
         }
-        let delay = self.random.millis(0, 4);
+        let late = self.rolls(Fault::LateReply);
+        let delay = self.random.millis(0, if late { 9_000 } else { 4 });
         let body = Body::Answer { call: request.call, result };
         let epoch = Some(request.epoch);
         let envelope = crate::message::Envelope { to: request.from, epoch, body };

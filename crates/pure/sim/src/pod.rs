@@ -12,6 +12,8 @@ pub(crate) struct Pod {
     pub(crate) uid: String,
     pub(crate) capacity: Resources,
     pub(crate) fence_after: Duration,
+    /// Its Runtime Server knows no Renew: what executes there is safe only while its runtimed runs.
+    pub(crate) foreign: bool,
     /// The disk of the machine, as its processes see it.
     pub(crate) journal: BTreeMap<String, Entry>,
     pub(crate) workspaces: BTreeSet<String>,

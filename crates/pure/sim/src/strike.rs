@@ -143,6 +143,11 @@ fn step_clock(core: &mut Core) -> bool {
 
 fn of_pod(core: &mut Core, fault: Fault, pod: usize) -> bool {
     let until = core.now + core.random.millis(200, 120_000);
+    let of_runtimed =
+        matches!(fault, Fault::RestartRuntimed | Fault::RestartBoth | Fault::PauseRuntimed);
+    if of_runtimed && core.pods[pod].foreign {
+        return false;
+    }
     match fault {
         Fault::RestartRuntimed => core.kill(Address::Runtimed(pod)),
         Fault::RestartServer => core.kill(Address::Server(pod)),

@@ -53,6 +53,7 @@ pub(crate) struct Watch {
     filter: Arc<Filter>,
     state: State,
     pause: Duration,
+    beside: Option<u64>,
 }
 
 impl Watch {
@@ -64,7 +65,7 @@ impl Watch {
             fields: FieldSelector::parse(fields, &resource).expect("the selectors are constants"),
         };
         let state = State::Idle;
-        Self { me, slot, kind, filter: Arc::new(filter), state, pause: FIRST_PAUSE }
+        Self { me, slot, kind, filter: Arc::new(filter), state, pause: FIRST_PAUSE, beside: None }
     }
 
     pub(crate) fn filter(&self) -> Arc<Filter> {
@@ -74,6 +75,11 @@ impl Watch {
     pub(crate) fn start(&mut self, core: &mut Core) {
         let call = core.request(self.me, Op::List(self.kind, self.filter()));
         self.state = State::Listing { call };
+    }
+
+    /// A list beside the watch, which goes on: its answer is taken whenever it comes.
+    pub(crate) fn list_beside(&mut self, core: &mut Core) {
+        self.beside = Some(core.request(self.me, Op::List(self.kind, self.filter())));
     }
 
     fn open(&mut self, core: &mut Core, since: u64) {
@@ -89,6 +95,15 @@ impl Watch {
         call: u64,
         result: &Result<Reply, Code>,
     ) -> Option<Vec<Seen>> {
+        if self.beside.take_if(|mine| *mine == call).is_some() {
+            let Ok(Reply::List(objects, _)) = result else {
+                self.list_beside(core);
+                return Some(Vec::new());
+            };
+            let objects = objects.iter().cloned().map(Seen::Listed);
+            let list = std::iter::once(Seen::ListBegins).chain(objects).chain([Seen::ListEnds]);
+            return Some(list.collect());
+        }
         match self.state {
             State::Listing { call: mine } if mine == call => Some(self.listed(core, result)),
             State::Opening { call: mine, since } if mine == call => match result {

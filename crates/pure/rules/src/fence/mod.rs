@@ -4,6 +4,7 @@
 //! acknowledged renewal was sent; nothing is held from the moment a release is sent; after a break the Lease is taken
 //! again only once the pod has said that all is cleared.
 
+use crate::mutant::{self, Mutant};
 use std::time::Duration;
 
 /// How long, how often.
@@ -231,7 +232,8 @@ impl Holder {
                 self.not_before = now + self.timing.retry;
                 // What may have been accepted leaves the stored Lease unknown, but for a renewal, which changes no holder.
                 let mine = matches!(self.seen, Seen::Stored { holder: LeaseHolder::Me, .. });
-                self.doubt |= !mine || request == Some(Request::Release);
+                self.doubt |= (!mine && !mutant::is(Mutant::TakingForgotten))
+                    || request == Some(Request::Release);
             }
             (Answer::Stored(_), Some(Request::Look) | None) => {}
         }

@@ -211,7 +211,10 @@ impl Reaper {
                 let state = LeaseState { version: Some(version), claimed_by, since: now };
                 self.leases.insert(pod.key.clone(), state);
                 let lost = self.lost(pod);
-                for run in remembered.runs {
+                let newer = self.runs.values().filter(|run| run.pod == *pod).map(|run| &run.run);
+                let newer = newer.filter(|_| mutant::is(Mutant::TakeWhatIsNew)).cloned();
+                let newer: Vec<Arc<Run>> = newer.collect();
+                for run in remembered.runs.into_iter().chain(newer) {
                     let started = remembered.claimed || run.phase() == Phase::Running;
                     let (reason, message) = if started { lost.clone() } else { not_started(pod) };
                     self.take(&run, reason, message, now);

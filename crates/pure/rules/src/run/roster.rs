@@ -210,7 +210,7 @@ impl Roster {
         if let Some(Clearing::Ending(uids)) = &mut self.clearing
             && uids.contains(uid)
         {
-            if self.entries.contains_key(uid) {
+            if self.entries.contains_key(uid) && !mutant::is(Mutant::NextNotBroken) {
                 orders.push(Order::Break(uid.to_owned()));
             } else {
                 uids.remove(uid);

@@ -164,7 +164,8 @@ impl Runtimed {
             self.give_back(core, &attempt.request);
         }
         self.slots.leave_queue(uid);
-        if let Some(entry) = core.pods[self.at].journal.get_mut(uid) {
+        let kept = mutant::is(Mutant::JournalLeftOpen) && !attempt.machine.may_have_started();
+        if let Some(entry) = core.pods[self.at].journal.get_mut(uid).filter(|_| !kept) {
             entry.open = false;
         }
         core.trace.say(core.now, || format!("pod {} ends {uid}", self.at));

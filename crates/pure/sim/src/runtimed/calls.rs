@@ -7,6 +7,7 @@ use crate::points::{Effect as Point, Side};
 use crate::schema::Kind;
 use crate::store::{Code, Op, Reply};
 use kruntimes_api::Timeline;
+use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::run::event::Event;
 use kruntimes_rules::run::outcome::Outcome;
 use kruntimes_rules::run::patch;
@@ -114,7 +115,8 @@ impl Runtimed {
     }
 
     pub(super) fn written(&mut self, core: &mut Core, call: Call, result: &Answer) {
-        let stale = matches!(result, Err(404 | 422));
+        let lost = matches!(result, Err(409)) && mutant::is(Mutant::ConflictIsLoss);
+        let stale = lost || matches!(result, Err(404 | 422));
         match call {
             Call::Running { uid, life } => {
                 let Some(attempt) = self.attempts.get_mut(&uid).filter(|a| a.life == life) else {

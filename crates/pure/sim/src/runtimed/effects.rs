@@ -205,6 +205,8 @@ impl Runtimed {
         if let Some(entry) = core.pods[self.at].journal.get_mut(uid) {
             entry.open = false;
         }
+        self.sweeps.remove(uid);
+        self.look_at_sweeps(core);
         self.on_ended(core, uid);
     }
 

@@ -13,6 +13,7 @@ use crate::watch::{Seen, Watch};
 use attempt::Attempt;
 use calls::{Call, Rpc};
 use kruntimes_api::Phase;
+use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::fence::{Holder, Timing};
 use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::run::event::Event;
@@ -32,6 +33,9 @@ pub(crate) struct Runtimed {
     at: usize,
     me: Address,
     roster: Roster,
+    /// Held until all that an earlier life left is swept.
+    alone: Option<Resources>,
+    sweeps: BTreeSet<String>,
     attempts: BTreeMap<String, Attempt>,
     lives: u64,
     watch: Watch,
@@ -59,13 +63,17 @@ impl Runtimed {
         let start = if lives_on { Holder::resume } else { Holder::new };
         let timing = Timing::fencing_after(pod.fence_after);
         let selector = format!("status.assignedPod={}", pod.name);
-        let slots = Slots::new(pod.capacity.clone());
+        let mut slots = Slots::new(pod.capacity.clone());
+        let lone = !left.is_empty() && !mutant::is(Mutant::SweptNotCounted);
+        let alone = lone.then(|| slots.take_all());
         let holder = start(timing, keeper::boottime(core, me));
         let mut watch = Watch::new(me, 0, Kind::Run, "", &selector);
         watch.start(core);
         let mut started = Self {
             at,
             me,
+            alone,
+            sweeps: BTreeSet::new(),
             roster: Roster::new(identity, left),
             attempts: BTreeMap::new(),
             lives: 0,
@@ -135,6 +143,7 @@ impl Runtimed {
                     self.holder.suspect();
                     let orders = self.roster.list_ends();
                     self.perform_orders(core, orders);
+                    self.look_at_sweeps(core);
                     self.look_at_clearing();
                     continue;
                 }
@@ -169,6 +178,7 @@ impl Runtimed {
                 }
                 Order::Sweep(uid) => {
                     self.holder.work();
+                    self.sweeps.insert(uid.clone());
                     self.sweep(core, &uid);
                 }
                 Order::Break(uid) => self.tell(core, &uid, Event::Broken),
@@ -193,6 +203,12 @@ impl Runtimed {
         self.look_at_clearing();
     }
 
+    pub(super) fn look_at_sweeps(&mut self, core: &mut Core) {
+        if let Some(all) = self.alone.take_if(|_| self.sweeps.is_empty()) {
+            self.give_back(core, &all);
+        }
+    }
+
     pub(super) fn look_at_clearing(&mut self) {
         if self.roster.is_cleared() {
             self.holder.cleared();
@@ -202,7 +218,11 @@ impl Runtimed {
     pub(super) fn broken(&mut self, core: &mut Core) {
         let orders = self.roster.broken();
         self.perform_orders(core, orders);
-        self.watch.start(core);
+        if mutant::is(Mutant::OldWatchGoesOn) {
+            self.watch.list_beside(core);
+        } else {
+            self.watch.start(core);
+        }
         if mutant::is(Mutant::ClearTooEarly) {
             self.holder.cleared();
         }

@@ -36,6 +36,12 @@ impl Slots {
         self.used.add(request);
     }
 
+    /// Nobody is admitted until it is given back.
+    pub(super) fn take_all(&mut self) -> Resources {
+        self.used.add(&self.capacity);
+        self.capacity.clone()
+    }
+
     pub(super) fn leave_queue(&mut self, uid: &str) {
         self.waiting.retain(|_, (waits, _)| waits != uid);
     }

@@ -159,10 +159,9 @@ impl Machine {
                 [self.run_deadline(), self.running_due()].into_iter().flatten().min()
             }
             State::Stopping(since) => {
-                self.outcome_of_stop().filter(|outcome| {
-                    !self.retries(outcome) || mutant::is(Mutant::RetryBeforeDeath)
-                })?;
-                Some(after(since, CANCEL_PATIENCE))
+                let early = mutant::is(Mutant::RetryBeforeDeath);
+                self.outcome_of_stop().filter(|outcome| early || !self.retries(outcome))?;
+                Some(after(since, if early { Duration::ZERO } else { CANCEL_PATIENCE }))
             }
             State::Ended => None,
         }
