@@ -17,6 +17,7 @@ mod kill;
 mod leak;
 mod load;
 mod outside;
+mod phases;
 mod processes;
 mod sim;
 mod suite;

@@ -2,6 +2,7 @@
 //! (`cargo xtask e2e test`). The cases run in order, in the namespace `default` with a Runtime `bash` and no Runs.
 
 use crate::generate::root;
+use crate::phases;
 use anyhow::{Context, ensure};
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ const KUBECTL: &str = "kubectl";
 pub(crate) type Case = fn(&Tools) -> anyhow::Result<()>;
 
 /// All cases, in order.
-pub(crate) const CASES: [(&str, Case); 10] = [
+pub(crate) const CASES: [(&str, Case); 11] = [
     ("apply and wait", apply_and_wait),
     ("get as a table", tables),
     ("get -w", watches),
@@ -23,6 +24,7 @@ pub(crate) const CASES: [(&str, Case); 10] = [
     ("namespaces", namespaces),
     ("secrets", secrets),
     ("bad input", bad_input),
+    ("all 49 pairs of phases", phases::all_pairs),
     ("delete", deletes),
 ];
 

@@ -22,7 +22,7 @@ use crate::disk::{Contents, Disk, DiskError};
 use crate::logs::PodLogs;
 use crate::service::ApiService;
 use crate::shared::Shared;
-use crate::user::User;
+use crate::user::{User, UserKind};
 use crate::writer::Writer;
 
 /// Watch events that are kept for each resource when nothing else is said: a client that was away for more lists anew.
@@ -131,8 +131,17 @@ impl ApiServer {
         self.tokens.write().unwrap_or_else(PoisonError::into_inner).remove(token);
     }
 
+    /// Whose token it is. That of a pod ends with the pod, as Kubernetes has it for tokens that are bound to one.
     pub(crate) fn user_of(&self, token: &str) -> Option<Arc<User>> {
-        self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+        let user =
+            self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()?;
+        match &user.kind {
+            UserKind::Admin => Some(user),
+            UserKind::Runtimed { namespace, pod_name, pod_uid } => {
+                let pod = self.shared.get(&Key::of("pods", namespace, pod_name))?;
+                (pod.uid == *pod_uid).then_some(user)
+            }
+        }
     }
 
     /// Serves `pods/log` from here on.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use http::Request;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use kruntimes_apiserver::{ApiServer, Identity, Options, TlsConfig, User, serve_tls};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tower::ServiceExt;
 
 struct Served {
     server: Arc<ApiServer>,
@@ -112,4 +113,36 @@ async fn discovery_is_plain_or_aggregated() {
     let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     assert_eq!(served.get("/openapi/v2", Some("t"), protobuf).await.0, 200);
     assert_eq!(served.get("/api/v1/pods", Some("t"), "application/cbor").await.0, 406);
+}
+
+/// As the administrator, in process.
+async fn send(server: &Arc<ApiServer>, method: &str, path: &str, body: &Value) -> Value {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header("content-type", "application/json");
+    let request = request.body(Full::new(Bytes::from(body.to_string()))).unwrap();
+    let response = server.service(User::admin("admin")).oneshot(request).await.unwrap();
+    assert!(response.status().is_success(), "{method} {path}: {}", response.status());
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[tokio::test]
+async fn the_token_of_a_pod_ends_with_the_pod() {
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    let served = serve().await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "x"}]},
+    });
+    let first = send(&served.server, "POST", PODS, &pod).await;
+    let uid = first["metadata"]["uid"].as_str().unwrap();
+    let user = User::runtimed("default", "runtime-bash", "p", uid);
+    served.server.add_token("of-the-pod".to_owned(), user);
+    let path = format!("{PODS}/p");
+    let get = || served.get(&path, Some("of-the-pod"), "application/json");
+    assert_eq!(get().await.0, 200);
+    send(&served.server, "DELETE", &path, &json!({"gracePeriodSeconds": 0})).await;
+    assert_eq!(get().await.0, 401);
+    send(&served.server, "POST", PODS, &pod).await;
+    assert_eq!(get().await.0, 401, "another pod of its name");
 }

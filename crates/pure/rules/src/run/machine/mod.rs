@@ -376,6 +376,8 @@ fn after(time: Timestamp, wait: Duration) -> Timestamp {
 }
 
 #[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod walks;

@@ -3,21 +3,21 @@
 use super::*;
 use kruntimes_api::RetryPolicy;
 
-fn at(millis: i64) -> Timestamp {
+pub(super) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap()
 }
 
-fn spec(timeout: Option<i64>, max_attempts: i32) -> RunSpec {
+pub(super) fn spec(timeout: Option<i64>, max_attempts: i32) -> RunSpec {
     let retry_policy = RetryPolicy { max_attempts: Some(max_attempts), ..RetryPolicy::default() };
     RunSpec { timeout_seconds: timeout, retry_policy: Some(retry_policy), ..RunSpec::default() }
 }
 
-fn exit(code: i32) -> Exit {
+pub(super) fn exit(code: i32) -> Exit {
     Exit { exit_code: code, ..Exit::default() }
 }
 
 /// One word an effect; a write names its reason.
-fn words(effects: &[Effect]) -> Vec<String> {
+pub(super) fn words(effects: &[Effect]) -> Vec<String> {
     let word = |effect: &Effect| match effect {
         Effect::AcquireSlot => "acquire".to_owned(),
         Effect::ReleaseSlot => "release".to_owned(),
@@ -38,7 +38,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
 }
 
 /// Plays a story: time in ms, event, expected effects. Returns the machine.
-fn play(spec: RunSpec, story: &[(i64, Event, &[&str])]) -> Machine {
+pub(super) fn play(spec: RunSpec, story: &[(i64, Event, &[&str])]) -> Machine {
     let (mut machine, first) = Machine::start(spec, 1, at(0));
     assert_eq!(words(&first), ["acquire"]);
     for (index, (time, event, want)) in story.iter().enumerate() {
@@ -58,7 +58,10 @@ fn to_running<'a>() -> Vec<(i64, Event, &'a [&'a str])> {
     ]
 }
 
-fn after_running(spec: RunSpec, rest: &[(i64, Event, &'static [&'static str])]) -> Machine {
+pub(super) fn after_running(
+    spec: RunSpec,
+    rest: &[(i64, Event, &'static [&'static str])],
+) -> Machine {
     let mut story = to_running();
     story.extend_from_slice(rest);
     play(spec, &story)
@@ -299,84 +302,6 @@ fn what_comes_twice_or_backwards_changes_nothing() {
     for event in [Event::Exited(exit(1), at(9)), Event::Lost, Event::CancelRequested] {
         assert_eq!(machine.handle(event, at(10)), []);
     }
-}
-
-const HANDED_BACK: &[&str] = &["back:the pod's Lease was broken", "release"];
-
-#[test]
-fn a_fence_kills_what_executes_and_leaves_what_waits_for_the_lease() {
-    after_running(
-        spec(None, 2),
-        &[
-            (9, Event::Fenced, &["cancel"]),
-            (10, Event::Fenced, &[]),
-            (20, Event::CancelAcknowledged, &["retry:Fenced", "release"]),
-        ],
-    );
-    let waits: [(i64, Event, &[&str]); 5] = [
-        (0, Event::Fenced, &[]),
-        (0, Event::SlotGranted, &["prepare"]),
-        (1, Event::Fenced, &[]),
-        (1, Event::Prepared, &["await"]),
-        (2, Event::Fenced, &[]),
-    ];
-    let mut machine = play(spec(None, 1), &waits);
-    assert_eq!(words(&machine.handle(Event::LeaseHeld, at(3))), ["execute"]);
-    assert_eq!(words(&machine.handle(Event::Fenced, at(4))), [""; 0], "Execute is not answered");
-    assert_eq!(words(&machine.handle(Event::Executed, at(5))), ["cancel"]);
-}
-
-#[test]
-fn a_break_hands_back_what_has_not_started() {
-    let to_gate: [(i64, Event, &[&str]); 2] =
-        [(0, Event::SlotGranted, &["prepare"]), (1, Event::Prepared, &["await"])];
-    play(spec(None, 1), &[(0, Event::Broken, HANDED_BACK)]);
-    let stopped: &[&str] = &["stop", "back:the pod's Lease was broken", "release"];
-    play(spec(None, 1), &[to_gate[0].clone(), (1, Event::Broken, stopped)]);
-    play(spec(None, 1), &[to_gate[0].clone(), to_gate[1].clone(), (2, Event::Broken, HANDED_BACK)]);
-    after_running(
-        spec(None, 1),
-        &[
-            (9, Event::Broken, &["cancel"]),
-            (20, Event::CancelAcknowledged, &["Failed:Fenced", "release"]),
-        ],
-    );
-}
-
-#[test]
-fn a_lease_that_is_missed_sends_nothing_and_is_waited_for_again() {
-    let missed: [(i64, Event, &[&str]); 5] = [
-        (0, Event::SlotGranted, &["prepare"]),
-        (1, Event::Prepared, &["await"]),
-        (1, Event::LeaseHeld, &["execute"]),
-        (2, Event::LeaseMissed, &["await"]),
-        (2, Event::LeaseMissed, &[]),
-    ];
-    let again = |rest: &[(i64, Event, &'static [&'static str])]| {
-        let mut story = missed.to_vec();
-        story.extend_from_slice(rest);
-        play(spec(Some(1), 1), &story)
-    };
-    let machine = again(&[(3, Event::LeaseHeld, &["execute"])]);
-    assert!(machine.may_have_started());
-    let machine = again(&[(3, Event::Broken, HANDED_BACK)]);
-    assert!(!machine.may_have_started());
-    again(&[(1000, Event::Deadline, &["Timeout:Timeout", "release"])]);
-    let early: [(i64, Event, &[&str]); 6] = [
-        (3, Event::Executed, &[]),
-        (3, Event::Started(at(3)), &[]),
-        (3, Event::Exited(exit(0), at(3)), &[]),
-        (3, Event::Lost, &[]),
-        (3, Event::LeaseHeld, &["execute"]),
-        (4, Event::LeaseMissed, &["await"]),
-    ];
-    assert_eq!(again(&early).timeline.started, None);
-    let stopped: [(i64, Event, &[&str]); 3] = [
-        (3, Event::LeaseHeld, &["execute"]),
-        (4, Event::Broken, &[]),
-        (5, Event::LeaseMissed, HANDED_BACK),
-    ];
-    again(&stopped);
 }
 
 #[test]
