@@ -184,7 +184,7 @@ impl Core {
         }
         // Beside a foreign server runtimed must live.
         let spared = matches!(node, Address::Runtimed(pod) if self.pods[pod].foreign);
-        let chance = if spared { 0 } else { self.settings.crash_permille(effect) };
+        let chance = if spared { 0 } else { self.settings.crash_permille(effect, side) };
         if self.settings.active && self.random.permille(chance) {
             self.dead.insert(node);
             self.counts.crash(effect, side);

@@ -1,6 +1,6 @@
 //! What goes wrong: the kinds of faults, and how often a seed meets each.
 
-use crate::points::Effect;
+use crate::points::{Effect, Side};
 use crate::random::Random;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -133,7 +133,7 @@ impl Settings {
         let chosen = Fault::MESSAGES.into_iter().filter(|_| keep(300));
         let messages: BTreeMap<_, _> = chosen.collect();
         let timed: Vec<Fault> = Fault::TIMED.into_iter().filter(|_| keep(300)).collect();
-        let crashes = u64::from(keep(400));
+        let crashes = u64::from(keep(700));
         Self {
             active: false,
             messages,
@@ -150,8 +150,8 @@ impl Settings {
         self.messages.get(&fault).copied().unwrap_or(0)
     }
 
-    pub(crate) fn crash_permille(&self, effect: Effect) -> u64 {
-        self.crashes * effect.permille()
+    pub(crate) fn crash_permille(&self, effect: Effect, side: Side) -> u64 {
+        self.crashes * effect.permille(side)
     }
 }
 

@@ -83,7 +83,7 @@ impl Effect {
     ];
 
     /// Crashes in a thousand, before it and again after it: rare effects crash more often.
-    pub(crate) const fn permille(self) -> u64 {
+    pub(crate) const fn permille(self, side: Side) -> u64 {
         match self {
             Self::Commit | Self::SchedulerLease | Self::ControllerLease | Self::Hold => 1,
             Self::Renew | Self::Assign | Self::Running | Self::Report => 4,
@@ -92,7 +92,10 @@ impl Effect {
             Self::Cancel | Self::Kill | Self::Retry | Self::Release | Self::Refuse => 25,
             Self::Take | Self::Collect => 50,
             Self::Break => 60,
-            Self::HandBack => 200,
+            Self::HandBack => match side {
+                Side::Before => 250,
+                Side::After => 600,
+            },
         }
     }
 }

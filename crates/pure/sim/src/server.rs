@@ -21,6 +21,7 @@ pub(crate) fn handle(core: &mut Core, pod: usize, body: Body) {
                 return;
             }
             if core.rolls(Fault::ServerHangs) {
+                core.pods[pod].disturbances += 1;
                 return;
             }
             asked(core, pod, call, ask);
