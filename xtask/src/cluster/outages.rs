@@ -94,7 +94,14 @@ pub(super) fn pod_deleted_by_force(world: &World) -> anyhow::Result<()> {
     for run in &runs {
         ensure!(run["status"]["attempt"] == 1, "{} took another attempt", name(run));
         if text(run, "/status/phase") != "Succeeded" {
-            expect(run, "Failed", "PodGone")?;
+            // The pod may yet have said itself that it was killed.
+            let reason = text(run, "/status/reason");
+            ensure!(
+                ["PodGone", "PodTerminating", "RuntimeError"].contains(&reason),
+                "{}: {reason}",
+                name(run)
+            );
+            expect(run, "Failed", reason)?;
             let ended: Timestamp = text(run, "/status/completionTime").parse()?;
             let took = Duration::try_from(ended.duration_since(at)).unwrap_or_default();
             ensure!(took <= REAP_AFTER + SLACK, "{} ended after {took:?}", name(run));

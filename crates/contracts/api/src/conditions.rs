@@ -76,6 +76,36 @@ reasons! {
     RUNNING_COMPLETED = "Completed";
     "The Run no longer runs because it has succeeded; of a container: its process has exited with 0.";
     "Nothing for a Run. A container of a Runtime is started again; if that repeats, its server must not exit.";
+
+    /// Event: an attempt failed, and another one follows.
+    RUN_FAILED_RETRYING = "RunFailedRetrying";
+    "An Event: an attempt has failed, and another one follows.";
+    "Nothing: the Run waits for its backoff. `status.attempts` says how each attempt ended.";
+
+    /// Event: an attempt that is not the first has begun.
+    RUN_RETRYING = "RunRetrying";
+    "An Event: an attempt that is not the first has begun.";
+    "Nothing. `krt logs -f NAME` shows its output as it comes.";
+
+    /// Event: the Run succeeded, and not at its first attempt.
+    RUN_SUCCEEDED = "RunSucceeded";
+    "An Event: the Run has succeeded, and not at its first attempt.";
+    "Nothing. `status.attempts` says why the earlier attempts did not.";
+
+    /// Event: the Run ended without success and without being cancelled.
+    RUN_RETRIES_EXHAUSTED = "RunRetriesExhausted";
+    "An Event: the Run has ended without success, and no attempt is left.";
+    "Read `status.reason` and look that one up here; `spec.retryPolicy` allows more attempts.";
+
+    /// Event: the pod was lost, and the Run goes on elsewhere.
+    STALE_RUN_RETRYING = "StaleRunRetrying";
+    "An Event: the Run's pod was lost, and the Run goes on elsewhere.";
+    "Nothing for the Run. See what became of the pod and its machine.";
+
+    /// Event: the pod was lost, and the Run failed with it.
+    STALE_RUN_FAILED = "StaleRunFailed";
+    "An Event: the Run's pod was lost, and the Run has failed with it.";
+    "`spec.retryPolicy` would move the Run to another pod. See what became of the pod and its machine.";
 }
 
 /// Message of a Run that succeeded.

@@ -14,6 +14,8 @@ const SCHEDULER: &[Right] = &[
     ("kruntimes.io", "runs/status", &["patch"]),
     ("kruntimes.io", "runtimes", &["list", "watch"]),
     ("", "pods", &["list", "watch"]),
+    ("coordination.k8s.io", "leases", &["list", "watch"]),
+    ("", "events", &["create", "patch"]),
 ];
 
 const CONTROLLER: &[Right] = &[
@@ -30,7 +32,7 @@ const CONTROLLER: &[Right] = &[
     ("", "pods", &["get", "list", "watch"]),
     ("", "namespaces", &["get"]),
     ("", "pods/status", &["patch"]),
-    ("coordination.k8s.io", "leases", &["get", "create", "update", "patch"]),
+    ("coordination.k8s.io", "leases", &["get", "list", "watch", "create", "update", "patch"]),
     ("", "events", &["list", "watch", "create", "patch"]),
     ("", "services[kubernetes]", &["get", "list", "watch"]),
     ("discovery.k8s.io", "endpointslices[kubernetes]", &["get", "list", "watch"]),

@@ -94,7 +94,12 @@ impl Scene {
         vec![
             ("status of its Run", self.runs(), Ask::Status("one".into(), message())),
             ("end of its Run", self.runs(), Ask::Status("one".into(), phase("Succeeded"))),
-            ("its Lease", self.leases(), self.lease(&pod, json!({}))),
+            // It has one: it executes a Run.
+            (
+                "its Lease",
+                self.leases(),
+                Ask::Change(pod.clone(), json!({"spec": {"leaseDurationSeconds": 31}})),
+            ),
             (
                 "its readiness",
                 self.core("pods"),
