@@ -2,12 +2,13 @@
 //!
 //! Invariants: the work starts only under a Lease that this process wrote, and is dropped before another may take it.
 
-use crate::watch::{Chain, Observed, forward};
+use crate::lease::{self, Written};
+use crate::watch::{Observed, forward};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_rules::leader::{Answer, Election, Record, Step, Timing};
-use kube::api::{Api, PostParams};
+use kube::api::Api;
 use kube::core::ObjectMeta;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
@@ -145,25 +146,11 @@ impl Booth {
 
     async fn write(&mut self, version: Option<String>, transitions: i32) {
         let sent = self.now();
-        let body = self.lease(self.candidate.identity.clone(), version.clone(), transitions);
-        let post = PostParams::default();
-        let name = &self.candidate.lease;
-        let written = timeout(REQUEST, async {
-            match version {
-                None => self.leases.create(&post, &body).await,
-                Some(_) => self.leases.replace(name, &post, &body).await,
-            }
-        });
-        let answer = match written.await {
-            Ok(Ok(lease)) => Answer::Stored(record(&lease)),
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
-                Answer::Conflict
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(error = %Chain(&error), "the Lease could not be written");
-                Answer::Failed
-            }
-            Err(_) => Answer::Failed,
+        let body = self.lease(self.candidate.identity.clone(), version, transitions);
+        let answer = match lease::write(&self.leases, &body, REQUEST).await {
+            Written::Stored(lease) => Answer::Stored(record(&lease)),
+            Written::Conflict => Answer::Conflict,
+            Written::Failed => Answer::Failed,
         };
         let conflict = answer == Answer::Conflict;
         self.election.answered(answer, sent, self.started.elapsed());
@@ -185,9 +172,8 @@ impl Booth {
     async fn give_back(&mut self) {
         if let Some((version, transitions)) = self.election.held() {
             let body = self.lease(String::new(), Some(version), transitions);
-            let post = PostParams::default();
-            let written = self.leases.replace(&self.candidate.lease, &post, &body);
-            if !matches!(timeout(REQUEST, written).await, Ok(Ok(_))) {
+            let written = lease::write(&self.leases, &body, REQUEST).await;
+            if !matches!(written, Written::Stored(_)) {
                 tracing::warn!(
                     "the Lease could not be given back: the next leader waits for its end"
                 );

@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod leader;
+pub mod lease;
 pub mod readable;
 pub mod status;
 pub mod watch;

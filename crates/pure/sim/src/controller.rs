@@ -5,11 +5,13 @@ use crate::leader::{Booth, SLOT};
 use crate::message::{Address, Body};
 use crate::points::{Effect, Side};
 use crate::schema::Kind;
+use crate::sources::Sources;
 use crate::store::{Code, NAMESPACE, Object, Op, Reply};
-use crate::watch::{Known, Observed, Seen, Watch};
+use crate::watch::Observed;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::labels;
+use kruntimes_rules::fence::object::{self, Change, Owner};
 use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::placement::RunKey;
 use kruntimes_rules::reaper::{
@@ -27,12 +29,6 @@ const ENDED: &str = "status.phase!=Pending,status.phase!=Scheduled,status.phase!
 const POLICY: Policy = Policy { default_ttl: Some(Duration::from_secs(3600)), max_runs: None };
 
 #[derive(Debug)]
-struct Source {
-    watch: Watch,
-    known: Known,
-}
-
-#[derive(Debug)]
 enum Call {
     Break(PodId),
     Find(PodId),
@@ -47,7 +43,7 @@ pub(crate) struct Controller {
     booth: Booth,
     reaper: Reaper,
     retention: Retention,
-    sources: Vec<Source>,
+    sources: Sources,
     calls: BTreeMap<u64, Call>,
     alarm: Option<Duration>,
 }
@@ -59,7 +55,7 @@ impl Controller {
             booth: Booth::start(core, me, "kruntimes-controller", Effect::ControllerLease),
             reaper: Reaper::new(core.settings.reap_after),
             retention: Retention::new(POLICY),
-            sources: Vec::new(),
+            sources: Sources::default(),
             calls: BTreeMap::new(),
             alarm: None,
         }
@@ -79,18 +75,11 @@ impl Controller {
             Body::Answer { call, result } => self.answered(core, call, &result),
             Body::Shown { slot: SLOT, session, event } => self.booth.shown(core, session, event),
             Body::Shown { slot, session, event } => {
-                let seen = match self.sources.get_mut(slot - 1) {
-                    Some(source) => source.watch.shown(core, session, event),
-                    None => Vec::new(),
-                };
-                self.observe(core, slot - 1, seen);
+                let (at, seen) = self.sources.shown(core, slot, session, event);
+                self.observe(core, at, seen);
             }
             Body::Rewatch { slot: SLOT } => self.booth.resume(core),
-            Body::Rewatch { slot } => {
-                if let Some(source) = self.sources.get_mut(slot - 1) {
-                    source.watch.resume(core);
-                }
-            }
+            Body::Rewatch { slot } => self.sources.resume(core, slot),
             Body::Wake => self.alarm = None,
             _ => {}
         }
@@ -103,7 +92,7 @@ impl Controller {
             self.sleep(core, until, None);
             return true;
         }
-        if self.sources.is_empty() {
+        if !self.sources.are_open() {
             self.open(core);
         }
         let now = self.now(core);
@@ -148,19 +137,12 @@ impl Controller {
             (Kind::Lease, labels::RUNTIME, ""),
             (Kind::Run, "", ENDED),
         ];
-        for (at, (kind, labels, fields)) in all.into_iter().enumerate() {
-            let mut watch = Watch::new(self.me, at + 1, kind, labels, fields);
-            watch.start(core);
-            self.sources.push(Source { watch, known: Known::default() });
-        }
+        self.sources.open(core, self.me, &all);
     }
 
-    fn observe(&mut self, core: &Core, at: usize, seen: Vec<Seen>) {
-        let Some(source) = self.sources.get_mut(at) else { return };
-        let observed: Vec<_> =
-            seen.into_iter().flat_map(|seen| source.known.observe(seen)).collect();
+    fn observe(&mut self, core: &Core, at: usize, seen: Vec<Observed>) {
         let now = self.now(core);
-        for observed in observed {
+        for observed in seen {
             self.apply(at, observed, now);
         }
     }
@@ -198,7 +180,9 @@ impl Controller {
                     let now = self.now(core);
                     return self.reaper.broke(&pod, BreakAnswer::Broken("0".to_owned()), now);
                 }
-                let body = broken(&pod, &runtime, version.as_deref(), claimed_by.as_deref());
+                let owner = Owner { name: &pod.key.name, uid: &pod.uid, runtime: &runtime };
+                let change = Change::Break(claimed_by.as_deref());
+                let body = json!(object::lease(owner, version.clone(), change, core.wall(self.me)));
                 if core.gate(self.me, Effect::Break, Side::Before) {
                     let op = match version {
                         Some(_) => Op::Replace(Kind::Lease, pod.key.name.clone(), body),
@@ -238,10 +222,8 @@ impl Controller {
         if self.booth.answered(core, call, result) {
             return;
         }
-        for at in 0..self.sources.len() {
-            if let Some(seen) = self.sources[at].watch.answered(core, call, result) {
-                return self.observe(core, at, seen);
-            }
+        if let Some((at, seen)) = self.sources.answered(core, call, result) {
+            return self.observe(core, at, seen);
         }
         let now = self.now(core);
         match self.calls.remove(&call) {
@@ -269,24 +251,4 @@ impl Controller {
             Some(Call::Delete) | None => {}
         }
     }
-}
-
-fn broken(
-    pod: &PodId,
-    runtime: &str,
-    version: Option<&str>,
-    claimed_by: Option<&str>,
-) -> serde_json::Value {
-    let mut metadata = json!({
-        "name": pod.key.name,
-        "labels": {labels::RUNTIME: runtime, labels::BROKEN: claimed_by.unwrap_or_default()},
-        "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": pod.key.name, "uid": pod.uid}],
-    });
-    if let Some(version) = version {
-        metadata["resourceVersion"] = json!(version);
-    }
-    json!({
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata,
-        "spec": {"holderIdentity": ""},
-    })
 }

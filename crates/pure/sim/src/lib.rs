@@ -29,6 +29,7 @@ mod runtimed;
 mod scheduler;
 mod schema;
 mod server;
+mod sources;
 mod status;
 mod store;
 mod strike;

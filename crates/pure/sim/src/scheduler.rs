@@ -5,8 +5,9 @@ use crate::leader::{Booth, SLOT};
 use crate::message::{Address, Body};
 use crate::points::{Effect, Side};
 use crate::schema::Kind;
+use crate::sources::Sources;
 use crate::store::{Code, Object, Op, Reply};
-use crate::watch::{Known, Observed, Seen, Watch};
+use crate::watch::Observed;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Run, Runtime, Timeline, labels};
@@ -22,14 +23,6 @@ use std::time::Duration;
 const NOT_ENDED: &str =
     "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Timeout,status.phase!=Cancelled";
 const WRITES_IN_FLIGHT: usize = 256;
-
-/// One watch with what it has shown.
-#[derive(Debug)]
-struct Source {
-    watch: Watch,
-    known: Known,
-    synced: bool,
-}
 
 /// A write that is under way.
 #[derive(Debug)]
@@ -51,7 +44,7 @@ pub(crate) struct Scheduler {
     me: Address,
     booth: Booth,
     board: Board,
-    sources: Vec<Source>,
+    sources: Sources,
     pools: BTreeMap<String, PoolKey>,
     /// Pools of pods whose Lease is broken.
     broken: BTreeMap<String, PoolKey>,
@@ -66,7 +59,7 @@ impl Scheduler {
             me,
             booth,
             board: Board::default(),
-            sources: Vec::new(),
+            sources: Sources::default(),
             pools: BTreeMap::new(),
             broken: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -80,18 +73,11 @@ impl Scheduler {
             Body::Answer { call, result } => self.answered(core, call, &result),
             Body::Shown { slot: SLOT, session, event } => self.booth.shown(core, session, event),
             Body::Shown { slot, session, event } => {
-                let seen = match self.sources.get_mut(slot - 1) {
-                    Some(source) => source.watch.shown(core, session, event),
-                    None => Vec::new(),
-                };
-                self.observe(core, slot - 1, seen);
+                let (at, seen) = self.sources.shown(core, slot, session, event);
+                self.observe(core, at, seen);
             }
             Body::Rewatch { slot: SLOT } => self.booth.resume(core),
-            Body::Rewatch { slot } => {
-                if let Some(source) = self.sources.get_mut(slot - 1) {
-                    source.watch.resume(core);
-                }
-            }
+            Body::Rewatch { slot } => self.sources.resume(core, slot),
             Body::Wake => self.alarm = None,
             _ => {}
         }
@@ -100,10 +86,10 @@ impl Scheduler {
 
     fn go_on(&mut self, core: &mut Core) -> bool {
         let Ok(until) = self.booth.step(core) else { return false };
-        if self.booth.leads() && self.sources.is_empty() {
+        if self.booth.leads() && !self.sources.are_open() {
             self.open(core);
         }
-        let synced = !self.sources.is_empty() && self.sources.iter().all(|source| source.synced);
+        let synced = self.sources.all_synced();
         if synced {
             let (now, wall) = (core.monotonic(self.me), core.wall(self.me));
             let budget = WRITES_IN_FLIGHT.saturating_sub(self.calls.len());
@@ -128,23 +114,12 @@ impl Scheduler {
             (Kind::Runtime, "", ""),
             (Kind::Lease, labels::BROKEN, ""),
         ];
-        for (at, (kind, labels, fields)) in all.into_iter().enumerate() {
-            let mut watch = Watch::new(self.me, at + 1, kind, labels, fields);
-            watch.start(core);
-            self.sources.push(Source { watch, known: Known::default(), synced: false });
-        }
+        self.sources.open(core, self.me, &all);
     }
 
-    fn observe(&mut self, core: &Core, at: usize, seen: Vec<Seen>) {
-        let Some(source) = self.sources.get_mut(at) else { return };
-        let observed: Vec<_> =
-            seen.into_iter().flat_map(|seen| source.known.observe(seen)).collect();
-        for observed in observed {
-            if matches!(observed, Observed::Synced) {
-                self.sources[at].synced = true;
-            } else {
-                self.apply(core, at, observed);
-            }
+    fn observe(&mut self, core: &Core, at: usize, seen: Vec<Observed>) {
+        for observed in seen {
+            self.apply(core, at, observed);
         }
     }
 
@@ -252,10 +227,8 @@ impl Scheduler {
         if self.booth.answered(core, call, result) {
             return;
         }
-        for at in 0..self.sources.len() {
-            if let Some(seen) = self.sources[at].watch.answered(core, call, result) {
-                return self.observe(core, at, seen);
-            }
+        if let Some((at, seen)) = self.sources.answered(core, call, result) {
+            return self.observe(core, at, seen);
         }
         let (now, wall) = (core.monotonic(self.me), core.wall(self.me));
         match (self.calls.remove(&call), result) {

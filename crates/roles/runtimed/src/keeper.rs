@@ -3,18 +3,15 @@
 use crate::lease::Told;
 use crate::pod::Pod;
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
-use kruntimes_api::labels;
+use k8s_openapi::api::coordination::v1::Lease;
+use kruntimes_cluster::lease::{self, Written};
 use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::boottime::{self, Alarm};
 use kruntimes_daemon::crash;
-use kruntimes_rules::fence::{Answer, Holder, LeaseHolder, LeaseView, Step, Timing};
+use kruntimes_rules::fence::object::{self, Change, Owner};
+use kruntimes_rules::fence::{Answer, Holder, LeaseView, Step, Timing};
 use kruntimes_rules::run::roster::Identity;
-use kube::api::PostParams;
-use kube::core::ObjectMeta;
 use kube::{Api, ResourceExt};
-use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
@@ -45,16 +42,9 @@ pub(crate) struct Terms {
 }
 
 enum Landed {
-    Looked(Result<Option<Lease>, kube::Error>),
-    Written {
-        sent: Duration,
-        result: Result<Lease, kube::Error>,
-    },
-    /// Nothing was heard of the request for too long.
-    Silent {
-        sent: Duration,
-        looked: bool,
-    },
+    Looked(Option<LeaseView>),
+    NotLooked,
+    Written { sent: Duration, written: Written },
 }
 
 type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
@@ -138,55 +128,43 @@ impl Keeper {
     }
 
     fn request(&self, step: Step) -> Flight {
-        let (leases, name) = (self.terms.leases.clone(), self.terms.me.name.clone());
+        let Terms { leases, me, runtime, timing } = &self.terms;
+        let (leases, name) = (leases.clone(), me.name.clone());
         let sent = boottime::now();
-        let uid = self.terms.me.uid.clone();
-        let (version, holder) = match step {
-            Step::Hold(version) => (version, uid),
-            Step::Release(version) => (Some(version), String::new()),
+        let (version, change) = match step {
+            Step::Hold(version) => (version, Change::Hold(timing.fence_after)),
+            Step::Release(version) => (Some(version), Change::Release(timing.fence_after)),
             Step::Look | Step::Fence | Step::Clear | Step::Wait(_) => {
+                let uid = me.uid.clone();
                 return Box::pin(async move {
                     match timeout(ANSWER_WITHIN, leases.get_opt(&name)).await {
-                        Ok(result) => Landed::Looked(result),
-                        Err(_) => Landed::Silent { sent, looked: true },
+                        Ok(Ok(lease)) => {
+                            Landed::Looked(lease.map(|lease| LeaseView::of(&lease, &uid)))
+                        }
+                        Ok(Err(error)) => {
+                            tracing::warn!(error = %Chain(&error), "the Lease can't be read");
+                            Landed::NotLooked
+                        }
+                        Err(_) => Landed::NotLooked,
                     }
                 });
             }
         };
-        let lease = self.lease(version.clone(), holder);
+        let owner = Owner { name: &me.name, uid: &me.uid, runtime };
+        let lease = object::lease(owner, version, change, Timestamp::now());
         Box::pin(async move {
-            let parameters = PostParams::default();
-            let write = async {
-                match version {
-                    None => leases.create(&parameters, &lease).await,
-                    Some(_) => leases.replace(&name, &parameters, &lease).await,
-                }
-            };
-            match timeout(ANSWER_WITHIN, write).await {
-                Ok(result) => Landed::Written { sent, result },
-                Err(_) => Landed::Silent { sent, looked: false },
-            }
+            Landed::Written { sent, written: lease::write(&leases, &lease, ANSWER_WITHIN).await }
         })
     }
 
     fn land(&mut self, landed: Landed) {
         let now = boottime::now();
         match landed {
-            Landed::Looked(Ok(lease)) => {
-                self.holder.looked(lease.map(|lease| view(&lease, &self.terms.me)));
-            }
-            Landed::Looked(Err(error)) => {
-                tracing::warn!(error = %Chain(&error), "the Lease can't be read");
-                self.holder.not_looked(now);
-            }
-            Landed::Silent { looked: true, .. } => self.holder.not_looked(now),
-            Landed::Silent { sent, looked: false } => {
-                tracing::warn!("a renewal of the Lease was not answered");
-                self.holder.answered(Answer::Failed, sent, now);
-            }
-            Landed::Written { sent, result } => {
+            Landed::Looked(view) => self.holder.looked(view),
+            Landed::NotLooked => self.holder.not_looked(now),
+            Landed::Written { sent, written } => {
                 crash::point("runtimed-lease");
-                self.holder.answered(answer(result), sent, now);
+                self.holder.answered(answer(written), sent, now);
                 self.pod.lease.set_held_until(self.holder.held_until());
                 if self.holder.is_held(now) {
                     self.arm();
@@ -202,56 +180,12 @@ impl Keeper {
             pod.lease.rearm(&pod.server, mode).await;
         }));
     }
-
-    fn lease(&self, version: Option<String>, holder: String) -> Lease {
-        let Terms { me, runtime, timing, .. } = &self.terms;
-        let owner = OwnerReference {
-            api_version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
-            name: me.name.clone(),
-            uid: me.uid.clone(),
-            ..OwnerReference::default()
-        };
-        Lease {
-            metadata: ObjectMeta {
-                name: Some(me.name.clone()),
-                labels: Some(BTreeMap::from([(labels::RUNTIME.to_owned(), runtime.clone())])),
-                owner_references: Some(vec![owner]),
-                resource_version: version,
-                ..ObjectMeta::default()
-            },
-            spec: Some(LeaseSpec {
-                holder_identity: Some(holder),
-                lease_duration_seconds: i32::try_from(timing.fence_after.as_secs()).ok(),
-                renew_time: Some(MicroTime(Timestamp::now())),
-                ..LeaseSpec::default()
-            }),
-        }
-    }
 }
 
-fn view(lease: &Lease, me: &Identity) -> LeaseView {
-    let spec = lease.spec.as_ref();
-    let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
-    LeaseView {
-        version: lease.resource_version().unwrap_or_default(),
-        holder: if lease.labels().contains_key(labels::BROKEN) {
-            LeaseHolder::Broken
-        } else if holder == me.uid {
-            LeaseHolder::Me
-        } else {
-            LeaseHolder::Nobody
-        },
-    }
-}
-
-fn answer(result: Result<Lease, kube::Error>) -> Answer {
-    match result {
-        Ok(lease) => Answer::Stored(lease.resource_version().unwrap_or_default()),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Answer::Conflict,
-        Err(error) => {
-            tracing::warn!(error = %Chain(&error), "the Lease could not be written");
-            Answer::Failed
-        }
+fn answer(written: Written) -> Answer {
+    match written {
+        Written::Stored(lease) => Answer::Stored(lease.resource_version().unwrap_or_default()),
+        Written::Conflict => Answer::Conflict,
+        Written::Failed => Answer::Failed,
     }
 }

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Run, Runtime, labels};
 use kruntimes_cluster::watch::{ObjectKey, Observed, forward};
 use kruntimes_rules::placement::{Board, PodView, PoolKey, RunKey, RuntimeView};
+use kruntimes_rules::run::slim::slim;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use std::collections::BTreeMap;
@@ -141,13 +142,4 @@ impl Watches {
         }
         board.set_pod(&view);
     }
-}
-
-/// What placing a Run needs; scripts and arguments would fill the memory of a long backlog.
-fn slim(mut run: Run) -> Run {
-    run.spec.source = None;
-    run.spec.args = Vec::new();
-    run.spec.env = Vec::new();
-    run.metadata.managed_fields = None;
-    run
 }

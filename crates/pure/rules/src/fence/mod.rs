@@ -5,6 +5,8 @@
 //! again only once the pod has said that all is cleared.
 
 use crate::mutant::{self, Mutant};
+pub mod object;
+
 use std::time::Duration;
 
 /// How long, how often.

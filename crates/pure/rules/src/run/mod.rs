@@ -10,3 +10,4 @@ pub mod patch;
 pub mod phase;
 pub mod retry;
 pub mod roster;
+pub mod slim;

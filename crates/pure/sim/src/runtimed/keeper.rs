@@ -7,11 +7,11 @@ use crate::message::{Address, Ask, Body};
 use crate::points::{Effect as Point, Side};
 use crate::schema::Kind;
 use crate::store::{Object, Op, Reply};
-use kruntimes_api::labels;
-use kruntimes_rules::fence::{Answer, LeaseHolder, LeaseView, Step};
+use kruntimes_rules::fence::object::{self, Change, Owner};
+use kruntimes_rules::fence::{Answer, LeaseView, Step};
 use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::run::event::Event;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -95,7 +95,12 @@ impl Runtimed {
         if !core.gate(self.me, point, Side::Before) {
             return;
         }
-        let body = self.lease(core, version.as_deref(), point);
+        let pod = &core.pods[self.at];
+        let owner = Owner { name: &pod.name, uid: &pod.uid, runtime: "bash" };
+        let lasts = core.settings.fence_after;
+        let change =
+            if point == Point::Hold { Change::Hold(lasts) } else { Change::Release(lasts) };
+        let body = json!(object::lease(owner, version.clone(), change, core.wall(self.me)));
         let op = match version {
             None => Op::Create(Kind::Lease, body),
             Some(_) => Op::Replace(Kind::Lease, core.pods[self.at].name.clone(), body),
@@ -103,22 +108,6 @@ impl Runtimed {
         let call = core.request_within(self.me, op, ANSWER_WITHIN);
         self.lease_call = Some((call, sent, Asked::Write));
         core.gate(self.me, point, Side::After);
-    }
-
-    fn lease(&self, core: &Core, version: Option<&str>, point: Point) -> Value {
-        let pod = &core.pods[self.at];
-        let holder = if point == Point::Hold { pod.uid.as_str() } else { "" };
-        let mut metadata = json!({
-            "name": pod.name, "labels": {labels::RUNTIME: "bash"},
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}],
-        });
-        if let Some(version) = version {
-            metadata["resourceVersion"] = json!(version);
-        }
-        json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata,
-            "spec": {"holderIdentity": holder, "renewTime": core.wall(self.me).to_string()},
-        })
     }
 
     pub(super) fn lease_answered(&mut self, core: &mut Core, result: &Result) {
@@ -148,16 +137,8 @@ impl Runtimed {
     }
 
     fn view(&self, core: &Core, lease: &Object) -> LeaseView {
-        let value = lease.stored.value();
-        let holder = value.pointer("/spec/holderIdentity").and_then(Value::as_str);
-        let holder = if lease.stored.labels.contains_key(labels::BROKEN) {
-            LeaseHolder::Broken
-        } else if holder == Some(core.pods[self.at].uid.as_str()) {
-            LeaseHolder::Me
-        } else {
-            LeaseHolder::Nobody
-        };
-        LeaseView { version: lease.version(), holder }
+        let lease = serde_json::from_value(lease.stored.value()).expect("the store checks Leases");
+        LeaseView::of(&lease, &core.pods[self.at].uid)
     }
 
     /// Tells the server of a renewal.

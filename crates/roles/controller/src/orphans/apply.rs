@@ -2,20 +2,18 @@
 
 use crate::observe::delete_run;
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
-use kruntimes_api::{Reason, Run, labels};
+use kruntimes_api::{Reason, Run};
 use kruntimes_cluster::events::Recorder;
+use kruntimes_cluster::lease::{self, Written};
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::crash;
+use kruntimes_rules::fence::object::{self, Change, Owner};
 use kruntimes_rules::placement::RunKey;
 use kruntimes_rules::reaper::{BreakAnswer, FindAnswer, PodId, Request, TakeAnswer};
-use kube::api::{Api, PostParams};
-use kube::core::ObjectMeta;
+use kube::api::Api;
 use kube::{Client, ResourceExt};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -47,10 +45,17 @@ impl Ending {
 pub(super) async fn perform(client: Client, request: Request, recorder: Recorder) -> Done {
     match request {
         Request::BreakLease { pod, runtime, version, claimed_by } => {
-            let lease = broken(&pod, runtime, version, claimed_by);
+            let owner = Owner { name: &pod.key.name, uid: &pod.uid, runtime: &runtime };
+            let change = Change::Break(claimed_by.as_deref());
+            let lease = object::lease(owner, version, change, Timestamp::now());
             let leases = Api::namespaced(client, &pod.key.namespace);
-            let answer = timeout(ANSWER_WITHIN, write(&leases, &lease)).await;
-            let answer = answer.unwrap_or(BreakAnswer::Failed);
+            let answer = match lease::write(&leases, &lease, ANSWER_WITHIN).await {
+                Written::Stored(lease) => {
+                    BreakAnswer::Broken(lease.resource_version().unwrap_or_default())
+                }
+                Written::Conflict => BreakAnswer::Conflict,
+                Written::Failed => BreakAnswer::Failed,
+            };
             tracing::warn!(
                 namespace = pod.key.namespace,
                 pod = pod.key.name,
@@ -68,58 +73,6 @@ pub(super) async fn perform(client: Client, request: Request, recorder: Recorder
                 timeout(ANSWER_WITHIN, take(client, &recorder, &run, reason, &message)).await;
             let answer = answer.unwrap_or(TakeAnswer::Not);
             Done::Took(RunKey::of(&run), run.resource_version(), answer)
-        }
-    }
-}
-
-fn broken(
-    pod: &PodId,
-    runtime: String,
-    version: Option<String>,
-    claimed_by: Option<String>,
-) -> Lease {
-    let owner = OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        name: pod.key.name.clone(),
-        uid: pod.uid.clone(),
-        ..OwnerReference::default()
-    };
-    let labels = [
-        (labels::RUNTIME.to_owned(), runtime),
-        (labels::BROKEN.to_owned(), claimed_by.unwrap_or_default()),
-    ];
-    Lease {
-        metadata: ObjectMeta {
-            name: Some(pod.key.name.clone()),
-            namespace: Some(pod.key.namespace.clone()),
-            labels: Some(BTreeMap::from(labels)),
-            owner_references: Some(vec![owner]),
-            resource_version: version,
-            ..ObjectMeta::default()
-        },
-        spec: Some(LeaseSpec {
-            holder_identity: Some(String::new()),
-            // A break that changes nothing would leave the version, and the pod's next write would pass.
-            renew_time: Some(MicroTime(Timestamp::now())),
-            ..LeaseSpec::default()
-        }),
-    }
-}
-
-async fn write(leases: &Api<Lease>, lease: &Lease) -> BreakAnswer {
-    let parameters = PostParams::default();
-    let written = if lease.metadata.resource_version.is_some() {
-        leases.replace(&lease.name_any(), &parameters, lease).await
-    } else {
-        leases.create(&parameters, lease).await
-    };
-    match written {
-        Ok(lease) => BreakAnswer::Broken(lease.resource_version().unwrap_or_default()),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => BreakAnswer::Conflict,
-        Err(error) => {
-            tracing::warn!(lease = lease.name_any(), error = %Chain(&error), "a Lease can't be broken");
-            BreakAnswer::Failed
         }
     }
 }

@@ -16,6 +16,7 @@ use kruntimes_cluster::events::Recorder;
 use kruntimes_cluster::watch::{ObjectKey, Observed, forward};
 use kruntimes_rules::placement::RunKey;
 use kruntimes_rules::reaper::{LeaseSeen, Order, PodKey, PodSeen, Reaper};
+use kruntimes_rules::run::slim::slim;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use std::sync::Arc;
@@ -125,13 +126,4 @@ fn feed_back(reaper: &mut Reaper, done: Done, now: Duration) {
         Done::Found(pod, answer) => reaper.found(&pod, answer, now),
         Done::Took(key, version, answer) => reaper.took(&key, version.as_deref(), answer, now),
     }
-}
-
-/// What taking a Run needs; scripts and arguments would fill the memory.
-fn slim(mut run: Run) -> Run {
-    run.spec.source = None;
-    run.spec.args = Vec::new();
-    run.spec.env = Vec::new();
-    run.metadata.managed_fields = None;
-    run
 }
