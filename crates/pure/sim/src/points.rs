@@ -93,8 +93,8 @@ impl Effect {
             Self::Take | Self::Collect => 50,
             Self::Break => 60,
             Self::HandBack => match side {
-                Side::Before => 250,
-                Side::After => 600,
+                Side::Before => 330,
+                Side::After => 900,
             },
         }
     }
