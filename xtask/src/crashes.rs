@@ -94,7 +94,7 @@ impl World {
     fn start() -> anyhow::Result<Self> {
         let krt = home::build(Build::Dev)?;
         let outside = Outside::new()?;
-        let home = Home::start_with(&krt, &[(VARIABLE, &outside.path("points"))])?;
+        let home = Home::start_with(&krt, &[(VARIABLE, &outside.path("points"))], &[])?;
         Ok(Self { krt, home, outside, created: 0, kills: BTreeMap::new() })
     }
 

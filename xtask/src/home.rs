@@ -46,16 +46,11 @@ pub(crate) struct Home {
 impl Home {
     /// Starts a home in a new directory.
     pub(crate) fn start(krt: &Path) -> anyhow::Result<Self> {
-        Self::start_with(krt, &[])
-    }
-
-    /// Starts a home in a new directory, with more environment.
-    pub(crate) fn start_with(krt: &Path, environment: &[(&str, &Path)]) -> anyhow::Result<Self> {
-        Self::start_as(krt, environment, &[])
+        Self::start_with(krt, &[], &[])
     }
 
     /// Starts a home in a new directory, with more environment and more flags.
-    pub(crate) fn start_as(
+    pub(crate) fn start_with(
         krt: &Path,
         environment: &[(&str, &Path)],
         flags: &[&str],

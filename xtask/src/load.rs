@@ -35,17 +35,7 @@ impl Load {
 
     /// Gives each pod of the Runtime `bash` so many slots, and waits until all pods have them.
     pub(crate) async fn widen(home: &Home, slots: usize) -> anyhow::Result<()> {
-        let client = client(home).await?;
-        let runtimes: Api<Runtime> = Api::default_namespaced(client.clone());
-        let slots = slots.to_string();
-        let patch = json!({"spec": {"capacity": {"resources": {"runs": slots}}}});
-        runtimes.patch("bash", &PatchParams::default(), &Patch::Merge(patch)).await?;
-        let deployments: Api<Deployment> = Api::default_namespaced(client);
-        let rolled = |deployment: Option<&Deployment>| {
-            deployment.is_some_and(|deployment| has_rolled(deployment, &slots))
-        };
-        await_condition(deployments, "runtime-bash", rolled).await?;
-        Ok(())
+        resize(&client(home).await?, json!({}), slots).await
     }
 
     /// One Run of the script, to its end.
@@ -110,10 +100,32 @@ async fn ends(runs: Api<Run>, mut waits: mpsc::UnboundedReceiver<(String, onesho
     }
 }
 
-pub(crate) fn has_rolled(deployment: &Deployment, slots: &str) -> bool {
+/// Gives each pod of the Runtime `bash` so many slots, changes its spec by `patch` beside, and waits until all its pods are
+/// as they should be.
+pub(crate) async fn resize(
+    client: &Client,
+    mut patch: serde_json::Value,
+    slots: usize,
+) -> anyhow::Result<()> {
+    let slots = slots.to_string();
+    patch["capacity"] = json!({"resources": {"runs": slots}});
+    let runtimes: Api<Runtime> = Api::default_namespaced(client.clone());
+    let patch = Patch::Merge(json!({ "spec": patch }));
+    let patched = runtimes.patch("bash", &PatchParams::default(), &patch).await?;
+    let pods = patched.spec.replicas;
+    let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
+    let rolled = |deployment: Option<&Deployment>| {
+        deployment.is_some_and(|deployment| has_rolled(deployment, &slots, pods))
+    };
+    await_condition(deployments, "runtime-bash", rolled).await?;
+    Ok(())
+}
+
+fn has_rolled(deployment: &Deployment, slots: &str, pods: i32) -> bool {
     let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
     let annotations = spec.template.metadata.as_ref().and_then(|it| it.annotations.as_ref());
     annotations.and_then(|it| it.get(labels::CAPACITY_RUNS)).is_some_and(|it| it == slots)
+        && spec.replicas == Some(pods)
         && status.observed_generation == deployment.metadata.generation
         && [status.updated_replicas, status.replicas, status.ready_replicas]
             .iter()

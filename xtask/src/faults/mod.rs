@@ -9,9 +9,8 @@ use crate::home::{self, Build, Home};
 use crate::load;
 use crate::outside::Outside;
 use anyhow::{Context, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
-use kruntimes_api::{Phase, Run, Runtime};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kruntimes_api::{Phase, Run};
+use kube::api::{Api, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -71,7 +70,7 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
 impl World {
     async fn start(krt: &Path, environment: &[(&str, &Path)]) -> anyhow::Result<Self> {
         let flags = ["--fence-after-seconds", FENCE_AFTER, "--reap-after-seconds", REAP_AFTER];
-        let home = Home::start_as(krt, environment, &flags)?;
+        let home = Home::start_with(krt, environment, &flags)?;
         let client = load::client(&home).await?;
         let runs = Api::default_namespaced(client.clone());
         Ok(Self { home, outside: Outside::new()?, runs, client })
@@ -79,20 +78,8 @@ impl World {
 
     /// Gives the Runtime `bash` so many pods of so many slots, and waits for them.
     async fn widen(&self, pods: usize, slots: usize) -> anyhow::Result<()> {
-        let runtimes: Api<Runtime> = Api::default_namespaced(self.client.clone());
-        let capacity = json!({"resources": {"runs": slots.to_string()}});
-        let patch = Patch::Merge(json!({"spec": {"replicas": pods, "capacity": capacity}}));
-        runtimes.patch("bash", &PatchParams::default(), &patch).await?;
-        let slots = slots.to_string();
-        let rolled = |deployment: Option<&Deployment>| {
-            deployment.is_some_and(|deployment| {
-                let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-                replicas == i32::try_from(pods).ok() && load::has_rolled(deployment, &slots)
-            })
-        };
-        let deployments: Api<Deployment> = Api::default_namespaced(self.client.clone());
-        timeout(PATIENCE, await_condition(deployments, "runtime-bash", rolled)).await??;
-        Ok(())
+        let patch = json!({"replicas": pods});
+        timeout(PATIENCE, load::resize(&self.client, patch, slots)).await?
     }
 
     async fn create(&self, name: &str, script: &str, spec: Value) -> anyhow::Result<Run> {

@@ -1,8 +1,9 @@
 //! The sidecar of a Runtime pod: it executes the Runs that the scheduler gives to its pod.
 //!
 //! `supervisor` watches this pod's Runs and gives each a task (`attempt`), which drives the machine of
-//! `rules::run::machine`; `keeper` keeps the pod's Lease, without which nothing executes; `runtime` calls the Runtime Server, `events` and `poll` bring what it reports to the task by
-//! way of `registry`; `spool` keeps the output, `serving` shows it; `journal` keeps a restart from executing twice.
+//! `rules::run::machine`; `keeper` keeps the pod's Lease, without which nothing executes; `runtime` calls the Runtime
+//! Server, `events` and `poll` bring what it reports to the task by way of `registry`; `spool` keeps the output, `serving`
+//! shows it; `journal` keeps a restart from executing twice.
 //! Nothing here decides what happens to a Run, and nothing here trusts the Runtime Server.
 
 mod attempt;
