@@ -32,6 +32,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = kruntimes_confine::supervise() {
+        return code.into();
+    }
     if cfg!(debug_assertions)
         && let Some(directory) = std::env::var_os(kruntimes_daemon::crash::VARIABLE)
     {

@@ -1,12 +1,15 @@
 //! The zygote's own life: fork supervisors, reap them, and kill what a killed supervisor left behind.
 //!
+//! A fork server, where there is one, is its child too, and forks supervisors of its own, which it tells of.
+//!
 //! It holds a copy of each supervisor's end of the control socket. So the server meets end of file only when the
 //! supervisor is reaped and, had it been killed, its orphans are gone too.
 
+use crate::line::Line;
 use crate::supervisor::{self, CONTROL_FD, SIGNALS_FD, Start};
 use crate::sys;
 use crate::tree::{self, ROUND};
-use crate::wire::{self, End, INLINE_BYTES, REQUEST_BYTES, Report, Request, Stage};
+use crate::wire::{self, End, INLINE_BYTES, Notice, REQUEST_BYTES, Report, Request, Stage};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Signal, WaitOptions};
@@ -40,6 +43,8 @@ pub(crate) fn run(socket: &OwnedFd) -> i32 {
 struct Supervisor {
     key: u64,
     control: OwnedFd,
+    /// Of one that the fork server reaps: its pid may be another process's.
+    handle: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -47,6 +52,7 @@ struct Keeper {
     socket: OwnedFd,
     signals: OwnedFd,
     supervisors: BTreeMap<i32, Supervisor>,
+    fork_server: Option<Line>,
     /// Control sockets of supervisors that were killed, closed when their orphans are gone.
     lost: Vec<OwnedFd>,
     packet: Vec<u8>,
@@ -67,15 +73,21 @@ impl Keeper {
         drop(high);
         sys::close_from(SIGNALS_FD + 1)?;
         let packet = vec![0; INLINE_BYTES + wire::HEADER_BYTES];
-        Ok(Self { socket, signals, supervisors: BTreeMap::new(), lost: Vec::new(), packet })
+        let (supervisors, lost) = (BTreeMap::new(), Vec::new());
+        Ok(Self { socket, signals, supervisors, fork_server: None, lost, packet })
     }
 
     /// Until the server is gone.
     fn serve(&mut self) {
         loop {
             let timeout = (!self.lost.is_empty()).then_some(ROUND);
-            let (request, children) =
-                supervisor::poll(Some(&self.socket), self.signals.as_fd(), timeout);
+            let line = self.fork_server.as_ref().map(AsFd::as_fd);
+            let fds = [Some(self.socket.as_fd()), Some(self.signals.as_fd()), line];
+            let [request, children, notices] = supervisor::poll(fds, timeout);
+            // What is known of a supervisor comes before what is asked about it.
+            if notices {
+                self.take_notices();
+            }
             if request && !self.take_request() {
                 return;
             }
@@ -95,7 +107,7 @@ impl Keeper {
         while self.reap() {
             let spared = if Instant::now() < until { self.pids() } else { BTreeSet::new() };
             let _ = tree::signal_descendants(tree::own_pid(), &[Signal::KILL], &spared);
-            supervisor::poll(None, self.signals.as_fd(), Some(ROUND));
+            supervisor::poll([Some(self.signals.as_fd())], Some(ROUND));
             supervisor::drain(self.signals.as_fd());
         }
     }
@@ -121,6 +133,9 @@ impl Keeper {
         match wire::parse_header(packet) {
             Some((Request::Abandon, key, _)) => self.abandon(key),
             Some((Request::Inline | Request::InFile, key, body)) => self.start(key, body, fds),
+            Some((Request::ForkServer | Request::ForkServerInFile, _, body)) => {
+                self.start_fork_server(body, fds);
+            }
             None => {}
         }
     }
@@ -146,7 +161,8 @@ impl Keeper {
         });
         match forked {
             Ok(pid) => {
-                self.supervisors.insert(pid.as_raw_pid(), Supervisor { key, control });
+                self.supervisors
+                    .insert(pid.as_raw_pid(), Supervisor { key, control, handle: None });
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(0);
@@ -156,12 +172,67 @@ impl Keeper {
         }
     }
 
+    /// In place of the one before. A failure shows as the end of the socket that is dropped here.
+    fn start_fork_server(&mut self, body: &[u8], fds: Vec<OwnedFd>) {
+        if let Some(line) = &self.fork_server {
+            line.kill();
+            self.take_over();
+        }
+        let mut fds = fds.into_iter();
+        let Some(requests) = fds.next() else { return };
+        let content = fds.next().map(read_file);
+        let command = wire::parse_command(content.as_deref().unwrap_or(body));
+        self.fork_server = command.and_then(|(program, working_dir)| {
+            Line::start(&program, working_dir, requests.as_fd()).ok()
+        });
+    }
+
+    fn take_notices(&mut self) {
+        while let Some((notice, fds)) = self.fork_server.as_ref().and_then(Line::receive) {
+            let mut fds = fds.into_iter();
+            match (notice, fds.next(), fds.next()) {
+                (Notice::Forked { pid, key }, Some(control), handle @ Some(_)) => {
+                    self.supervisors.insert(pid, Supervisor { key, control, handle });
+                }
+                (Notice::Reaped { pid, status }, None, None) => self.ended(pid, status == 0),
+                // Without its descriptors a supervisor is not kept: the server meets its end with it.
+                (Notice::Forked { .. } | Notice::Reaped { .. }, _, _) => {}
+            }
+        }
+    }
+
+    /// A supervisor that was killed leaves its children to this process.
+    fn ended(&mut self, pid: i32, cleanly: bool) {
+        let known = self.supervisors.remove(&pid);
+        if let (Some(supervisor), false) = (known, cleanly) {
+            self.lost.push(supervisor.control);
+        }
+    }
+
+    /// What the dead fork server has left is this process's now, except what it had reaped and not told of.
+    fn take_over(&mut self) {
+        self.take_notices();
+        self.fork_server = None;
+        let of_fork_server = |supervisor: &Supervisor| {
+            let handle = supervisor.handle.as_ref().map(AsFd::as_fd);
+            handle.is_some() && supervisor::poll([handle], Some(Duration::ZERO)) == [true]
+        };
+        self.lost.extend(
+            self.supervisors
+                .extract_if(.., |_, supervisor| of_fork_server(supervisor))
+                .map(|(_, supervisor)| supervisor.control),
+        );
+    }
+
     fn abandon(&self, key: u64) {
         let found = self.supervisors.iter().find(|(_, supervisor)| supervisor.key == key);
-        // Not reaped, so the pid is still this supervisor's.
-        if let Some(pid) = found.and_then(|(pid, _)| rustix::process::Pid::from_raw(*pid)) {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
+        let Some((pid, supervisor)) = found else { return };
+        let _ = match (&supervisor.handle, rustix::process::Pid::from_raw(*pid)) {
+            (Some(handle), _) => rustix::process::pidfd_send_signal(handle, Signal::KILL),
+            // Not reaped, so the pid is still this supervisor's.
+            (None, Some(pid)) => rustix::process::kill_process(pid, Signal::KILL),
+            (None, None) => Ok(()),
+        };
     }
 
     /// Takes the dead; false when no child is left.
@@ -169,11 +240,11 @@ impl Keeper {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
-                    let known = self.supervisors.remove(&pid.as_raw_pid());
-                    // One that was killed leaves its children to this process.
-                    if let (Some(supervisor), false) = (known, status.exit_status() == Some(0)) {
-                        self.lost.push(supervisor.control);
+                    let pid = pid.as_raw_pid();
+                    if self.fork_server.as_ref().is_some_and(|line| line.pid() == pid) {
+                        self.take_over();
                     }
+                    self.ended(pid, status.exit_status() == Some(0));
                 }
                 Err(Errno::INTR) => {}
                 Ok(None) => return true,
@@ -192,7 +263,8 @@ impl Keeper {
     }
 
     fn pids(&self) -> BTreeSet<i32> {
-        self.supervisors.keys().copied().collect()
+        let fork_server = self.fork_server.as_ref().map(Line::pid);
+        self.supervisors.keys().copied().chain(fork_server).collect()
     }
 }
 
@@ -202,7 +274,7 @@ fn stdin_from_null() -> io::Result<()> {
     sys::install_stdin(null.as_fd())
 }
 
-fn receive(socket: &OwnedFd, packet: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+pub(crate) fn receive(socket: &OwnedFd, packet: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;

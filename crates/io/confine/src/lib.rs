@@ -3,20 +3,24 @@
 //! A *zygote* (single-threaded, forked before any thread exists) forks one *supervisor* a command. The supervisor is a
 //! child subreaper: whatever the command leaves behind becomes its child, so it can kill every descendant before it
 //! reports the end. The supervisor ends everything when its control socket ends (the server died); what a killed
-//! supervisor leaves becomes the zygote's and is killed there.
+//! supervisor leaves becomes the zygote's and is killed there. A *fork server* is an interpreter below the zygote that is
+//! forked instead of executing a program.
 //!
 //! Invariant: an `Ended` report, or end of file on a control socket, means that no process of that command lives.
 //! All `unsafe` of the workspace stands in `sys.rs`.
 
+mod fork_server;
 mod keeper;
 mod kernel;
 mod limits;
+mod line;
 mod supervisor;
 mod sys;
 mod tree;
 mod wire;
 mod zygote;
 
+pub use fork_server::{ForkServer, PYTHON, supervise};
 pub use kernel::{landlock_abi, may_make_user_namespaces};
 pub use limits::{Limits, limit};
 pub use supervisor::TERMINATE_GRACE;

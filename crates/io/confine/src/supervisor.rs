@@ -49,20 +49,30 @@ pub(crate) fn run(start: &Start<'_>) -> i32 {
             return 0;
         }
     };
+    supervise(control, start.signals, main)
+}
+
+/// The life of a supervisor that a fork server forked and had execute this program: control stands in its place, and the
+/// main process is its child already.
+pub(crate) fn run_inherited(main: Pid) -> io::Result<i32> {
+    sys::block_signals()?;
+    rustix::thread::set_name(NAME)?;
+    let control = sys::inherited(CONTROL_FD)?;
+    let high = rustix::io::fcntl_dupfd_cloexec(&sys::child_signals()?, SIGNALS_FD + 1)?;
+    let signals = sys::install(high.as_fd(), SIGNALS_FD)?;
+    drop(high);
+    Ok(supervise(control, signals.as_fd(), main))
+}
+
+fn supervise(control: OwnedFd, signals: BorrowedFd<'_>, main: Pid) -> i32 {
     // The pipes must end with the command, and other commands' sockets are none of ours. The command has none of them:
     // they close on exec.
     if sys::close_from(SIGNALS_FD + 1).is_err() {
         return 1;
     }
     send(&control, Report::Started(main.as_raw_pid()));
-    Supervision {
-        control: Some(control),
-        signals: start.signals,
-        main,
-        state: State::Running,
-        end: None,
-    }
-    .until_all_are_gone()
+    Supervision { control: Some(control), signals, main, state: State::Running, end: None }
+        .until_all_are_gone()
 }
 
 fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
@@ -73,7 +83,8 @@ fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
     let (program, working_dir) = start.command.as_ref().ok_or_else(unreadable)?;
     rustix::process::chdir(*working_dir)
         .map_err(|error| (Stage::WorkingDirectory, error.into()))?;
-    sys::spawn(program, start.stdout, start.stderr).map_err(|error| (Stage::Execute, error))
+    sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)])
+        .map_err(|error| (Stage::Execute, error))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +151,8 @@ impl Supervision<'_> {
             State::Terminating { until } => Some(until.saturating_duration_since(Instant::now())),
             State::Killing => Some(ROUND),
         };
-        let (orders, children) = poll(self.control.as_ref(), self.signals, timeout);
+        let control = self.control.as_ref().map(AsFd::as_fd);
+        let [orders, children] = poll([control, Some(self.signals)], timeout);
         if children {
             drain(self.signals);
         }
@@ -177,28 +189,18 @@ fn signal_all(signals: &[Signal]) {
     let _ = tree::signal_descendants(tree::own_pid(), signals, &BTreeSet::new());
 }
 
-/// Whether the control socket and the child signals are readable.
-pub(crate) fn poll(
-    control: Option<&OwnedFd>,
-    signals: BorrowedFd<'_>,
+/// Which of the descriptors that are there are readable.
+pub(crate) fn poll<const N: usize>(
+    fds: [Option<BorrowedFd<'_>>; N],
     timeout: Option<Duration>,
-) -> (bool, bool) {
+) -> [bool; N] {
     let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
-    let signals = PollFd::from_borrowed_fd(signals, PollFlags::IN);
-    let readable = |fd: &PollFd<'_>| !fd.revents().is_empty();
-    match control {
-        Some(control) => {
-            let mut fds = [signals, PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN)];
-            // An interrupted wait is a round without news.
-            let _ = rustix::event::poll(&mut fds, timeout.as_ref());
-            (readable(&fds[1]), readable(&fds[0]))
-        }
-        None => {
-            let mut fds = [signals];
-            let _ = rustix::event::poll(&mut fds, timeout.as_ref());
-            (false, readable(&fds[0]))
-        }
-    }
+    let mut asked: Vec<_> =
+        fds.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    // An interrupted wait is a round without news.
+    let _ = rustix::event::poll(&mut asked, timeout.as_ref());
+    let mut answers = asked.iter().map(|fd| !fd.revents().is_empty());
+    fds.map(|fd| fd.is_some() && answers.next().unwrap_or(false))
 }
 
 /// Empties the child signals: they only say "look", `waitpid` says who.

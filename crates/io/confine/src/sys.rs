@@ -92,6 +92,16 @@ pub(crate) fn install(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<OwnedFd> 
     Ok(unsafe { OwnedFd::from_raw_fd(target) })
 }
 
+/// Takes `fd` over from the program that this process executed before.
+///
+/// The caller gives up any other owner of `fd`.
+pub(crate) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: plain integers; a descriptor that is not open is an error.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: `fd` is open and by contract has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Makes `fd` the standard input, kept across exec.
 pub(crate) fn install_stdin(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: plain integers; descriptor 0 is never owned by an `OwnedFd` here.
@@ -131,13 +141,9 @@ pub(crate) struct Program<'a> {
     pub(crate) env: Vec<&'a CStr>,
 }
 
-/// Starts `program` in a session of its own, with clean signals and exactly the given descriptors 1 and 2; 0 is shared.
-/// The error is that of `execve`.
-pub(crate) fn spawn(
-    program: &Program<'_>,
-    stdout: BorrowedFd<'_>,
-    stderr: BorrowedFd<'_>,
-) -> io::Result<Pid> {
+/// Starts `program` in a session of its own, with clean signals and with each of `files` as the descriptor beside it, put
+/// in place in this order; 0 is shared. The error is that of `execve`.
+pub(crate) fn spawn(program: &Program<'_>, files: &[(BorrowedFd<'_>, RawFd)]) -> io::Result<Pid> {
     let argv = pointers(&program.args);
     let envp = pointers(&program.env);
     let all = signal_set(libc::sigfillset)?;
@@ -161,8 +167,9 @@ pub(crate) fn spawn(
             .and_then(|()| {
                 spawn_check(libc::posix_spawnattr_setsigmask(attributes, &raw const none))
             })
-            .and_then(|()| add_output(actions, stdout, 1))
-            .and_then(|()| add_output(actions, stderr, 2))
+            .and_then(|()| {
+                files.iter().try_for_each(|(file, target)| add_file(actions, *file, *target))
+            })
             .and_then(|()| {
                 spawn_check(libc::posix_spawn(
                     &raw mut pid,
@@ -183,7 +190,7 @@ pub(crate) fn spawn(
 
 /// # Safety
 /// `actions` is initialised.
-unsafe fn add_output(
+unsafe fn add_file(
     actions: *mut libc::posix_spawn_file_actions_t,
     fd: BorrowedFd<'_>,
     target: RawFd,

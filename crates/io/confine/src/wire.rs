@@ -10,6 +10,7 @@ pub(crate) const INLINE_BYTES: usize = 32 * 1024;
 pub(crate) const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
 pub(crate) const HEADER_BYTES: usize = 12;
 pub(crate) const REPORT_BYTES: usize = 12;
+pub(crate) const NOTICE_BYTES: usize = 16;
 
 /// What the server asks the zygote for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub(crate) enum Request {
     InFile,
     /// Kill the supervisor: it does not answer.
     Abandon,
+    /// Start the fork server that follows in this packet; the descriptor is its end of a socket.
+    ForkServer,
+    /// The same, and the second descriptor holds the command.
+    ForkServerInFile,
 }
 
 /// What the server asks a supervisor for.
@@ -65,11 +70,22 @@ pub enum Stage {
     Execute,
 }
 
+/// What a fork server tells the zygote about a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// It forked the supervisor of this key; its control socket and its handle follow.
+    Forked { pid: i32, key: u64 },
+    /// It has reaped a supervisor.
+    Reaped { pid: i32, status: u64 },
+}
+
 pub(crate) fn header(request: Request, key: u64) -> [u8; HEADER_BYTES] {
     let kind: u32 = match request {
         Request::Inline => 1,
         Request::InFile => 2,
         Request::Abandon => 3,
+        Request::ForkServer => 4,
+        Request::ForkServerInFile => 5,
     };
     let mut bytes = [0; HEADER_BYTES];
     bytes[..4].copy_from_slice(&kind.to_le_bytes());
@@ -84,6 +100,8 @@ pub(crate) fn parse_header(packet: &[u8]) -> Option<(Request, u64, &[u8])> {
         1 => Request::Inline,
         2 => Request::InFile,
         3 => Request::Abandon,
+        4 => Request::ForkServer,
+        5 => Request::ForkServerInFile,
         _ => return None,
     };
     Some((request, u64::from_le_bytes(*key), body))
@@ -123,6 +141,18 @@ pub(crate) fn parse_command(body: &[u8]) -> Option<(Program<'_>, &CStr)> {
     let args = (0..u32::from_le_bytes(*args)).map(|_| next()).collect::<Option<_>>()?;
     let env = (0..u32::from_le_bytes(*env)).map(|_| next()).collect::<Option<_>>()?;
     Some((Program { path, args, env }, working_dir))
+}
+
+pub(crate) fn parse_notice(packet: &[u8]) -> Option<Notice> {
+    let (kind, rest) = packet.split_first_chunk()?;
+    let (pid, rest) = rest.split_first_chunk()?;
+    let pid = i32::from_le_bytes(*pid);
+    let last = u64::from_le_bytes(rest.try_into().ok()?);
+    match u32::from_le_bytes(*kind) {
+        1 => Some(Notice::Forked { pid, key: last }),
+        2 => Some(Notice::Reaped { pid, status: last }),
+        _ => None,
+    }
 }
 
 pub(crate) fn encode_order(order: Order) -> [u8; 1] {

@@ -103,31 +103,36 @@ impl Zygote {
 
     /// Hands a command over. Whether it really started, its control socket tells.
     pub fn spawn(&self, command: &Command) -> Result<Child, SpawnError> {
+        self.spawn_over(&self.socket, command)
+    }
+
+    /// Hands a command to who reads `socket`.
+    pub(crate) fn spawn_over(
+        &self,
+        socket: &OwnedFd,
+        command: &Command,
+    ) -> Result<Child, SpawnError> {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-        let body = wire::encode_command(
-            &command.program,
-            &command.working_dir,
-            &command.args,
-            &command.env,
-        );
         let (ours, theirs) = socket_pair().map_err(SpawnError::Resources)?;
         let (stdout, stdout_theirs) = output_pipe().map_err(SpawnError::Resources)?;
         let (stderr, stderr_theirs) = output_pipe().map_err(SpawnError::Resources)?;
-        let mut fds = vec![theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
-        if body.len() <= INLINE_BYTES {
-            self.send(&[&wire::header(Request::Inline, key), &body], &fds)?;
-        } else {
-            let file = memory_file(&body)?;
-            fds.push(file.as_fd());
-            self.send(&[&wire::header(Request::InFile, key)], &fds)?;
-        }
+        let fds = [theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
+        send_command(socket, (Request::Inline, Request::InFile), key, command, &fds)?;
         Ok(Child { control: Control { socket: ours, key }, stdout, stderr })
+    }
+
+    /// Has `command` started as a fork server, which reads the other end of the returned socket.
+    pub(crate) fn start_fork_server(&self, command: &Command) -> Result<OwnedFd, SpawnError> {
+        let (ours, theirs) = socket_pair().map_err(SpawnError::Resources)?;
+        let kinds = (Request::ForkServer, Request::ForkServerInFile);
+        send_command(&self.socket, kinds, 0, command, &[theirs.as_fd()])?;
+        Ok(ours)
     }
 
     /// Has the supervisor of a command killed, and the command with it: for one that does not answer its control
     /// socket, which ends once nothing is left.
     pub fn abandon(&self, control: &Control) -> Result<(), SpawnError> {
-        self.send(&[&wire::header(Request::Abandon, control.key)], &[])
+        send(&self.socket, &[&wire::header(Request::Abandon, control.key)], &[])
     }
 
     /// Whether the zygote still holds its end of the socket.
@@ -138,21 +143,6 @@ impl Zygote {
             rustix::net::recv(&self.socket, &mut [0_u8; 1], flags),
             Err(Errno::AGAIN | Errno::INTR)
         )
-    }
-
-    fn send(&self, parts: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() {
-            ancillary.push(SendAncillaryMessage::ScmRights(fds));
-        }
-        let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        match rustix::net::sendmsg(&self.socket, &slices, &mut ancillary, SendFlags::NOSIGNAL) {
-            Ok(_) => Ok(()),
-            Err(Errno::AGAIN | Errno::INTR) => Err(SpawnError::Busy),
-            Err(Errno::PIPE | Errno::CONNRESET) => Err(SpawnError::Dead),
-            Err(error) => Err(SpawnError::Resources(error.into())),
-        }
     }
 }
 
@@ -196,7 +186,40 @@ impl AsFd for Control {
     }
 }
 
-fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+/// Sends `command` with `fds`, by the first kind of request in the packet or by the second in a file.
+fn send_command(
+    socket: &OwnedFd,
+    (inline, in_file): (Request, Request),
+    key: u64,
+    command: &Command,
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), SpawnError> {
+    let Command { program, working_dir, args, env } = command;
+    let body = wire::encode_command(program, working_dir, args, env);
+    if body.len() <= INLINE_BYTES {
+        return send(socket, &[&wire::header(inline, key), &body], fds);
+    }
+    let file = memory_file(&body)?;
+    let fds: Vec<_> = fds.iter().copied().chain([file.as_fd()]).collect();
+    send(socket, &[&wire::header(in_file, key)], &fds)
+}
+
+fn send(socket: &OwnedFd, parts: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    match rustix::net::sendmsg(socket, &slices, &mut ancillary, SendFlags::NOSIGNAL) {
+        Ok(_) => Ok(()),
+        Err(Errno::AGAIN | Errno::INTR) => Err(SpawnError::Busy),
+        Err(Errno::PIPE | Errno::CONNRESET) => Err(SpawnError::Dead),
+        Err(error) => Err(SpawnError::Resources(error.into())),
+    }
+}
+
+pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,

@@ -6,6 +6,9 @@
     reason = "it reports as the standard test runner does; a test may fail"
 )]
 
+#[path = "processes/forks.rs"]
+mod forks;
+
 use kruntimes_confine::{Child, Command, End, Report, Stage, Zygote};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
@@ -17,7 +20,7 @@ use std::time::{Duration, Instant};
 
 type Case = (&'static str, fn(&Zygote));
 
-const CASES: [Case; 15] = [
+const CASES: &[Case] = &[
     ("exit_codes_and_signals_are_reported", exit_codes_and_signals_are_reported),
     ("output_keeps_every_byte", output_keeps_every_byte),
     ("the_environment_is_exactly_the_given_one", the_environment_is_exactly_the_given_one),
@@ -33,12 +36,32 @@ const CASES: [Case; 15] = [
     ("a_killed_supervisor_leaves_nothing", a_killed_supervisor_leaves_nothing),
     ("a_stopped_supervisor_can_be_abandoned", a_stopped_supervisor_can_be_abandoned),
     ("a_killed_server_leaves_nothing", a_killed_server_leaves_nothing),
+    ("forks::a_fork_is_a_process_as_any_other", forks::a_fork_is_a_process_as_any_other),
+    ("forks::ends_are_reported", forks::ends_are_reported),
+    ("forks::one_fork_leaves_nothing_to_the_next", forks::one_fork_leaves_nothing_to_the_next),
+    ("forks::large_commands_and_bad_directories", forks::large_commands_and_bad_directories),
+    ("forks::a_daemon_is_gone_at_the_end", forks::a_daemon_is_gone_at_the_end),
+    ("forks::a_dropped_line_kills", forks::a_dropped_line_kills),
+    ("forks::a_killed_supervisor_leaves_nothing", forks::a_killed_supervisor_leaves_nothing),
+    ("forks::a_stopped_supervisor_can_be_abandoned", forks::a_stopped_supervisor_can_be_abandoned),
+    (
+        "forks::a_killed_fork_server_lets_its_forks_live",
+        forks::a_killed_fork_server_lets_its_forks_live,
+    ),
+    (
+        "forks::a_second_fork_server_takes_the_place_of_the_first",
+        forks::a_second_fork_server_takes_the_place_of_the_first,
+    ),
+    ("forks::what_is_no_fork_server_ends", forks::what_is_no_fork_server_ends),
 ];
 
 /// Set in the process that a case starts to kill it.
 const VICTIM: &str = "KRUNTIMES_TEST_VICTIM";
 
 fn main() -> std::process::ExitCode {
+    if let Some(code) = kruntimes_confine::supervise() {
+        return code.into();
+    }
     let zygote = Zygote::start().unwrap();
     if std::env::var_os(VICTIM).is_some() {
         return be_victim(&zygote);

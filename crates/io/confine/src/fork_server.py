@@ -1,0 +1,139 @@
+"""The end of a fork server of kruntimes-confine that runs in a Python interpreter."""
+
+import ctypes
+import gc
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from array import array
+
+REQUESTS, LINE, SUPERVISOR = 3, 4, 5
+CONTROL = 3
+HEADER_BYTES, PACKET_BYTES = 12, 32 * 1024 + 12
+FORKED, REAPED = 1, 2
+NOT_STARTED, AT_SUPERVISOR, AT_WORKING_DIRECTORY = 4, 0, 1
+PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 4, 15, 36
+SYS_CLOSE_RANGE = 436
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def serve(word):
+    """Says `word`, then forks a process for each request; returns in it, with its program and arguments."""
+    libc.prctl(PR_SET_NAME, b"krt-python", 0, 0, 0)
+    # A Run must not read here what the next one starts from.
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    requests = socket.socket(fileno=REQUESTS)
+    line = socket.socket(fileno=LINE)
+    line.setblocking(True)
+    requests.send(word.encode())
+    poller = select.poll()
+    poller.register(REQUESTS, select.POLLIN)
+    poller.register(LINE, select.POLLIN)
+    children = {}
+    gc.collect()
+    # What is frozen is not written to by the collector of a fork, and so stays shared.
+    gc.freeze()
+    while True:
+        for fd, _ in poller.poll():
+            if fd in children:
+                poller.unregister(fd)
+                os.close(fd)
+                pid, status = os.waitpid(children.pop(fd), 0)
+                line.send(struct.pack("<IiQ", REAPED, pid, status))
+            elif fd == LINE:
+                os._exit(0)
+            else:
+                command = take(requests, line, poller, children)
+                if command is not None:
+                    return command
+
+
+def take(requests, line, poller, children):
+    data, rights, _, _ = requests.recvmsg(
+        PACKET_BYTES, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC
+    )
+    if not data:
+        os._exit(0)
+    fds = array("i")
+    for _, _, content in rights:
+        fds.frombytes(content[: len(content) - len(content) % 4])
+    if len(fds) < 3:
+        # Too many are open here: the server meets the end of the control socket.
+        close(fds)
+        return None
+    key = int.from_bytes(data[4:HEADER_BYTES], "little")
+    body = data[HEADER_BYTES:] if len(fds) == 3 else os.pread(fds[3], os.fstat(fds[3]).st_size, 0)
+    try:
+        pid = os.fork()
+    except OSError as error:
+        report(fds[0], AT_SUPERVISOR, error)
+        close(fds)
+        return None
+    if pid == 0:
+        return supervised(body, fds)
+    handle = os.pidfd_open(pid)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fds[0], handle]))]
+    line.sendmsg([struct.pack("<IiQ", FORKED, pid, key)], rights)
+    close(fds)
+    children[handle] = pid
+    poller.register(handle, select.POLLIN)
+    return None
+
+
+def supervised(body, fds):
+    """Returns in the process of the command; the one above it becomes its supervisor."""
+    code = 1
+    try:
+        control, out, err = fds[:3]
+        program, working_dir, args, env = parse(body)
+        try:
+            libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            stage = AT_WORKING_DIRECTORY
+            os.chdir(working_dir)
+            stage = AT_SUPERVISOR
+            main = os.fork()
+        except OSError as error:
+            report(control, stage, error)
+            code = 0
+            raise
+        if main == 0:
+            enter(out, err, env)
+            return os.fsdecode(program), [os.fsdecode(arg) for arg in args]
+        os.dup2(control, CONTROL)
+        os.execve(SUPERVISOR, ["krt-supervisor", str(main)], {})
+    except BaseException:
+        os._exit(code)
+
+
+def enter(out, err, env):
+    """Makes this process as a new one: its own session, output, descriptors and environment."""
+    os.setsid()
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    libc.syscall(SYS_CLOSE_RANGE, 3, ctypes.c_uint(0xFFFFFFFF), 0)
+    os.environ.clear()
+    for entry in env:
+        name, _, value = entry.partition(b"=")
+        os.environb[name] = value
+    time.tzset()
+    libc.prctl(PR_SET_NAME, b"python3", 0, 0, 0)
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def parse(body):
+    args, env = struct.unpack_from("<II", body)
+    words = body[8:].split(b"\0")
+    return words[0], words[1], words[2 : 2 + args], words[2 + args : 2 + args + env]
+
+
+def report(control, stage, error):
+    os.write(control, struct.pack("<iii", NOT_STARTED, error.errno or 0, stage))
+
+
+def close(fds):
+    for fd in fds:
+        os.close(fd)
