@@ -41,7 +41,7 @@ pub(crate) enum Role {
         #[command(flatten)]
         log: LogArgs,
         #[command(flatten)]
-        config: kruntimes_runtime_server::Config,
+        config: kruntimes_languages::Config,
     },
     /// Serve the Kubernetes API of a local home, without roles or pods
     Apiserver {
@@ -135,7 +135,7 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
             // The zygote is forked while this process has one thread.
             let zygote = Zygote::start().map_err(|error| Failure::new(chain(&error)))?;
             role(&log.log, async |shutdown| {
-                kruntimes_runtime_server::serve(config, zygote, shutdown)
+                kruntimes_languages::serve(config, zygote, shutdown)
                     .await
                     .map_err(|error| Failure::new(chain(&error)))
             })

@@ -3,10 +3,10 @@
 //! Nothing of the server's own environment reaches the command.
 
 use crate::command::{self, Choice, Missing};
-use crate::outcome::{NOT_EXECUTABLE, NOT_FOUND, Outcome, describe};
+use crate::outcome::{NOT_EXECUTABLE, NOT_FOUND};
 use kruntimes_confine::Command;
 use kruntimes_daemon::remove_tree;
-use kruntimes_proto::executor::v1::ExecuteRequest;
+use kruntimes_runtime_server::{ExecuteRequest, Outcome, Status, describe};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -14,8 +14,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
-use tonic::Status;
 
 /// Where commands are found unless the Run says otherwise.
 pub(crate) const DEFAULT_PATH: &str =
@@ -24,8 +22,6 @@ pub(crate) const DEFAULT_PATH: &str =
 const DEFAULT_ENTRYPOINT: &str = "script";
 /// What the public API calls the workspace, wherever it really is.
 const WORKSPACE: &str = "/workspace";
-/// Longest id: it names a directory.
-const ID_BYTES: usize = 200;
 /// The kernel takes no argument longer than this; longer code goes through a file.
 const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
 
@@ -42,7 +38,6 @@ pub(crate) struct Places {
 pub(crate) struct Valid {
     pub(crate) id: String,
     pub(crate) working_dir: PathBuf,
-    pub(crate) timeout: Option<Duration>,
     entrypoint: PathBuf,
     args: Vec<String>,
     env: BTreeMap<String, String>,
@@ -76,9 +71,8 @@ impl Places {
         }
     }
 
-    /// Checks everything that can be wrong in a request itself.
+    /// Checks what can be wrong in a request with an id that names a directory.
     pub(crate) fn check(&self, request: ExecuteRequest) -> Result<Valid, Status> {
-        check_id(&request.id)?;
         let entrypoint =
             if request.entrypoint.is_empty() { DEFAULT_ENTRYPOINT } else { &request.entrypoint };
         if !is_plain(Path::new(entrypoint)) {
@@ -97,26 +91,10 @@ impl Places {
                 "working_dir {working_dir:?} must be absolute, without .."
             )));
         }
-        let named = request.env.keys().all(|name| !name.is_empty() && !name.contains('='));
-        if !named {
-            return Err(invalid("the name of an environment variable is empty or has a ="));
-        }
-        let pairs = request.env.iter().flat_map(|(name, value)| [name, value]);
-        if request
-            .args
-            .iter()
-            .chain(pairs)
-            .chain([&request.entrypoint, &request.working_dir])
-            .any(|text| text.contains('\0'))
-        {
-            return Err(invalid("arguments, environment and paths cannot hold a NUL character"));
-        }
-        let timeout = u64::try_from(request.timeout_seconds).ok().filter(|seconds| *seconds > 0);
         Ok(Valid {
             entrypoint: PathBuf::from(entrypoint),
             id: request.id,
             working_dir,
-            timeout: timeout.map(Duration::from_secs),
             args: request.args,
             env: request.env.into_iter().collect(),
         })
@@ -187,19 +165,6 @@ impl Places {
             Some(_) | None => path.to_owned(),
         }
     }
-}
-
-fn check_id(id: &str) -> Result<(), Status> {
-    if id.is_empty() {
-        return Err(invalid("id is empty"));
-    }
-    let is_name = is_plain(Path::new(id)) && !id.contains('/') && !id.starts_with('.');
-    if !is_name || id.contains('\0') || id.len() > ID_BYTES {
-        return Err(invalid(format!(
-            "id must be a file name of at most {ID_BYTES} bytes without a leading dot"
-        )));
-    }
-    Ok(())
 }
 
 fn is_plain(path: &Path) -> bool {

@@ -3,6 +3,7 @@
 use clap::Parser;
 use kruntimes_confine::Zygote;
 use kruntimes_daemon::{Shutdown, lifeline};
+use kruntimes_languages::Config;
 use kruntimes_proto::TOKEN_METADATA;
 use kruntimes_proto::executor::v1::execution_event::Event;
 use kruntimes_proto::executor::v1::runtime_client::RuntimeClient;
@@ -10,7 +11,6 @@ use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
 use kruntimes_proto::executor::v1::{
     ExecuteRequest, ExecutionEvent, ExecutionExited, StatusRequest, StatusResponse, WatchRequest,
 };
-use kruntimes_runtime_server::Config;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::fs;
@@ -69,15 +69,15 @@ struct Arguments {
 pub(crate) fn be_server(dir: PathBuf) -> ExitCode {
     let zygote = Zygote::start().unwrap();
     let mut config = Arguments::parse_from(["runtime-bash"]).config;
-    config.workspace = Some(dir.join("workspace"));
-    config.control = dir;
+    config.server.workspace = Some(dir.join("workspace"));
+    config.server.control = dir;
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = executor.block_on(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         println!("{}", listener.local_addr().unwrap().port());
         let (trigger, shutdown) = Shutdown::new();
         tokio::spawn(lifeline::watch_stdin(trigger));
-        kruntimes_runtime_server::serve_on(listener, config, zygote, shutdown).await
+        kruntimes_languages::serve_on(listener, config, zygote, shutdown).await
     });
     // The thread that reads stdin is not waited for.
     executor.shutdown_background();

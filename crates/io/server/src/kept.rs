@@ -7,8 +7,10 @@ pub(crate) const TRUNCATED: &str = "\n[output truncated]\n";
 
 /// The two streams, numbered as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
+pub enum Stream {
+    /// The standard output.
     Stdout,
+    /// The standard error output.
     Stderr,
 }
 

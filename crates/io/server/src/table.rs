@@ -86,7 +86,7 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{STREAM_LIMIT, Stream};
+    use crate::kept::{STREAM_LIMIT, Stream};
 
     fn ended(table: &Table, id: usize, bytes: usize) {
         let execution = Execution::new(&format!("run-{id:04}"));

@@ -2,15 +2,15 @@
 
 use crate::events::{Events, Watcher};
 use crate::execution::Execution;
+use crate::executor::{Cancel, Executor};
+use crate::kept::STREAM_LIMIT;
 use crate::lease::Lease;
-use crate::outcome::Why;
-use crate::output::STREAM_LIMIT;
-use crate::prepare::Places;
-use crate::process;
+use crate::outcome::{Outcome, Why};
+use crate::output::Output;
 use crate::table::{RUNNING_LIMIT, Refusal, Table};
-use futures::Stream;
+use crate::valid;
 use futures::future::join_all;
-use kruntimes_confine::Zygote;
+use futures::{FutureExt, Stream};
 use kruntimes_proto::executor::v1::runtime_events_server::RuntimeEvents;
 use kruntimes_proto::executor::v1::runtime_server::Runtime;
 use kruntimes_proto::executor::v1::{
@@ -18,10 +18,11 @@ use kruntimes_proto::executor::v1::{
     ForgetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse, RenewRequest,
     RenewResponse, StatusRequest, StatusResponse, WatchRequest,
 };
-use std::pin::Pin;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status};
 
 /// Size of a List reply: clients take 4 MiB unless they are told otherwise.
@@ -33,19 +34,18 @@ const WATCHERS_LIMIT: usize = 16;
 
 /// What all calls and executions share.
 #[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) zygote: AsyncFd<Zygote>,
-    pub(crate) places: Places,
+pub(crate) struct Server<E> {
+    pub(crate) executor: E,
     pub(crate) table: Table,
     pub(crate) events: Arc<Events>,
     pub(crate) lease: Lease,
 }
 
 /// The services, on a shared server.
-#[derive(Debug, Clone)]
-pub(crate) struct Service(pub(crate) Arc<Server>);
+#[derive(Debug)]
+pub(crate) struct Service<E>(pub(crate) Arc<Server<E>>);
 
-impl Server {
+impl<E: Executor> Server<E> {
     /// Ends all executions, and returns when the last process is gone.
     pub(crate) async fn end_all(&self, why: Why) {
         let all = self.table.all();
@@ -62,6 +62,51 @@ impl Server {
                 tracing::warn!(id = %execution.id(), "killed: no renewal in time");
                 execution.end(Why::NotRenewed);
             }
+        }
+    }
+
+    /// Does the work to its end, which is then in the table and among the events.
+    async fn run(
+        self: Arc<Self>,
+        execution: Arc<Execution>,
+        work: E::Request,
+        deadline: Option<Instant>,
+    ) {
+        let end = self.until_the_end(&execution, work, deadline).await;
+        execution.set_outcome(end.clone());
+        if execution.why() == Some(Why::Cancelled) {
+            self.table.remove(&execution);
+        } else {
+            self.table.retain(&execution);
+        }
+        self.events.exited(execution.id(), &end, execution.dropped_bytes());
+        // The id may be taken again from here on, and with it the directory.
+        self.executor.clean_up(execution.id()).await;
+        execution.announce_end();
+    }
+
+    async fn until_the_end(
+        &self,
+        execution: &Arc<Execution>,
+        work: E::Request,
+        deadline: Option<Instant>,
+    ) -> Outcome {
+        let output = Output::new(execution, &self.events);
+        let work = self.executor.execute(work, output, Cancel::new(execution));
+        // A panic must not leave an execution that never ends.
+        let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut work => outcome,
+            () = until(deadline) => {
+                execution.end(Why::Timeout);
+                work.await
+            }
+        };
+        let outcome = outcome.unwrap_or_else(|_| Outcome::lost("the server's code panicked"));
+        match execution.why() {
+            Some(why) => outcome.because(why),
+            None => outcome,
         }
     }
 
@@ -88,14 +133,17 @@ impl Server {
 }
 
 #[tonic::async_trait]
-impl Runtime for Service {
+impl<E: Executor> Runtime for Service<E> {
     async fn execute(
         &self,
         request: Request<ExecuteRequest>,
     ) -> Result<Response<ExecuteResponse>, Status> {
-        let valid = self.0.places.check(request.into_inner())?;
-        let execution = Execution::new(&valid.id);
-        let id = valid.id.clone();
+        valid::check(request.get_ref())?;
+        let id = request.get_ref().id.clone();
+        let seconds = u64::try_from(request.get_ref().timeout_seconds).unwrap_or_default();
+        let timeout = Some(Duration::from_secs(seconds)).filter(|timeout| !timeout.is_zero());
+        let work = self.0.executor.check(request)?;
+        let execution = Execution::new(&id);
         loop {
             match self.0.table.insert(&execution) {
                 Ok(()) => break,
@@ -112,7 +160,8 @@ impl Runtime for Service {
             self.0.table.remove(&execution);
             return Err(Status::failed_precondition("no renewal in time: Renew comes first"));
         }
-        tokio::spawn(process::run(Arc::clone(&self.0), execution, valid));
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        tokio::spawn(Arc::clone(&self.0).run(execution, work, deadline));
         Ok(Response::new(ExecuteResponse { id }))
     }
 
@@ -156,14 +205,14 @@ impl Runtime for Service {
     }
 
     async fn health(&self, _: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
-        let healthy = self.0.zygote.get_ref().is_alive();
-        let message = if healthy { "" } else { "the process that starts executions is dead" };
-        Ok(Response::new(HealthResponse { healthy, message: message.to_owned() }))
+        let health = self.0.executor.health();
+        let healthy = health.is_ok();
+        Ok(Response::new(HealthResponse { healthy, message: health.err().unwrap_or_default() }))
     }
 }
 
 #[tonic::async_trait]
-impl RuntimeEvents for Service {
+impl<E: Executor> RuntimeEvents for Service<E> {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<ExecutionEvent, Status>> + Send>>;
 
     async fn watch(
@@ -192,5 +241,12 @@ impl RuntimeEvents for Service {
         };
         self.0.lease.renew(ttl).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(RenewResponse {}))
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

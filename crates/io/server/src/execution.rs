@@ -1,7 +1,8 @@
 //! One execution as the rest of the server sees it: its output, its end, and the wish to end it.
 
+use crate::events::{Events, PIECE_BYTES};
+use crate::kept::{Kept, STREAM_LIMIT, Stream};
 use crate::outcome::{Outcome, Why};
-use crate::output::{Kept, STREAM_LIMIT, Stream};
 use kruntimes_proto::executor::v1::{ExecutionState, StatusResponse};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,14 @@ pub(crate) struct Execution {
     record: Mutex<Record>,
     why: watch::Sender<Option<Why>>,
     ended: watch::Sender<bool>,
+    /// Held while output goes to the record and to the events: both have it in one order.
+    writing: Mutex<Writing>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    Open,
+    Closed,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +41,7 @@ impl Execution {
             record: Mutex::default(),
             why: watch::Sender::new(None),
             ended: watch::Sender::new(false),
+            writing: Mutex::new(Writing::Open),
         })
     }
 
@@ -39,9 +49,33 @@ impl Execution {
         &self.id
     }
 
-    /// Whether this is the first sign of life.
-    pub(crate) fn starts(&self) -> bool {
-        !self.started.swap(true, Ordering::Relaxed)
+    /// Tells the start, once.
+    pub(crate) fn note_started(&self, events: &Events) {
+        let writing = self.writing();
+        if *writing == Writing::Open {
+            self.tell_start(events);
+        }
+    }
+
+    /// Keeps what fits of `data` and announces it. Output proves the start too. Nothing comes after the end.
+    pub(crate) fn print(self: &Arc<Self>, events: &Events, stream: Stream, data: &[u8]) {
+        let writing = self.writing();
+        if *writing == Writing::Closed || data.is_empty() {
+            return;
+        }
+        self.tell_start(events);
+        for piece in data.chunks(PIECE_BYTES) {
+            if let Some((place, last)) = self.keep(stream, piece) {
+                let sequence = events.output(self, stream, place, last);
+                self.set_last_event(stream, sequence);
+            }
+        }
+    }
+
+    fn tell_start(&self, events: &Events) {
+        if !self.started.swap(true, Ordering::Relaxed) {
+            events.started(&self.id);
+        }
     }
 
     /// Wishes the end. The first reason stays.
@@ -53,8 +87,12 @@ impl Execution {
         });
     }
 
-    pub(crate) fn wishes(&self) -> watch::Receiver<Option<Why>> {
-        self.why.subscribe()
+    /// Resolves when an end was wished.
+    pub(crate) async fn wish(&self) -> Why {
+        let mut wishes = self.why.subscribe();
+        // The sender lives as long as `self`.
+        let wish = wishes.wait_for(Option::is_some).await.map_or(None, |why| *why);
+        wish.unwrap_or(Why::ShuttingDown)
     }
 
     /// Why the server ended it, if it did.
@@ -77,6 +115,7 @@ impl Execution {
     }
 
     pub(crate) fn set_outcome(&self, outcome: Outcome) {
+        *self.writing() = Writing::Closed;
         let mut record = self.lock();
         record.stdout.seal();
         record.stderr.seal();
@@ -131,6 +170,10 @@ impl Execution {
             stderr: record.stderr.text(limit),
             error_message: record.outcome.as_ref().map(|o| o.message.clone()).unwrap_or_default(),
         }
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Record> {

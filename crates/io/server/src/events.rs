@@ -5,8 +5,8 @@
 //! and ends have a ring of their own, which output cannot push out.
 
 use crate::execution::Execution;
+use crate::kept::Stream;
 use crate::outcome::Outcome;
-use crate::output::Stream;
 use kruntimes_proto::executor::v1::{
     ExecutionEvent, ExecutionExited, ExecutionOutput, ExecutionStarted, execution_event::Event,
 };
