@@ -20,6 +20,14 @@ pub fn now() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
+/// Names this boot of the machine (proc_sys_kernel(5), `random/boot_id`): times of two boots can't be compared.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
 /// Rings once at the time that it was last set to.
 #[derive(Debug)]
 pub struct Alarm(AsyncFd<OwnedFd>);

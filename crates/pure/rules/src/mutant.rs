@@ -32,6 +32,7 @@ mutants! {
     NoJournal: "an attempt is executed without a line in the journal",
     NoSync: "Execute does not wait until the journal is on the disk",
     WallClockLease: "the pod's Lease is counted by the wall clock",
+    WallClockJournal: "a restart counts an attempt's time by the wall clock",
     WallClockReaper: "the controller counts by the wall clock",
     CapacityOffByOne: "a pod takes one Run more than it has slots",
     ReapWithoutBreak: "the controller takes Runs without breaking the Lease",

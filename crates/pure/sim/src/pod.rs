@@ -1,7 +1,7 @@
 //! A pod as it really is: its machine's disk, its Runtime Server with the processes, and what it was given.
 
-use jiff::Timestamp;
 use kruntimes_rules::capacity::Resources;
+use kruntimes_rules::run::received::Received;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(crate) enum Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) attempt: i32,
-    pub(crate) received: Timestamp,
+    pub(crate) received: Received,
     pub(crate) open: bool,
     pub(crate) durable: bool,
 }

@@ -29,8 +29,10 @@ const WRITES_IN_FLIGHT: usize = 256;
 enum Call {
     Write {
         key: RunKey,
-        version: Option<String>,
+        from: Option<String>,
     },
+    /// What a waiting Run is told.
+    Message,
     /// The Runtime is read before a Run is refused for ever.
     Read {
         run: Arc<Run>,
@@ -203,22 +205,27 @@ impl Scheduler {
                     Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run());
                 let message = waiting.message(&PoolKey::of(&run), &request);
                 let patch = patch::waiting(&run, waiting.reason(), &message, now);
-                self.write(core, &run, patch, Effect::Refuse);
+                if core.gate(self.me, Effect::Refuse, Side::Before) {
+                    let op = Op::PatchStatus(Kind::Run, RunKey::of(&run).name, patch.body);
+                    let call = core.request(self.me, op);
+                    self.calls.insert(call, Call::Message);
+                    core.gate(self.me, Effect::Refuse, Side::After);
+                }
             }
         }
     }
 
     fn write(&mut self, core: &mut Core, run: &Arc<Run>, patch: StatusPatch, effect: Effect) {
         let key = RunKey::of(run);
-        let version = run.metadata.resource_version.clone();
+        let from = run.metadata.resource_version.clone();
         if !legal(run.phase(), patch.phase, Writer::Scheduler) {
             let (now, wall) = (core.monotonic(self.me), core.wall(self.me));
-            return self.board.not_written(&key, version.as_deref(), now, wall);
+            return self.board.not_written(&key, from.as_deref(), now, wall);
         }
         if core.gate(self.me, effect, Side::Before) {
             let op = Op::PatchStatus(Kind::Run, key.name.clone(), patch.body);
             let call = core.request(self.me, op);
-            self.calls.insert(call, Call::Write { key, version });
+            self.calls.insert(call, Call::Write { key, from });
             core.gate(self.me, effect, Side::After);
         }
     }
@@ -232,17 +239,16 @@ impl Scheduler {
         }
         let (now, wall) = (core.monotonic(self.me), core.wall(self.me));
         match (self.calls.remove(&call), result) {
-            (Some(Call::Write { .. }), Ok(Reply::Object(Object { run: Some(run), .. }))) => {
-                self.board.assigned(Arc::clone(run), now, wall);
+            (Some(Call::Write { from, .. }), Ok(Reply::Object(Object { run: Some(run), .. }))) => {
+                self.board.assigned(Arc::clone(run), from.as_deref(), now, wall);
             }
-            (Some(Call::Write { key, .. }), Err(404)) => self.board.drop_run(&key),
-            (Some(Call::Write { key, version }), _) => {
-                self.board.not_written(&key, version.as_deref(), now, wall);
+            (Some(Call::Write { key, from }), _) => {
+                self.board.not_written(&key, from.as_deref(), now, wall);
             }
             (Some(Call::Read { run, message }), result) => {
                 self.refuse(core, &run, &message, result);
             }
-            (None, _) => {}
+            (Some(Call::Message) | None, _) => {}
         }
     }
 

@@ -107,7 +107,7 @@ impl Attempt {
                 );
                 let known = status.and_then(|status| status.timeline.as_ref());
                 held = Some(pod.slots.take_now(request_of(&run)));
-                let machine = Machine::reattach(spec, number, entry.received, known);
+                let machine = Machine::reattach(spec, number, clock.read(entry.received), known);
                 (machine, pod.spool.resume(&uid, number))
             }
             None => (Machine::start(spec, number, clock.now()), pod.spool.fresh(&uid, number)),
@@ -296,7 +296,8 @@ impl Attempt {
         self.register();
         let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
         let environment = Arc::clone(&self.environment);
-        let entry = Entry { attempt: self.number, received: self.machine.received() };
+        let received = self.clock.keep(self.machine.received());
+        let entry = Entry { attempt: self.number, received };
         self.spawn(async move {
             if let Err(error) = pod.journal.record(&uid, entry).await {
                 return Some(Event::ExecuteFailed(format!(

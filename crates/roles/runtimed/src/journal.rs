@@ -1,16 +1,18 @@
 //! Which attempts may have started: written before Execute, with fdatasync where the pod outlives its machine's restart.
 //!
-//! One file of fixed size, lines `<uid> <attempt> <received µs> <open|ended|void>`, filled up with zeros: a record overwrites
-//! blocks that are there already. A torn last line was never acknowledged. Runs that ended are remembered for a while:
-//! an assignment that is seen again is not executed again.
+//! One file of fixed size: a line `boot <id>`, then lines `<uid> <attempt> <received, wall clock µs> <the same, CLOCK_BOOTTIME
+//! µs> <open|ended|void>`, filled up with zeros: a record overwrites blocks that are there already. A torn last line was
+//! never acknowledged. Runs that ended are remembered for a while: an assignment that is seen again is not executed again.
 
 use jiff::Timestamp;
+use kruntimes_rules::run::received::Received;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Size of the file: more than 2,000 entries.
 const FILE_BYTES: usize = 256 * 1024;
@@ -23,7 +25,7 @@ const UID_BYTES: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) attempt: i32,
-    pub(crate) received: Timestamp,
+    pub(crate) received: Received,
 }
 
 /// What an acknowledged entry outlives.
@@ -39,6 +41,7 @@ pub enum Durability {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    boot: String,
     durability: Durability,
     file: File,
     length: usize,
@@ -65,16 +68,17 @@ struct Ended {
 pub(crate) struct Journal(Arc<Mutex<Inner>>);
 
 impl Journal {
-    /// Opens `<control>/journal`, or makes it.
-    pub(crate) fn open(control: &Path, durability: Durability) -> io::Result<Self> {
+    /// Opens `<control>/journal`, or makes it. The machine was booted as `boot`.
+    pub(crate) fn open(control: &Path, durability: Durability, boot: &str) -> io::Result<Self> {
         let path = control.join("journal");
         let entries = match fs::read(&path) {
-            Ok(content) => parse(&content),
+            Ok(content) => parse(&content, boot),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Entries::new(),
             Err(error) => return Err(error),
         };
-        let (file, length) = rewrite(&path, &entries)?;
-        Ok(Self(Arc::new(Mutex::new(Inner { path, durability, file, length, entries }))))
+        let (file, length) = rewrite(&path, boot, &entries)?;
+        let boot = boot.to_owned();
+        Ok(Self(Arc::new(Mutex::new(Inner { path, boot, durability, file, length, entries }))))
     }
 
     /// The entry of a Run.
@@ -140,7 +144,7 @@ impl Inner {
     fn append(&mut self, line: &str) -> io::Result<()> {
         if self.length + line.len() > FILE_BYTES {
             // The map holds the line already.
-            (self.file, self.length) = rewrite(&self.path, &self.entries)?;
+            (self.file, self.length) = rewrite(&self.path, &self.boot, &self.entries)?;
             return Ok(());
         }
         self.file.write_all_at(line.as_bytes(), self.length as u64)?;
@@ -162,7 +166,8 @@ fn line(uid: &str, entry: &Entry, word: Word) -> String {
         Word::Ended => "ended",
         Word::Void => "void",
     };
-    format!("{uid} {} {} {state}\n", entry.attempt, entry.received.as_microsecond())
+    let boot = entry.received.boot.map_or(-1, |boot| i128::try_from(boot.as_micros()).unwrap_or(-1));
+    format!("{uid} {} {} {boot} {state}\n", entry.attempt, entry.received.wall.as_microsecond())
 }
 
 impl Entries {
@@ -212,14 +217,18 @@ impl Ended {
     }
 }
 
-fn parse(content: &[u8]) -> Entries {
+/// What was received before the machine was booted as `boot` has no time of its CLOCK_BOOTTIME.
+fn parse(content: &[u8], boot: &str) -> Entries {
     let end = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let text = String::from_utf8_lossy(&content[..end]);
+    let same_boot = text.lines().next().and_then(|line| line.strip_prefix("boot ")) == Some(boot);
     let entry = |line: &str| {
         let mut words = line.split(' ');
         let uid = words.next()?.to_owned();
         let attempt = words.next()?.parse().ok()?;
-        let received = Timestamp::from_microsecond(words.next()?.parse().ok()?).ok()?;
+        let wall = Timestamp::from_microsecond(words.next()?.parse().ok()?).ok()?;
+        let since = words.next()?.parse().ok().map(Duration::from_micros).filter(|_| same_boot);
+        let received = Received { wall, boot: since };
         let word = match words.next()? {
             "open" => Word::Open,
             "void" => Word::Void,
@@ -240,8 +249,8 @@ fn parse(content: &[u8]) -> Entries {
 }
 
 /// Writes a new file beside the old one and puts it in its place.
-fn rewrite(path: &Path, entries: &Entries) -> io::Result<(File, usize)> {
-    let mut content = entries.lines();
+fn rewrite(path: &Path, boot: &str, entries: &Entries) -> io::Result<(File, usize)> {
+    let mut content = format!("boot {boot}\n{}", entries.lines());
     let length = content.len();
     if length > FILE_BYTES / 2 {
         return Err(io::Error::other("the journal is full of Runs that have not ended"));
@@ -264,7 +273,8 @@ mod tests {
     use super::*;
 
     fn entry(attempt: i32) -> Entry {
-        Entry { attempt, received: Timestamp::from_microsecond(1_700_000_000_123_456).unwrap() }
+        let wall = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
+        Entry { attempt, received: Received { wall, boot: Some(Duration::from_micros(77)) } }
     }
 
     #[tokio::test]
@@ -276,42 +286,55 @@ mod tests {
 
     async fn is_there_after_a_restart(durability: Durability) {
         let directory = crate::testing::directory(&format!("journal-restart-{durability:?}"));
-        let journal = Journal::open(&directory, durability).unwrap();
+        let journal = Journal::open(&directory, durability, "b1").unwrap();
         journal.record("a", entry(1)).await.unwrap();
         journal.record("b", entry(3)).await.unwrap();
         journal.record("a", entry(2)).await.unwrap();
-        let again = Journal::open(&directory, durability).unwrap();
+        let again = Journal::open(&directory, durability, "b1").unwrap();
         assert_eq!(again.find("a"), Some(entry(2)));
         assert_eq!(again.find("b"), Some(entry(3)));
         assert_eq!(again.find("c"), None);
     }
 
     #[tokio::test]
+    async fn another_boot_makes_the_boot_clock_say_nothing() {
+        let directory = crate::testing::directory("journal-boot");
+        let journal = Journal::open(&directory, Durability::Machine, "b1").unwrap();
+        journal.record("a", entry(1)).await.unwrap();
+        for _ in 0..2 {
+            let again = Journal::open(&directory, Durability::Machine, "b2").unwrap();
+            let Entry { received, .. } = entry(1);
+            let want = Entry { attempt: 1, received: Received { boot: None, ..received } };
+            assert_eq!(again.find("a"), Some(want));
+        }
+    }
+
+    #[tokio::test]
     async fn what_was_not_sent_leaves_no_trace() {
         let directory = crate::testing::directory("journal-void");
-        let journal = Journal::open(&directory, Durability::Machine).unwrap();
+        let journal = Journal::open(&directory, Durability::Machine, "b1").unwrap();
         journal.record("a", entry(1)).await.unwrap();
         journal.void("a");
         assert_eq!(journal.find("a"), None);
-        let again = Journal::open(&directory, Durability::Machine).unwrap();
+        let again = Journal::open(&directory, Durability::Machine, "b1").unwrap();
         assert_eq!((again.find("a"), again.open_uids()), (None, vec![]));
     }
 
     #[tokio::test]
     async fn a_torn_line_counts_for_nothing() {
         let directory = crate::testing::directory("journal-torn");
-        let journal = Journal::open(&directory, Durability::Machine).unwrap();
+        let journal = Journal::open(&directory, Durability::Machine, "b1").unwrap();
         journal.record("a", entry(1)).await.unwrap();
         let length = journal.lock().length as u64;
         journal.lock().file.write_all_at(b"b 1 17000", length).unwrap();
-        let again = Journal::open(&directory, Durability::Machine).unwrap();
+        let again = Journal::open(&directory, Durability::Machine, "b1").unwrap();
         assert_eq!(again.open_uids(), ["a"]);
     }
 
     #[tokio::test]
     async fn a_full_file_drops_what_has_ended_and_nothing_else() {
         let directory = crate::testing::directory("journal-full");
-        let journal = Journal::open(&directory, Durability::Machine).unwrap();
+        let journal = Journal::open(&directory, Durability::Machine, "b1").unwrap();
         journal.record("kept", entry(7)).await.unwrap();
         let long = "u".repeat(UID_BYTES - 4);
         for index in 0..1600 {
@@ -320,7 +343,7 @@ mod tests {
             journal.ended(&uid);
         }
         journal.record("last", entry(9)).await.unwrap();
-        let again = Journal::open(&directory, Durability::Machine).unwrap();
+        let again = Journal::open(&directory, Durability::Machine, "b1").unwrap();
         assert_eq!(again.find("kept"), Some(entry(7)));
         assert_eq!(again.find("last"), Some(entry(9)));
         assert_eq!(again.find(&format!("{long}1599")), Some(entry(1)), "ended just before");

@@ -41,7 +41,7 @@ use crate::pod::Pod;
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kruntimes_api::names;
 use kruntimes_cluster::events::{self as recorder, Recorder};
-use kruntimes_daemon::{Shutdown, health, lifeline};
+use kruntimes_daemon::{Shutdown, boottime, health, lifeline};
 use kruntimes_rules::fence::Timing;
 use kruntimes_rules::run::phase::Writer;
 use kruntimes_rules::run::roster::Identity;
@@ -234,7 +234,8 @@ fn open(
         spool: spool::Spool::open(&config.state).map_err(control("logs"))?,
         sink: lines::LineSink::start(namespace, &config.runtime_name, &config.pod_name, lines)
             .map_err(control("log thread"))?,
-        journal: journal::Journal::open(&config.state, config.journal)
+        journal: boottime::boot_id()
+            .and_then(|boot| journal::Journal::open(&config.state, config.journal, &boot))
             .map_err(control("journal"))?,
         lease,
         workspaces: workspace::Workspaces::new(config.workspace.clone()),

@@ -136,17 +136,19 @@ pub(crate) fn count(metrics: &Metrics, written: &Written, now: Timestamp) {
     }
 }
 
-/// Tells the board what became of a write.
+/// Tells the board what became of a write. For what a waiting Run is told it waits for no answer.
 pub(crate) fn feed_back(board: &mut Board, written: Written, now: Duration, wall: Timestamp) {
     let key = RunKey::of(&written.run);
-    match written.result {
-        Ok(run) => board.assigned(Arc::new(run), now, wall),
-        Err(NotWritten::Refused(WriteError::Gone(_))) => board.drop_run(&key),
-        Err(error) => {
+    let from = written.run.resource_version();
+    match (written.result, written.counts) {
+        (Ok(_), Some(Sync::no_pods)) => {}
+        (Ok(run), _) => board.assigned(Arc::new(run), from.as_deref(), now, wall),
+        (Err(error), counts) => {
             let RunKey { namespace, name } = &key;
             tracing::debug!(namespace, name, error = %Chain(&error), "status not written");
-            let version = written.run.resource_version();
-            board.not_written(&key, version.as_deref(), now, wall);
+            if counts != Some(Sync::no_pods) {
+                board.not_written(&key, from.as_deref(), now, wall);
+            }
         }
     }
 }

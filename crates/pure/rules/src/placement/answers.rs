@@ -15,17 +15,41 @@ const PARK: Duration = Duration::from_secs(1);
 /// A pod that has not answered an assignment for so long gets no more until it does.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-impl Board {
-    /// The assignment was written.
-    pub fn assigned(&mut self, run: Arc<Run>, now: Duration, wall: Timestamp) {
-        let key = RunKey::of(&run);
-        if let Some(tracked) = self.runs.get(&key)
-            && tracked.run.uid() == run.uid()
-            && matches!(tracked.state, State::Assumed { .. })
-            && let Some(pod) = pod_of(&run)
-        {
-            self.set_placed(key, run, pod, now, wall);
+impl Tracked {
+    /// Whether the answer to the write that was made from this version is waited for.
+    fn awaits(&self, version: Option<&str>) -> bool {
+        match &self.state {
+            State::Assumed { from, .. } | State::Ending { from } => from.as_deref() == version,
+            State::Queued { .. }
+            | State::Backoff { .. }
+            | State::Parked { .. }
+            | State::Placed { .. } => false,
         }
+    }
+}
+
+impl Board {
+    /// The assignment that was made from version `from` was written. An answer to an older one says nothing: the watch has
+    /// shown what followed.
+    pub fn assigned(
+        &mut self,
+        run: Arc<Run>,
+        from: Option<&str>,
+        now: Duration,
+        wall: Timestamp,
+    ) {
+        let key = RunKey::of(&run);
+        let Some(tracked) = self.runs.get(&key).filter(|tracked| tracked.awaits(from)) else {
+            return;
+        };
+        let Some(pod) = pod_of(&run) else { return };
+        // Nothing stands between that version and the assignment: what the watch has shown since came after it.
+        let shown = tracked.run.clone();
+        if shown.uid() != run.uid() || shown.resource_version().as_deref() != from {
+            self.drop_run(&key);
+            return self.set_run(shown, now, wall);
+        }
+        self.set_placed(key, run, pod, now, wall);
     }
 
     /// The API server has the Run on this pod.
@@ -42,10 +66,11 @@ impl Board {
         let former = self.runs.remove(&key);
         let seen = former.as_ref().map_or(wall, |tracked| tracked.seen);
         let stays = former.as_ref().is_some_and(|tracked| match &tracked.state {
-            State::Assumed { pod: known } | State::Placed { pod: known, .. } => *known == pod,
-            State::Queued { .. } | State::Backoff { .. } | State::Parked { .. } | State::Ending => {
-                false
-            }
+            State::Assumed { pod: known, .. } | State::Placed { pod: known, .. } => *known == pod,
+            State::Queued { .. }
+            | State::Backoff { .. }
+            | State::Parked { .. }
+            | State::Ending { .. } => false,
         });
         // It was placed by what it requests; where that can't be read it counts as one Run.
         let request = match &former {
@@ -77,20 +102,19 @@ impl Board {
         self.runs.insert(key, Tracked { run, request, seen, state });
     }
 
-    /// A write for the Run that was made from version `version` failed.
+    /// A write for the Run that was made from version `from` failed.
     pub fn not_written(
         &mut self,
         key: &RunKey,
-        version: Option<&str>,
+        from: Option<&str>,
         now: Duration,
         wall: Timestamp,
     ) {
-        let Some(tracked) = self.runs.get(key) else { return };
-        if !matches!(tracked.state, State::Assumed { .. } | State::Ending) {
+        let Some(tracked) = self.runs.get(key).filter(|tracked| tracked.awaits(from)) else {
             return;
-        }
+        };
         let (run, request) = (tracked.run.clone(), Arc::clone(&tracked.request));
-        let newer = run.resource_version().as_deref() != version;
+        let newer = run.resource_version().as_deref() != from;
         self.drop_run(key);
         if newer {
             self.set_run(run, now, wall);

@@ -29,7 +29,7 @@ fn assigned() -> Board {
     let mut board = board(&[("p1", 9)]);
     board.set_run(pending("a"), secs(0), START);
     assert_eq!(decide(&mut board, secs(0)), ["a@p1#1"]);
-    board.assigned(placed("a", "p1", 1), secs(0), START);
+    board.assigned(placed("a", "p1", 1), Some("1"), secs(0), START);
     board
 }
 
@@ -143,7 +143,7 @@ fn ten_thousand_that_wait_for_one_slot_cost_two_decisions_each_at_most() {
             };
             assigned += 1;
             let name = RunKey::of(&run).name;
-            board.assigned(placed(&name, "p1", 1), now, START);
+            board.assigned(placed(&name, "p1", 1), Some("1"), now, START);
             now += Duration::from_millis(100);
             board.drop_run(&RunKey::of(&run));
         }
@@ -165,4 +165,42 @@ fn messages_that_wait_for_their_turn_wake_nobody_before_it() {
     let turn = secs(1) + Duration::from_millis(100);
     assert_eq!(board.deadline(), Some(turn));
     assert_eq!(decide(&mut board, turn), ["b waits: NoReadyPods"]);
+}
+
+/// Run `a`, handed back by p1, as version 3.
+fn handed_back() -> Arc<Run> {
+    let status = json!({"phase": "Pending", "reason": "NotStarted", "attempt": 1});
+    run_with("default", "a", 3, json!({}), status)
+}
+
+#[test]
+fn a_late_answer_to_an_older_assignment_says_nothing() {
+    let key = RunKey::of(&pending("a"));
+    let on_its_way_again = || {
+        let mut board = board(&[("p1", 9)]);
+        board.set_run(pending("a"), secs(0), START);
+        assert_eq!(decide(&mut board, secs(0)), ["a@p1#1"]);
+        board.set_run(placed("a", "p1", 1), secs(0), START);
+        board.set_run(handed_back(), secs(0), START);
+        assert_eq!(decide(&mut board, secs(0)), ["a@p1#1"]);
+        board
+    };
+    let mut late = on_its_way_again();
+    late.assigned(placed("a", "p1", 1), Some("1"), secs(0), START);
+    late.not_written(&key, Some("3"), secs(0), START);
+    assert_eq!(decide(&mut late, secs(1)), ["a@p1#1"], "the newer one failed: it is tried again");
+    let mut late = on_its_way_again();
+    late.not_written(&key, Some("1"), secs(0), START);
+    assert_eq!(decide(&mut late, secs(5)), [""; 0], "the newer one is under way");
+}
+
+#[test]
+fn what_the_watch_shows_before_the_answer_came_after_the_assignment() {
+    let mut board = board(&[("p1", 9)]);
+    board.set_run(pending("a"), secs(0), START);
+    assert_eq!(decide(&mut board, secs(0)), ["a@p1#1"]);
+    board.set_run(handed_back(), secs(0), START);
+    assert_eq!(decide(&mut board, secs(0)), [""; 0]);
+    board.assigned(placed("a", "p1", 1), Some("1"), secs(0), START);
+    assert_eq!(decide(&mut board, secs(0)), ["a@p1#1"]);
 }

@@ -38,16 +38,19 @@ pub(super) enum State {
     Backoff {
         until: Duration,
     },
-    /// Decided; the write is under way.
+    /// Decided; the write is under way, from that version.
     Assumed {
         pod: PodRef,
+        from: Option<String>,
     },
     /// The write failed: the watch will show what is true.
     Parked {
         until: Duration,
     },
-    /// Decided to end; the write is under way.
-    Ending,
+    /// Decided to end; the write is under way, from that version.
+    Ending {
+        from: Option<String>,
+    },
     Placed {
         pod: PodRef,
         attempt: i32,
@@ -177,7 +180,7 @@ impl Board {
         if let Some(tracked) = self.runs.get_mut(&key) {
             match &tracked.state {
                 // An event from before the write: the answer of the write decides.
-                State::Assumed { .. } | State::Ending => {
+                State::Assumed { .. } | State::Ending { .. } => {
                     tracked.run = run;
                     return;
                 }
@@ -199,7 +202,8 @@ impl Board {
             Ok(request) => request,
             Err(invalid) => {
                 self.unreadable.insert(key.clone(), invalid.to_string());
-                let (request, state) = (Resources::one_run(), State::Ending);
+                let state = State::Ending { from: run.resource_version() };
+                let request = Resources::one_run();
                 self.runs.insert(key, Tracked { run, request, seen: wall, state });
                 return;
             }
@@ -241,7 +245,7 @@ impl Board {
                     pool.remove(&tracked.request, *sequence);
                 }
             }
-            State::Assumed { pod } => self.release(pool_key, pod, &tracked.request),
+            State::Assumed { pod, .. } => self.release(pool_key, pod, &tracked.request),
             State::Placed { pod, answer, .. } => {
                 self.settle_answer(key, pool_key, pod, *answer);
                 self.release(pool_key, pod, &tracked.request);
@@ -249,7 +253,7 @@ impl Board {
             State::Backoff { until } | State::Parked { until } => {
                 self.timers.remove(&(*until, key.clone()));
             }
-            State::Ending => {}
+            State::Ending { .. } => {}
         }
     }
 
@@ -264,7 +268,8 @@ impl Board {
         let tracked = self.runs.remove(key)?;
         let run = tracked.run.clone();
         self.leave(key, &PoolKey::of(&run), &tracked);
-        self.runs.insert(key.clone(), Tracked { state: State::Ending, ..tracked });
+        let state = State::Ending { from: run.resource_version() };
+        self.runs.insert(key.clone(), Tracked { state, ..tracked });
         Some(Decision::Cancel { run })
     }
 
@@ -274,7 +279,7 @@ impl Board {
         if let State::Queued { report_at, .. } = tracked.state {
             self.reports.remove(&(report_at, key.clone()));
         }
-        tracked.state = State::Ending;
+        tracked.state = State::Ending { from: tracked.run.resource_version() };
         Some(Decision::Refuse { run: tracked.run.clone(), message })
     }
 
@@ -308,7 +313,7 @@ impl Board {
         if let State::Queued { report_at, .. } = tracked.state {
             self.reports.remove(&(report_at, key.clone()));
         }
-        tracked.state = State::Assumed { pod: pod.clone() };
+        tracked.state = State::Assumed { pod: pod.clone(), from: tracked.run.resource_version() };
         Some(Decision::Assign { run: tracked.run.clone(), pod, attempt, seen: tracked.seen })
     }
 
@@ -340,7 +345,7 @@ impl Board {
                 | State::Backoff { .. }
                 | State::Parked { .. }
                 | State::Assumed { .. }
-                | State::Ending
+                | State::Ending { .. }
                 | State::Placed { .. } => {}
             }
         }

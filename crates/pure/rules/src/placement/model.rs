@@ -236,7 +236,7 @@ impl History {
         let mut placed = self.model.runs.iter_mut();
         if let Some(run) = placed.find(|run| run.on.is_some() && run.assigned.is_none()) {
             run.assigned = Some(now);
-            self.board.assigned(stored(run, "Scheduled"), now, START);
+            self.board.assigned(stored(run, "Scheduled"), Some("1"), now, START);
         }
     }
 

@@ -153,7 +153,8 @@ fn a_write_that_failed_waits_for_a_newer_object() {
     assert_eq!(decide(&mut board, secs(0)), [""; 0], "the same version would fail again");
     board.set_run(run_with("default", "a", 3, json!({}), json!({})), secs(0), START);
     assert_eq!(decide(&mut board, secs(0)), ["a@p1#1"]);
-    board.not_written(&RunKey::of(&pending("a")), Some("2"), secs(0), START);
+    board.set_run(run_with("default", "a", 4, json!({}), json!({})), secs(0), START);
+    board.not_written(&RunKey::of(&pending("a")), Some("3"), secs(0), START);
     assert_eq!(decide(&mut board, secs(0)), ["a@p1#1"], "a newer one is here already");
 }
 
@@ -171,7 +172,7 @@ fn a_late_pending_event_does_not_free_the_slot() {
     let mut board = board(&[("p1", 1)]);
     board.set_run(pending("a"), secs(0), START);
     decide(&mut board, secs(0));
-    board.assigned(placed("a", "p1", 1), secs(0), START);
+    board.assigned(placed("a", "p1", 1), Some("1"), secs(0), START);
     board.set_run(pending("a"), secs(0), START);
     board.set_run(pending("b"), secs(0), START);
     assert_eq!(decide(&mut board, secs(0)), [""; 0]);
@@ -245,7 +246,7 @@ fn no_pod_is_ever_over_its_capacity() {
                     .for_each(|name| board.drop_run(&RunKey::of(&pending(name)))),
                 _ => running
                     .iter()
-                    .for_each(|name| board.assigned(placed(name, "p1", 1), secs(0), START)),
+                    .for_each(|name| board.assigned(placed(name, "p1", 1), Some("1"), secs(0), START)),
             }
             left /= EVENTS;
             for decision in board.decide(secs(step), START, 10) {

@@ -8,6 +8,7 @@ pub mod notes;
 pub mod outcome;
 pub mod patch;
 pub mod phase;
+pub mod received;
 pub mod retry;
 pub mod roster;
 pub mod slim;

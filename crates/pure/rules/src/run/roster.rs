@@ -79,6 +79,8 @@ pub struct Roster {
     entries: BTreeMap<String, Entry>,
     listed: BTreeSet<String>,
     left: BTreeSet<String>,
+    /// Assignments that ended here, until the API server is seen to know it: an older look may still show them.
+    over: BTreeMap<String, Assignment>,
     clearing: Option<Clearing>,
 }
 
@@ -86,7 +88,14 @@ impl Roster {
     /// A pod without Runs. `left` are the Runs that an earlier life of this runtimed may have left something of.
     #[must_use]
     pub fn new(me: Identity, left: BTreeSet<String>) -> Self {
-        Self { me, entries: BTreeMap::new(), listed: BTreeSet::new(), left, clearing: None }
+        Self {
+            me,
+            entries: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            left,
+            over: BTreeMap::new(),
+            clearing: None,
+        }
     }
 
     /// Whether no attempt goes on.
@@ -138,6 +147,7 @@ impl Roster {
     /// The list is complete: what it did not show is not this pod's any more.
     pub fn list_ends(&mut self) -> Vec<Order> {
         let listed = mem::take(&mut self.listed);
+        self.over.retain(|uid, _| listed.contains(uid));
         let mut orders = Vec::new();
         for (uid, entry) in &mut self.entries {
             if !listed.contains(uid) {
@@ -164,6 +174,12 @@ impl Roster {
         let mut orders = Vec::new();
         let Some(uid) = run.uid().filter(|uid| is_plain(uid)) else { return orders };
         let assignment = self.assignment(&run);
+        if let Some(over) = self.over.get(&uid) {
+            if assignment.as_ref() == Some(over) {
+                return orders;
+            }
+            self.over.remove(&uid);
+        }
         match (self.entries.get_mut(&uid), assignment) {
             (None, None) => {}
             (None, Some(assignment)) => self.begin(uid, run, assignment, &mut orders),
@@ -184,6 +200,7 @@ impl Roster {
     /// A Run is not selected any more: it left this pod, or, if it had ended, is deleted.
     pub fn gone(&mut self, uid: &str, phase: Phase) -> Vec<Order> {
         let mut orders = Vec::new();
+        self.over.remove(uid);
         match self.entries.get_mut(uid) {
             Some(entry) => {
                 entry.deleted |= phase.is_terminal();
@@ -201,6 +218,11 @@ impl Roster {
         let Some(entry) = self.entries.remove(uid) else { return orders };
         if entry.deleted {
             orders.push(Order::Forget(uid.to_owned()));
+        }
+        if !entry.gone
+            && let Some(assignment) = entry.assignment
+        {
+            self.over.insert(uid.to_owned(), assignment);
         }
         if let Some(run) = entry.next
             && let Some(assignment) = self.assignment(&run)

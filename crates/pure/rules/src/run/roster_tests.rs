@@ -205,3 +205,40 @@ fn a_pod_that_ends_begins_nothing() {
     roster.close();
     check(&roster.ended("u"), &[]);
 }
+
+#[test]
+fn an_older_look_does_not_begin_again_what_has_ended() {
+    let mut roster = roster();
+    check(&roster.observe(mine("Scheduled", 1)), &["begin u 1"]);
+    check(&roster.ended("u"), &[]);
+    check(&roster.observe(mine("Running", 1)), &[]);
+    roster.list_begins();
+    check(&roster.listed(mine("Scheduled", 1)), &[]);
+    check(&roster.list_ends(), &[r#"keep {"u"}"#]);
+    check(&roster.observe(mine("Scheduled", 1)), &[]);
+    check(&roster.observe(mine("Scheduled", 2)), &["begin u 2"]);
+}
+
+#[test]
+fn what_has_ended_is_remembered_only_until_the_api_server_knows_it() {
+    let ended = || {
+        let mut roster = roster();
+        check(&roster.observe(mine("Scheduled", 1)), &["begin u 1"]);
+        check(&roster.ended("u"), &[]);
+        roster
+    };
+    let mut shown = ended();
+    check(&shown.observe(mine("Failed", 1)), &[]);
+    let mut left = ended();
+    check(&left.gone("u", Phase::Pending), &[]);
+    let mut absent = ended();
+    absent.list_begins();
+    check(&absent.list_ends(), &["keep {}"]);
+    let mut known = roster();
+    check(&known.observe(mine("Scheduled", 1)), &["begin u 1"]);
+    check(&known.observe(mine("Failed", 1)), &["gone u"]);
+    check(&known.ended("u"), &[]);
+    for roster in [shown, left, absent, known] {
+        assert!(roster.over.is_empty());
+    }
+}

@@ -3,6 +3,7 @@
 use super::Runtimed;
 use crate::core::Core;
 use crate::message::{Body, Reported, Step};
+use crate::pod::Entry;
 use crate::points::{Effect as Point, Side};
 use jiff::Timestamp;
 use kruntimes_api::{Run, RunSpec};
@@ -53,7 +54,7 @@ impl AttemptClock {
         self.wall.checked_add(elapsed).unwrap_or(self.wall)
     }
 
-    fn monotonic(self, time: Timestamp) -> Duration {
+    pub(super) fn monotonic(self, time: Timestamp) -> Duration {
         self.origin + Duration::try_from(time.duration_since(self.wall)).unwrap_or_default()
     }
 }
@@ -71,16 +72,21 @@ impl Runtimed {
         let request = Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run());
         let entry = core.pods[self.at].journal.get(uid).copied();
         let journalled = entry.filter(|entry| entry.attempt == number);
+        let (wall, boot) = (clock.now(core, self.me), core.monotonic(self.me));
+        let received = |entry: Entry| match mutant::is(Mutant::WallClockJournal) {
+            true => entry.received.wall,
+            false => entry.received.on(wall, boot),
+        };
         let (machine, effects, held) = match journalled {
             Some(entry) => {
                 self.slots.take_now(&request);
                 let known = status.and_then(|status| status.timeline.as_ref());
-                let (machine, effects) = Machine::reattach(spec, number, entry.received, known);
+                let (machine, effects) = Machine::reattach(spec, number, received(entry), known);
                 (machine, effects, true)
             }
             None => {
                 let former = entry.filter(|_| mutant::is(Mutant::DeadlineNotReset));
-                let received = former.map_or(clock.now(core, self.me), |entry| entry.received);
+                let received = former.map_or(clock.now(core, self.me), received);
                 let (machine, effects) = Machine::start(spec, number, received);
                 core.oracle.received(uid, self.at, core.now);
                 (machine, effects, false)

@@ -9,6 +9,7 @@ use crate::pod::Entry;
 use crate::points::{Effect as Point, Side};
 use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::run::event::{Effect, Event};
+use kruntimes_rules::run::received::Received;
 use std::time::Duration;
 
 pub(super) const EXECUTE_WITHIN: Duration = Duration::from_secs(10);
@@ -111,10 +112,12 @@ impl Runtimed {
         attempt.registered = true;
         attempt.execute_until = Some(until);
         let (number, received) = (attempt.number, attempt.machine.received());
+        let boot = attempt.clock.monotonic(received);
         if !core.gate(self.me, Point::Journal, Side::Before) {
             return;
         }
         if !mutant::is(Mutant::NoJournal) {
+            let received = Received { wall: received, boot: Some(boot) };
             let entry = Entry { attempt: number, received, open: true, durable: false };
             core.pods[self.at].journal.insert(uid.to_owned(), entry);
         }
