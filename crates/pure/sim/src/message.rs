@@ -161,6 +161,7 @@ pub(crate) enum Reported {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Deadline,
+    PrepareAgain,
     Prepared(bool),
     Journalled,
     ExecuteAgain,

@@ -232,13 +232,15 @@ pub(crate) fn check_overlap(core: &mut Core, pod: usize) {
     }
 }
 
-/// A Lease is broken only after nobody wrote it for `reapAfter`, whatever clocks say.
+/// A Lease is broken only after nobody wrote it for `reapAfter`, whatever clocks say. One that is made broken stands on the
+/// absence of another: what was taken under it shows whether that was right.
 fn check_break(core: &mut Core, from: Address, event: &Arc<Event>) {
     let Some(new) = &event.change.new else { return };
     let name = new.key.name.clone();
     let now = core.now;
     let before = core.oracle.leases.insert(name.clone(), now);
     let broken = matches!(from, Address::Controller(_)) && new.labels.contains_key(labels::BROKEN);
+    let broken = broken && event.change.old.is_some();
     if let Some(before) = before.filter(|_| broken) {
         let stood = now.saturating_sub(before);
         let enough = stood >= core.settings.reap_after.mul_f64(0.98);

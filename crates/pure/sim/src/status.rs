@@ -123,7 +123,10 @@ fn handed_on(core: &mut Core, uid: &str, run: &Run) {
             .runs
             .get(uid)
             .is_some_and(|truth| truth.starts.iter().any(|start| start.attempt == attempt));
-        core.oracle.handed_back += 1;
+        // What waits no longer than a deleted Run may take to die can't have its slot.
+        let timeout = core.oracle.runs.get(uid).and_then(|truth| truth.plan.timeout);
+        let patient = timeout.is_none_or(|timeout| timeout > crate::oracle::KILL_WITHIN);
+        core.oracle.handed_back += u64::from(patient);
         return promise(core, "what has started counts", !started, || {
             format!("{uid}: attempt {attempt} is said not to have started")
         });

@@ -249,6 +249,8 @@ pub(crate) fn heal(core: &mut Core, fault: Fault, which: usize) {
             let uid = Some(core.pods[which].uid.clone());
             let op = Op::Delete { kind: Kind::Pod, name, uid, grace: Some(0) };
             core.direct(Address::Cluster, &op);
+            // The machine may be back.
+            look(core, which, Duration::from_secs(1));
         }
         _ => {}
     }

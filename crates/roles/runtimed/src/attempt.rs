@@ -1,23 +1,19 @@
 //! The task of one attempt: it feeds the machine with events and has its effects done.
 
+mod effects;
+
 use crate::clock::Clock;
-use crate::execute;
-use crate::journal::Entry;
 use crate::pod::Pod;
-use crate::poll;
 use crate::preparing::{Preparing, Variables};
 use crate::slots::Held;
 use crate::spool::Log;
-use crate::write::{self, Final};
 use kruntimes_api::{Run, RunSpec};
-use kruntimes_daemon::crash;
 use kruntimes_rules::capacity::Resources;
-use kruntimes_rules::run::event::{Effect, Event};
+use kruntimes_rules::run::event::Event;
 use kruntimes_rules::run::machine::Machine;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -52,6 +48,8 @@ pub(crate) struct Attempt {
     received: mpsc::UnboundedReceiver<Event>,
     tasks: JoinSet<()>,
     preparing: Option<Preparing>,
+    /// Nobody wants the Execute any more.
+    abandoned: watch::Sender<bool>,
     held: Option<Held>,
     waits: Option<oneshot::Receiver<Held>>,
     awaits_lease: bool,
@@ -127,6 +125,7 @@ impl Attempt {
             held,
             waits: None,
             preparing: None,
+            abandoned: watch::Sender::new(false),
             awaits_lease: false,
             cancel_told: false,
             handed_back: false,
@@ -200,179 +199,6 @@ impl Attempt {
             self.cancel_told = true;
             self.handle(Event::CancelRequested);
         }
-    }
-
-    fn perform_all(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            self.perform(effect);
-        }
-    }
-
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::AcquireSlot => self.acquire_slot(),
-            Effect::ReleaseSlot => {
-                self.waits = None;
-                self.held = None;
-            }
-            Effect::PrepareWorkspace => self.prepare(),
-            Effect::StopPreparing => {
-                if let Some(preparing) = &mut self.preparing {
-                    preparing.stop();
-                }
-            }
-            Effect::AwaitLease if self.pod.lease.is_held() => self.handle(Event::LeaseHeld),
-            Effect::AwaitLease => self.awaits_lease = true,
-            Effect::Execute => self.execute(),
-            Effect::Inspect => {
-                self.register();
-                self.pod.registry.adopt(&self.uid);
-                self.poll(true);
-            }
-            Effect::Cancel => {
-                let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
-                let open = pod.cancels.begin(&uid);
-                self.spawn(async move {
-                    pod.server.cancel(&uid).await;
-                    drop(open);
-                    Some(Event::CancelAcknowledged)
-                });
-            }
-            Effect::Forget => {
-                let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
-                self.spawn(async move {
-                    tokio::select! {
-                        () = pod.server.forget(&uid) => {}
-                        () = pod.left() => {}
-                    }
-                    Some(Event::Forgotten)
-                });
-            }
-            Effect::RemoveWorkspace => self.remove_workspace(),
-            Effect::WriteRunning(timeline) => {
-                let (runs, run) = (self.pod.runs.clone(), Arc::clone(&self.run));
-                let (clock, ending) = (self.clock, Arc::clone(&self.ending));
-                let recorder = self.pod.recorder.clone();
-                self.spawn(async move {
-                    let owned =
-                        write::running(&runs, &run, &timeline, clock, &ending, &recorder).await;
-                    crash::point("runtimed-running");
-                    (!owned).then_some(Event::Deleted)
-                });
-            }
-            Effect::WriteTerminal(outcome, timeline) => {
-                self.write(Final::Terminal(outcome, timeline));
-            }
-            Effect::WriteRetry(outcome, timeline) => self.write(Final::Retry(outcome, timeline)),
-            Effect::HandBack(message) => {
-                self.handed_back = true;
-                self.write(Final::HandBack(message));
-            }
-        }
-    }
-
-    fn acquire_slot(&mut self) {
-        if self.held.is_none() {
-            match self.pod.slots.acquire(request_of(&self.run)) {
-                Ok(held) => self.held = Some(held),
-                Err(waits) => {
-                    self.waits = Some(waits);
-                    return;
-                }
-            }
-        }
-        self.send(Event::SlotGranted);
-    }
-
-    fn prepare(&mut self) {
-        let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
-        let environment = Arc::clone(&self.environment);
-        let (preparing, work) = Preparing::begin(pod, uid, run, environment);
-        self.preparing = Some(preparing);
-        self.spawn(work);
-    }
-
-    fn execute(&mut self) {
-        self.register();
-        let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
-        let environment = Arc::clone(&self.environment);
-        let received = self.clock.keep(self.machine.received());
-        let entry = Entry { attempt: self.number, received };
-        self.spawn(async move {
-            if let Err(error) = pod.journal.record(&uid, entry).await {
-                return Some(Event::ExecuteFailed(format!(
-                    "the journal can't be written: {error}"
-                )));
-            }
-            crash::point("runtimed-journalled");
-            let own = environment.get().cloned().unwrap_or_default();
-            let event = execute::under_lease(&pod, &execute::request(&pod, &uid, &run, &own)).await;
-            crash::point("runtimed-executed");
-            if event == Event::LeaseMissed {
-                pod.journal.void(&uid);
-            }
-            Some(event)
-        });
-    }
-
-    fn register(&self) {
-        let name = self.run.metadata.name.as_deref().unwrap_or_default();
-        let lines = self.pod.sink.lines(&self.uid, name);
-        let log = Arc::clone(&self.log);
-        self.pod.registry.register(&self.uid, log, lines, self.events.clone());
-    }
-
-    fn poll(&mut self, at_once: bool) {
-        let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
-        self.spawn(
-            async move { poll::until_it_ends(&pod.server, &pod.registry, &uid, at_once).await },
-        );
-    }
-
-    fn remove_workspace(&mut self) {
-        let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
-        let preparing = self.preparing.take();
-        self.spawn(async move {
-            if let Some(preparing) = preparing {
-                preparing.ended().await;
-            }
-            crash::point("runtimed-removing");
-            let removed = {
-                let uid = uid.clone();
-                tokio::task::spawn_blocking(move || pod.workspaces.remove(&uid)).await
-            };
-            if let Ok(Err(error)) = removed {
-                // The next attempt removes it again before it begins.
-                tracing::warn!(uid, %error, "a workspace could not be removed");
-            }
-            Some(Event::WorkspaceRemoved)
-        });
-    }
-
-    fn write(&mut self, last: Final) {
-        self.ending.store(true, Ordering::Relaxed);
-        let (runs, run, clock) = (self.pod.runs.clone(), Arc::clone(&self.run), self.clock);
-        let (gone, recorder) = (Arc::clone(&self.gone), self.pod.recorder.clone());
-        self.spawn(async move {
-            crash::point("runtimed-ending");
-            write::last(&runs, &run, &last, clock, &gone, &recorder).await;
-            crash::point("runtimed-ended");
-            Some(Event::Written)
-        });
-    }
-
-    fn spawn(&mut self, work: impl Future<Output = Option<Event>> + Send + 'static) {
-        let events = self.events.clone();
-        self.tasks.spawn(async move {
-            if let Some(event) = work.await {
-                // The receiver is gone when the attempt is: nobody waits for the event then.
-                drop(events.send(event));
-            }
-        });
-    }
-
-    fn send(&self, event: Event) {
-        drop(self.events.send(event));
     }
 
     fn close(mut self) -> String {

@@ -8,19 +8,25 @@ use kruntimes_api::Run;
 use kruntimes_proto::executor::v1::ExecuteRequest;
 use kruntimes_rules::run::event::Event;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits for the server to be there; answers `Executed`, `ExecuteFailed` or `LeaseMissed`.
-pub(crate) async fn under_lease(pod: &Pod, request: &ExecuteRequest) -> Event {
+/// Waits for the server to be there, until the Execute is abandoned; answers `Executed`, `ExecuteFailed` or `LeaseMissed`.
+pub(crate) async fn under_lease(
+    pod: &Pod,
+    request: &ExecuteRequest,
+    mut abandoned: watch::Receiver<bool>,
+) -> Event {
     let deadline = Instant::now() + EXECUTE_WITHIN;
     let mut pause = FIRST_PAUSE;
     loop {
         let mode = *pod.registry.mode().borrow();
         let armed = timeout_at(deadline, pod.lease.arm(&pod.server, mode)).await;
-        if matches!(armed, Ok(Err(RenewError::NotHeld))) || !pod.lease.is_held() {
+        let missed = matches!(armed, Ok(Err(RenewError::NotHeld))) || !pod.lease.is_held();
+        if missed || *abandoned.borrow() {
             return Event::LeaseMissed;
         }
         if matches!(armed, Ok(Ok(()))) {
@@ -30,8 +36,12 @@ pub(crate) async fn under_lease(pod: &Pod, request: &ExecuteRequest) -> Event {
                 Sent::Never => {}
             }
         }
-        if timeout_at(deadline, sleep(pause)).await.is_err() {
-            return Event::ExecuteFailed("the Runtime Server can't be reached".to_owned());
+        tokio::select! {
+            () = sleep_until(deadline) => {
+                return Event::ExecuteFailed("the Runtime Server can't be reached".to_owned());
+            }
+            _ = abandoned.wait_for(|is| *is) => return Event::LeaseMissed,
+            () = sleep(pause) => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

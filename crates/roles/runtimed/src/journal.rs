@@ -86,6 +86,11 @@ impl Journal {
         self.lock().entries.find(uid)
     }
 
+    /// Whether an attempt of this Run has not ended.
+    pub(crate) fn is_open(&self, uid: &str) -> bool {
+        self.lock().entries.open.contains_key(uid)
+    }
+
     /// All Runs that have not ended.
     pub(crate) fn open_uids(&self) -> Vec<String> {
         self.lock().entries.open.keys().cloned().collect()
@@ -166,7 +171,8 @@ fn line(uid: &str, entry: &Entry, word: Word) -> String {
         Word::Ended => "ended",
         Word::Void => "void",
     };
-    let boot = entry.received.boot.map_or(-1, |boot| i128::try_from(boot.as_micros()).unwrap_or(-1));
+    let boot =
+        entry.received.boot.map_or(-1, |boot| i128::try_from(boot.as_micros()).unwrap_or(-1));
     format!("{uid} {} {} {boot} {state}\n", entry.attempt, entry.received.wall.as_microsecond())
 }
 

@@ -22,6 +22,10 @@ pub struct Timing {
     pub retry: Duration,
 }
 
+/// The API server gives a request up after this time (kube-apiserver's `--request-timeout`): until then one that was not
+/// answered may yet be stored.
+const STORED_WITHIN: Duration = Duration::from_secs(60);
+
 impl Timing {
     /// The usual times with this `fence_after`: a renewal every 3 s, and at least three before the fence.
     #[must_use]
@@ -122,6 +126,8 @@ pub struct Holder {
     works: bool,
     idle_since: Duration,
     not_before: Duration,
+    /// When a write that was not answered is stored, if it ever is: the Lease is looked at then.
+    stored_by: Option<Duration>,
 }
 
 impl Holder {
@@ -139,6 +145,7 @@ impl Holder {
             works: false,
             idle_since: now,
             not_before: now,
+            stored_by: None,
         }
     }
 
@@ -232,6 +239,7 @@ impl Holder {
             }
             (Answer::Failed, _) => {
                 self.not_before = now + self.timing.retry;
+                self.stored_by = Some(sent + STORED_WITHIN);
                 // What may have been accepted leaves the stored Lease unknown, but for a renewal, which changes no holder.
                 let mine = matches!(self.seen, Seen::Stored { holder: LeaseHolder::Me, .. });
                 self.doubt |= (!mine && !mutant::is(Mutant::TakingForgotten))
@@ -260,6 +268,7 @@ impl Holder {
         if self.under_way.is_some() {
             return Step::Wait(self.fence_at);
         }
+        self.doubt |= self.stored_by.take_if(|at| *at <= now).is_some();
         if now < self.not_before {
             return self.wait(self.not_before);
         }
@@ -269,7 +278,7 @@ impl Holder {
         match self.seen.clone() {
             Seen::Nothing if self.works => self.send(Request::Look, Step::Look),
             Seen::Absent if self.works => self.send(Request::Hold, Step::Hold(None)),
-            Seen::Nothing | Seen::Absent => Step::Wait(self.fence_at),
+            Seen::Nothing | Seen::Absent => self.rest(),
             Seen::Stored { version, holder } => self.keep(version, holder, now),
             Seen::Broken { version, cleared } => self.recover(version, cleared),
         }
@@ -289,7 +298,7 @@ impl Holder {
             return self.wait(self.renew_at);
         }
         if !mine {
-            return Step::Wait(self.fence_at);
+            return self.rest();
         }
         if release_at <= now {
             // Nothing executes: and from here on nothing may, for the release may be stored before its answer comes.
@@ -323,7 +332,11 @@ impl Holder {
     }
 
     fn wait(&self, until: Duration) -> Step {
-        Step::Wait(Some(self.fence_at.map_or(until, |at| at.min(until))))
+        Step::Wait([self.fence_at, self.stored_by, Some(until)].into_iter().flatten().min())
+    }
+
+    fn rest(&self) -> Step {
+        Step::Wait([self.fence_at, self.stored_by].into_iter().flatten().min())
     }
 }
 

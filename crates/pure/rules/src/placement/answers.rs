@@ -31,13 +31,7 @@ impl Tracked {
 impl Board {
     /// The assignment that was made from version `from` was written. An answer to an older one says nothing: the watch has
     /// shown what followed.
-    pub fn assigned(
-        &mut self,
-        run: Arc<Run>,
-        from: Option<&str>,
-        now: Duration,
-        wall: Timestamp,
-    ) {
+    pub fn assigned(&mut self, run: Arc<Run>, from: Option<&str>, now: Duration, wall: Timestamp) {
         let key = RunKey::of(&run);
         let Some(tracked) = self.runs.get(&key).filter(|tracked| tracked.awaits(from)) else {
             return;

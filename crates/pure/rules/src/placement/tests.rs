@@ -244,9 +244,9 @@ fn no_pod_is_ever_over_its_capacity() {
                     .pop()
                     .iter()
                     .for_each(|name| board.drop_run(&RunKey::of(&pending(name)))),
-                _ => running
-                    .iter()
-                    .for_each(|name| board.assigned(placed(name, "p1", 1), Some("1"), secs(0), START)),
+                _ => running.iter().for_each(|name| {
+                    board.assigned(placed(name, "p1", 1), Some("1"), secs(0), START)
+                }),
             }
             left /= EVENTS;
             for decision in board.decide(secs(step), START, 10) {

@@ -1,6 +1,6 @@
 //! What is due: the kubelet's word at once, everything else after `reap_after`.
 
-use super::{LeaseState, Life, Order, PodId, Reaper, Remembered, Request, Site};
+use super::{About, LeaseState, Life, Order, PodId, Reaper, Remembered, Request, Site};
 use crate::placement::RunKey;
 use kruntimes_api::{Reason, Run};
 use std::sync::Arc;
@@ -113,6 +113,9 @@ impl Reaper {
     /// When the Lease may be broken, or, of a pod that is gone without one, the Runs taken.
     fn due(&self, pod: &PodId, fate: Fate) -> Option<Duration> {
         let site = self.sites.get(pod).filter(|site| site.request.is_none())?;
+        if site.confirm.is_some() {
+            return Some(Duration::ZERO);
+        }
         let first = self.since_of_untaken(site)?;
         if !self.leases_synced {
             return None;
@@ -128,18 +131,25 @@ impl Reaper {
     }
 
     fn request(&mut self, pod: &PodId, fate: Fate) -> Option<Request> {
+        if let Some(remembered) = self.sites.get_mut(pod)?.confirm.take() {
+            let about = About::Confirm;
+            self.sites.get_mut(pod)?.request = Some(Remembered { about, ..remembered });
+            self.under_way += 1;
+            return Some(Request::FindPod { pod: pod.clone() });
+        }
         let runs = self.untaken(pod);
         let runtime = runs.first()?.spec.runtime.clone();
         let known = self.leases.get(&pod.key);
         let claimed = known.is_some_and(|known| known.claimed_by.as_ref() == Some(&pod.uid));
         let version = self.lease_to_break(pod, fate).and_then(|lease| lease.version.clone());
-        let order = if fate == Fate::Gone && version.is_none() {
-            Request::FindPod { pod: pod.clone() }
+        let (order, about) = if fate == Fate::Gone && version.is_none() {
+            (Request::FindPod { pod: pod.clone() }, About::Absence)
         } else {
             let claimed_by = claimed.then(|| pod.uid.clone());
-            Request::BreakLease { pod: pod.clone(), runtime, version, claimed_by }
+            let about = About::Break { absent: version.is_none() };
+            (Request::BreakLease { pod: pod.clone(), runtime, version, claimed_by }, about)
         };
-        self.sites.get_mut(pod)?.request = Some(Remembered { runs, claimed });
+        self.sites.get_mut(pod)?.request = Some(Remembered { runs, claimed, about });
         self.under_way += 1;
         Some(order)
     }

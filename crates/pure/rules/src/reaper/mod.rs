@@ -43,6 +43,9 @@ struct Site {
     /// The count began anew: a request failed, or met another version.
     restart: Duration,
     request: Option<Remembered>,
+    /// A break that stands on the absence of a Lease: what is remembered is taken only if the pod exists. While it does
+    /// nobody removes its Lease, so none came and went since the absence was seen.
+    confirm: Option<Remembered>,
     timer: Option<Duration>,
 }
 
@@ -52,6 +55,17 @@ struct Remembered {
     runs: Vec<Arc<Run>>,
     /// Whether the pod may have executed under the Lease that is being broken.
     claimed: bool,
+    about: About,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// This version of the Lease, or its absence.
+    Break { absent: bool },
+    /// A pod that is to exist.
+    Confirm,
+    /// A pod that is gone, and its Lease too.
+    Absence,
 }
 
 /// The Lease that has a pod's name.
@@ -210,14 +224,12 @@ impl Reaper {
                 let claimed_by = remembered.claimed.then(|| pod.uid.clone());
                 let state = LeaseState { version: Some(version), claimed_by, since: now };
                 self.leases.insert(pod.key.clone(), state);
-                let lost = self.lost(pod);
-                let newer = self.runs.values().filter(|run| run.pod == *pod).map(|run| &run.run);
-                let newer = newer.filter(|_| mutant::is(Mutant::TakeWhatIsNew)).cloned();
-                let newer: Vec<Arc<Run>> = newer.collect();
-                for run in remembered.runs.into_iter().chain(newer) {
-                    let started = remembered.claimed || run.phase() == Phase::Running;
-                    let (reason, message) = if started { lost.clone() } else { not_started(pod) };
-                    self.take(&run, reason, message, now);
+                let absent = remembered.about == About::Break { absent: true };
+                match self.sites.get_mut(pod) {
+                    Some(site) if absent && !mutant::is(Mutant::AbsenceNotConfirmed) => {
+                        site.confirm = Some(remembered);
+                    }
+                    Some(_) | None => self.take_all(pod, remembered, now),
                 }
             }
             BreakAnswer::Conflict | BreakAnswer::Failed => self.restart(pod, now),
@@ -228,14 +240,17 @@ impl Reaper {
     /// What became of [`Request::FindPod`].
     pub fn found(&mut self, pod: &PodId, answer: FindAnswer, now: Duration) {
         let Some(remembered) = self.answered(pod) else { return };
-        match answer {
-            FindAnswer::Gone => {
+        match (answer, remembered.about) {
+            (FindAnswer::Exists, About::Confirm) => self.take_all(pod, remembered, now),
+            (FindAnswer::Gone, About::Absence) => {
                 let (reason, message) = self.lost(pod);
                 for run in remembered.runs {
                     self.take(&run, reason, message.clone(), now);
                 }
             }
-            FindAnswer::Exists | FindAnswer::Failed => self.restart(pod, now),
+            (FindAnswer::Exists | FindAnswer::Gone | FindAnswer::Failed, _) => {
+                self.restart(pod, now);
+            }
         }
         self.drop_idle(pod);
     }
@@ -262,6 +277,19 @@ impl Reaper {
     fn restart(&mut self, pod: &PodId, now: Duration) {
         if let Some(site) = self.sites.get_mut(pod) {
             site.restart = now;
+        }
+    }
+
+    /// Takes what was remembered before the break that now stands.
+    fn take_all(&mut self, pod: &PodId, remembered: Remembered, now: Duration) {
+        let lost = self.lost(pod);
+        let newer = self.runs.values().filter(|run| run.pod == *pod).map(|run| &run.run);
+        let newer = newer.filter(|_| mutant::is(Mutant::TakeWhatIsNew)).cloned();
+        let newer: Vec<Arc<Run>> = newer.collect();
+        for run in remembered.runs.into_iter().chain(newer) {
+            let started = remembered.claimed || run.phase() == Phase::Running;
+            let (reason, message) = if started { lost.clone() } else { not_started(pod) };
+            self.take(&run, reason, message, now);
         }
     }
 

@@ -15,7 +15,7 @@ pub enum Event {
     PrepareFailed(Reason, String),
     /// The pod holds its Lease.
     LeaseHeld,
-    /// Before Execute was sent the pod held its Lease no more: nothing was executed.
+    /// Execute was not sent, since the pod held its Lease no more or nobody wanted it any more: nothing was executed.
     LeaseMissed,
     /// The server took the Execute.
     Executed,
@@ -60,7 +60,7 @@ pub enum Effect {
     AcquireSlot,
     /// Give the slot, or the place in its queue, back.
     ReleaseSlot,
-    /// Make the workspace anew and read the environment; answers `Prepared` or `PrepareFailed`.
+    /// End what a crash left of an earlier attempt, make the workspace anew and read the environment; answers `Prepared` or `PrepareFailed`.
     PrepareWorkspace,
     /// End the making of the workspace at once: nobody waits for its answer any more.
     StopPreparing,
@@ -68,6 +68,8 @@ pub enum Effect {
     AwaitLease,
     /// Journal the attempt, then Execute if the Lease is still held; answers `Executed`, `ExecuteFailed` or `LeaseMissed`.
     Execute,
+    /// Nobody wants what was asked for by `Execute`: if it is not on its way yet the answer is `LeaseMissed`.
+    StopExecuting,
     /// Ask the server how the execution stands; answers `Started`, `Exited` or `Lost`.
     Inspect,
     /// Kill the execution; answers `CancelAcknowledged`, however long it takes.

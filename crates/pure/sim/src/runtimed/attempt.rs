@@ -2,7 +2,7 @@
 
 use super::Runtimed;
 use crate::core::Core;
-use crate::message::{Body, Reported, Step};
+use crate::message::{Address, Body, Reported, Step};
 use crate::pod::Entry;
 use crate::points::{Effect as Point, Side};
 use jiff::Timestamp;
@@ -26,6 +26,9 @@ pub(super) struct Attempt {
     pub(super) request: Arc<Resources>,
     pub(super) held: bool,
     pub(super) awaits_lease: bool,
+    pub(super) preparing: bool,
+    /// Nobody wants the Execute any more.
+    pub(super) abandoned: bool,
     cancel_told: bool,
     pub(super) ending: bool,
     pub(super) gone: bool,
@@ -49,9 +52,17 @@ pub(super) struct AttemptClock {
 }
 
 impl AttemptClock {
-    pub(super) fn now(self, core: &Core, me: crate::message::Address) -> Timestamp {
+    pub(super) fn now(self, core: &Core, me: Address) -> Timestamp {
         let elapsed = core.monotonic(me).saturating_sub(self.origin);
         self.wall.checked_add(elapsed).unwrap_or(self.wall)
+    }
+
+    /// When an earlier life received what it journalled, on this clock.
+    fn read(self, core: &Core, me: Address, entry: Entry) -> Timestamp {
+        if mutant::is(Mutant::WallClockJournal) {
+            return entry.received.wall;
+        }
+        entry.received.on(self.now(core, me), core.monotonic(me))
     }
 
     pub(super) fn monotonic(self, time: Timestamp) -> Duration {
@@ -72,11 +83,7 @@ impl Runtimed {
         let request = Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run());
         let entry = core.pods[self.at].journal.get(uid).copied();
         let journalled = entry.filter(|entry| entry.attempt == number);
-        let (wall, boot) = (clock.now(core, self.me), core.monotonic(self.me));
-        let received = |entry: Entry| match mutant::is(Mutant::WallClockJournal) {
-            true => entry.received.wall,
-            false => entry.received.on(wall, boot),
-        };
+        let received = |entry: Entry| clock.read(core, self.me, entry);
         let (machine, effects, held) = match journalled {
             Some(entry) => {
                 self.slots.take_now(&request);
@@ -102,6 +109,8 @@ impl Runtimed {
             request,
             held,
             awaits_lease: false,
+            preparing: false,
+            abandoned: false,
             cancel_told: false,
             ending: false,
             gone: false,
@@ -205,6 +214,7 @@ impl Runtimed {
                 }
                 self.on_deadline(core, uid);
             }
+            Step::PrepareAgain => self.end_former(core, uid),
             Step::Prepared(true) => self.tell(core, uid, Event::Prepared),
             Step::Prepared(false) => {
                 let why = "git clone: the fault of a test".to_owned();

@@ -29,8 +29,11 @@ impl Runtimed {
         match effect {
             Effect::AcquireSlot => self.acquire_slot(core, uid),
             Effect::ReleaseSlot => self.release_slot(core, uid),
-            Effect::PrepareWorkspace => self.prepare(core, uid),
-            Effect::StopPreparing => {}
+            Effect::PrepareWorkspace => {
+                self.set_preparing(uid, true);
+                self.end_former(core, uid);
+            }
+            Effect::StopPreparing => self.set_preparing(uid, false),
             Effect::AwaitLease => {
                 if self.is_held(core) {
                     self.tell(core, uid, Event::LeaseHeld);
@@ -39,6 +42,11 @@ impl Runtimed {
                 }
             }
             Effect::Execute => self.journal(core, uid),
+            Effect::StopExecuting => {
+                if let Some(attempt) = self.attempts.get_mut(uid) {
+                    attempt.abandoned = true;
+                }
+            }
             Effect::Inspect => {
                 if let Some(attempt) = self.attempts.get_mut(uid) {
                     attempt.registered = true;
@@ -82,6 +90,37 @@ impl Runtimed {
         }
     }
 
+    fn set_preparing(&mut self, uid: &str, preparing: bool) {
+        if let Some(attempt) = self.attempts.get_mut(uid) {
+            attempt.preparing = preparing;
+        }
+    }
+
+    /// What a crash left of an earlier attempt is ended first: the server knows both by the same id.
+    pub(super) fn end_former(&mut self, core: &mut Core, uid: &str) {
+        if self.attempts.get(uid).is_none_or(|attempt| !attempt.preparing) {
+            return;
+        }
+        let open = core.pods[self.at].journal.get(uid).is_some_and(|entry| entry.open);
+        if !open || mutant::is(Mutant::FormerLeft) {
+            return self.prepare(core, uid);
+        }
+        if core.gate(self.me, Point::Cancel, Side::Before) {
+            let ask = Ask::Cancel { uid: uid.to_owned() };
+            self.ask(core, ask, CALL_WITHIN, Rpc::Former(uid.to_owned()));
+            core.gate(self.me, Point::Cancel, Side::After);
+        }
+    }
+
+    fn former_ended(&mut self, core: &mut Core, uid: &str, said: &Said) {
+        if !matches!(said, Said::Done | Said::NotFound) {
+            return self.schedule(core, uid, Duration::from_millis(200), Step::PrepareAgain);
+        }
+        if self.attempts.get(uid).is_some_and(|attempt| attempt.preparing) {
+            self.prepare(core, uid);
+        }
+    }
+
     fn prepare(&mut self, core: &mut Core, uid: &str) {
         if !core.gate(self.me, Point::Prepare, Side::Before) {
             return;
@@ -110,6 +149,7 @@ impl Runtimed {
         let until = core.monotonic(self.me) + EXECUTE_WITHIN;
         let Some(attempt) = self.attempts.get_mut(uid) else { return };
         attempt.registered = true;
+        attempt.abandoned = false;
         attempt.execute_until = Some(until);
         let (number, received) = (attempt.number, attempt.machine.received());
         let boot = attempt.clock.monotonic(received);
@@ -135,7 +175,7 @@ impl Runtimed {
             let why = "the Runtime Server can't be reached".to_owned();
             return self.tell(core, uid, Event::ExecuteFailed(why));
         }
-        if !self.is_held(core) {
+        if attempt.abandoned || !self.is_held(core) {
             return self.lease_missed(core, uid);
         }
         let unarmed = mutant::is(Mutant::NoDeadMan) || mutant::is(Mutant::ExecuteWithoutLease);
@@ -218,6 +258,7 @@ impl Runtimed {
         let Some(rpc) = self.rpcs.remove(&call) else { return };
         match rpc {
             Rpc::Execute(uid) => self.executed(core, &uid, said),
+            Rpc::Former(uid) => self.former_ended(core, &uid, &said),
             Rpc::Status(uid) => self.status(core, &uid, said),
             Rpc::Cancel(uid) => match said {
                 Said::Done | Said::NotFound => self.tell(core, &uid, Event::CancelAcknowledged),

@@ -120,3 +120,27 @@ async fn a_workspace_that_a_crash_left_is_removed_and_a_foreign_directory_stays(
     world.fake.exit(&uid, 0, "");
     assert_eq!(world.until_over("a").await.phase(), Phase::Succeeded);
 }
+
+#[tokio::test]
+async fn what_a_crash_left_of_an_attempt_is_ended_before_the_next_one_begins() {
+    let mut world = World::start(1).await;
+    let uid = world.assigned("a", json!({"retryPolicy": {"maxAttempts": 2}})).await;
+    world.fake.executed(0).await;
+    world.until("a", |run| run.phase() == Phase::Running).await;
+    world.kill_runtimed().await;
+    world.fake.exit(&uid, 3, "");
+    let ended = json!({"phase": "Pending", "assignedPod": null, "reason": "RuntimeError"});
+    world.patch_status("a", ended).await;
+    let run = world.until("a", |run| run.phase() == Phase::Pending).await;
+    world.assign(&run).await;
+    world.start_runtimed();
+    world.fake.executed(1).await;
+    let calls = world.fake.calls();
+    let calls: Vec<&String> = calls.iter().filter(|call| !call.starts_with("Status")).collect();
+    assert_eq!(
+        calls,
+        [&format!("Execute {uid}"), &format!("Cancel {uid}"), &format!("Execute {uid}")]
+    );
+    world.fake.exit(&uid, 0, "");
+    assert_eq!(world.until_over("a").await.phase(), Phase::Succeeded);
+}

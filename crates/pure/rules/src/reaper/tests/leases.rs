@@ -93,8 +93,11 @@ fn a_run_that_a_pod_never_took_did_not_start() {
             Step(1059, &[]),
             Step(1060, orders),
             Broke(1061, "p/1", broken("9")),
-            Step(1061, &[NOT_STARTED]),
         ]);
+        if orders == ["break p-1 -"] {
+            script.extend([Step(1061, &["find p-1"]), Found(1061, "p/1", FindAnswer::Exists)]);
+        }
+        script.extend([Step(1061, &[NOT_STARTED])]);
         check(synced(), script);
     }
 }
@@ -105,6 +108,8 @@ fn a_run_that_is_seen_running_has_started_whatever_the_lease_says() {
         Running(0, "a", "p/1", 5),
         Step(60, &["break p-1 -"]),
         Broke(60, "p/1", broken("9")),
+        Step(60, &["find p-1"]),
+        Found(60, "p/1", FindAnswer::Exists),
         Step(60, &[UNHEALTHY]),
     ];
     check(synced(), script);
@@ -119,6 +124,8 @@ fn a_lease_that_somebody_deleted_may_still_be_believed_in() {
         Step(89, &[]),
         Step(90, &["break p-1 - of p-1"]),
         Broke(90, "p/1", broken("9")),
+        Step(90, &["find p-1"]),
+        Found(90, "p/1", FindAnswer::Exists),
         Step(90, &[UNHEALTHY]),
     ];
     check(synced(), script);
@@ -298,4 +305,34 @@ fn nothing_is_kept_of_what_is_gone() {
     let Reaper { runs, sites, pods, terminated, terminated_at, leases, dirty, timers, .. } = reaper;
     assert!(runs.is_empty() && sites.is_empty() && pods.is_empty() && terminated.is_empty());
     assert!(terminated_at.is_empty() && leases.is_empty() && dirty.is_empty() && timers.is_empty());
+}
+
+#[test]
+fn a_break_that_stands_on_no_lease_takes_nothing_unless_the_pod_exists() {
+    let broken_absent = |answer, rest: Vec<Line>| {
+        let mut script = vec![
+            Scheduled(0, "a", "p/1", 5),
+            Step(60, &["break p-1 -"]),
+            Broke(61, "p/1", broken("9")),
+            Due(Some(0)),
+            Step(61, &["find p-1"]),
+            Found(62, "p/1", answer),
+        ];
+        script.extend(rest);
+        check(synced(), script);
+    };
+    broken_absent(FindAnswer::Exists, vec![Step(62, &[NOT_STARTED])]);
+    // Its Lease may have come and gone with it, and what it executes with neither.
+    broken_absent(
+        FindAnswer::Gone,
+        vec![
+            Step(62, &[]),
+            GonePod(63, "p"),
+            LeaseGone(63, "p"),
+            Step(122, &[]),
+            Step(123, &["find p-1"]),
+        ],
+    );
+    let again = Step(122, &["break p-1 9"]);
+    broken_absent(FindAnswer::Failed, vec![Step(62, &[]), Step(121, &[]), again]);
 }

@@ -23,6 +23,9 @@ impl Machine {
             State::Executing => {
                 self.stop = Some(stop);
                 self.state = State::Stopping(now);
+                if !self.progress.execute_answered {
+                    effects.push(Effect::StopExecuting);
+                }
                 self.cancel_when_possible(effects);
             }
             // The first reason stays, except that a Run that is gone gets no status.

@@ -24,7 +24,7 @@ fn a_fence_kills_what_executes_and_leaves_what_waits_for_the_lease() {
     ];
     let mut machine = play(spec(None, 1), &waits);
     assert_eq!(words(&machine.handle(Event::LeaseHeld, at(3))), ["execute"]);
-    assert_eq!(words(&machine.handle(Event::Fenced, at(4))), [""; 0], "Execute is not answered");
+    assert_eq!(words(&machine.handle(Event::Fenced, at(4))), ["abandon"], "not answered yet");
     assert_eq!(words(&machine.handle(Event::Executed, at(5))), ["cancel"]);
 }
 
@@ -75,7 +75,7 @@ fn a_lease_that_is_missed_sends_nothing_and_is_waited_for_again() {
     assert_eq!(again(&early).timeline.started, None);
     let stopped: [(i64, Event, &[&str]); 3] = [
         (3, Event::LeaseHeld, &["execute"]),
-        (4, Event::Broken, &[]),
+        (4, Event::Broken, &["abandon"]),
         (5, Event::LeaseMissed, HANDED_BACK),
     ];
     again(&stopped);

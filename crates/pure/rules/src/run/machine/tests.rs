@@ -25,6 +25,7 @@ pub(super) fn words(effects: &[Effect]) -> Vec<String> {
         Effect::StopPreparing => "stop".to_owned(),
         Effect::AwaitLease => "await".to_owned(),
         Effect::Execute => "execute".to_owned(),
+        Effect::StopExecuting => "abandon".to_owned(),
         Effect::Inspect => "inspect".to_owned(),
         Effect::Cancel => "cancel".to_owned(),
         Effect::Forget => "forget".to_owned(),
@@ -152,7 +153,7 @@ fn cancel_waits_for_the_answer_of_execute() {
             (0, Event::SlotGranted, &["prepare"]),
             (1, Event::Prepared, &["await"]),
             (1, Event::LeaseHeld, &["execute"]),
-            (2, Event::CancelRequested, &[]),
+            (2, Event::CancelRequested, &["abandon"]),
             (3, Event::Executed, &["cancel"]),
             (4, Event::Exited(exit(0), at(4)), &["Cancelled:Cancelled", "release"]),
             (5, Event::Written, &[]),
@@ -165,11 +166,27 @@ fn cancel_waits_for_the_answer_of_execute() {
             (0, Event::SlotGranted, &["prepare"]),
             (1, Event::Prepared, &["await"]),
             (1, Event::LeaseHeld, &["execute"]),
-            (2, Event::CancelRequested, &[]),
+            (2, Event::CancelRequested, &["abandon"]),
             (5002, Event::Deadline, &["Cancelled:Cancelled"]),
             (5003, Event::Written, &[]),
             (9000, Event::ExecuteFailed("late".to_owned()), &["cancel"]),
             (9001, Event::CancelAcknowledged, &["release", "remove"]),
+        ],
+    );
+}
+
+#[test]
+fn an_execute_that_nobody_wants_any_more_is_not_sent() {
+    play(
+        spec(Some(2), 1),
+        &[
+            (0, Event::SlotGranted, &["prepare"]),
+            (1, Event::Prepared, &["await"]),
+            (1, Event::LeaseHeld, &["execute"]),
+            (1001, Event::Deadline, &["running"]),
+            (2000, Event::Deadline, &["abandon"]),
+            (2010, Event::LeaseMissed, &["Timeout:Timeout", "release"]),
+            (2011, Event::Written, &["remove"]),
         ],
     );
 }

@@ -56,6 +56,9 @@ impl World {
             Effect::AwaitLease => self.pending.push(Event::LeaseHeld),
             // Its answer may be on its way already.
             Effect::StopPreparing => assert_eq!(self.executes, 0, "stopped too late {log:#?}"),
+            Effect::StopExecuting => {
+                assert!(log.iter().any(|line| line.ends_with("Execute")), "not asked {log:#?}");
+            }
             Effect::Cancel => {
                 self.cancels += 1;
                 assert_eq!(self.cancels, 1, "cancel asked twice {log:#?}");
