@@ -54,13 +54,14 @@ fn round(pods: u32, backlog: usize, kinds: usize) -> anyhow::Result<f64> {
         let mut placed = Vec::new();
         for decision in decisions {
             if let Decision::Assign { run, pod, .. } = decision {
-                placed.push(assigned(&run, &pod));
+                let from = run.metadata.resource_version.clone();
+                placed.push((assigned(&run, &pod), from));
             }
         }
         let started = Instant::now();
-        for run in placed {
+        for (run, from) in placed {
             let key = RunKey::of(&run);
-            board.assigned(run, Duration::ZERO, wall);
+            board.assigned(run, from.as_deref(), Duration::ZERO, wall);
             board.drop_run(&key);
         }
         spent += started.elapsed();
