@@ -16,7 +16,11 @@ HEADER_BYTES, PACKET_BYTES = 12, 32 * 1024 + 12
 FORKED, REAPED = 1, 2
 NOT_STARTED, AT_SUPERVISOR, AT_WORKING_DIRECTORY = 4, 0, 1
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 4, 15, 36
-SYS_CLOSE_RANGE = 436
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+SYS_CLOSE_RANGE, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 436, 445, 446
+RULE_PATH_BENEATH, READ_FILE, READ_DIR = 1, 4, 8
+IN_FILE, NETWORK, HAS_RULES = 2, 3, 4
+CONFINE_FAILED = 126
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -29,6 +33,7 @@ def serve(word):
     requests = socket.socket(fileno=REQUESTS)
     line = socket.socket(fileno=LINE)
     line.setblocking(True)
+    filters = [line.recv(PACKET_BYTES) for _ in range(2)]
     requests.send(word.encode())
     poller = select.poll()
     poller.register(REQUESTS, select.POLLIN)
@@ -47,14 +52,14 @@ def serve(word):
             elif fd == LINE:
                 os._exit(0)
             else:
-                command = take(requests, line, poller, children)
+                command = take(requests, line, poller, children, filters)
                 if command is not None:
                     return command
 
 
-def take(requests, line, poller, children):
+def take(requests, line, poller, children, filters):
     data, rights, _, _ = requests.recvmsg(
-        PACKET_BYTES, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC
+        PACKET_BYTES, socket.CMSG_SPACE(20), socket.MSG_CMSG_CLOEXEC
     )
     if not data:
         os._exit(0)
@@ -66,7 +71,8 @@ def take(requests, line, poller, children):
         close(fds)
         return None
     key = int.from_bytes(data[4:HEADER_BYTES], "little")
-    body = data[HEADER_BYTES:] if len(fds) == 3 else os.pread(fds[3], os.fstat(fds[3]).st_size, 0)
+    in_file = int.from_bytes(data[:4], "little") == IN_FILE
+    body = os.pread(fds[-1], os.fstat(fds[-1]).st_size, 0) if in_file else data[HEADER_BYTES:]
     try:
         pid = os.fork()
     except OSError as error:
@@ -74,7 +80,7 @@ def take(requests, line, poller, children):
         close(fds)
         return None
     if pid == 0:
-        return supervised(body, fds)
+        return supervised(body, fds, filters)
     handle = os.pidfd_open(pid)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fds[0], handle]))]
     line.sendmsg([struct.pack("<IiQ", FORKED, pid, key)], rights)
@@ -84,12 +90,12 @@ def take(requests, line, poller, children):
     return None
 
 
-def supervised(body, fds):
+def supervised(body, fds, filters):
     """Returns in the process of the command; the one above it becomes its supervisor."""
     code = 1
     try:
         control, out, err = fds[:3]
-        program, working_dir, args, env = parse(body)
+        program, working_dir, args, env, bounds = parse(body)
         try:
             libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             stage = AT_WORKING_DIRECTORY
@@ -101,7 +107,9 @@ def supervised(body, fds):
             code = 0
             raise
         if main == 0:
+            rules = fds[3] if bounds & HAS_RULES else None
             enter(out, err, env)
+            confine(rules, filters[(bounds & NETWORK) - 1] if bounds & NETWORK else None)
             return os.fsdecode(program), [os.fsdecode(arg) for arg in args]
         os.dup2(control, CONTROL)
         os.execve(SUPERVISOR, ["krt-supervisor", str(main)], {})
@@ -114,7 +122,6 @@ def enter(out, err, env):
     os.setsid()
     os.dup2(out, 1)
     os.dup2(err, 2)
-    libc.syscall(SYS_CLOSE_RANGE, 3, ctypes.c_uint(0xFFFFFFFF), 0)
     os.environ.clear()
     for entry in env:
         name, _, value = entry.partition(b"=")
@@ -124,10 +131,29 @@ def enter(out, err, env):
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
+def confine(rules, filter):
+    """Has this process obey Landlock's rules and the filter of its system calls, and closes what it must not keep."""
+    if rules is not None:
+        own = os.open("/proc/self", os.O_PATH)
+        grant = ctypes.create_string_buffer(struct.pack("=Qi", READ_FILE | READ_DIR, own))
+        libc.syscall(SYS_LANDLOCK_ADD_RULE, rules, RULE_PATH_BENEATH, grant, 0)
+        must(libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, rules, 0))
+    libc.syscall(SYS_CLOSE_RANGE, 3, ctypes.c_uint(0xFFFFFFFF), 0)
+    if filter is not None:
+        content = ctypes.create_string_buffer(filter)
+        program = struct.pack("@HP", len(filter) // 8, ctypes.addressof(content))
+        must(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0))
+
+
+def must(result):
+    if result != 0:
+        os._exit(CONFINE_FAILED)
+
+
 def parse(body):
-    args, env = struct.unpack_from("<II", body)
-    words = body[8:].split(b"\0")
-    return words[0], words[1], words[2 : 2 + args], words[2 + args : 2 + args + env]
+    args, env, bounds = struct.unpack_from("<III", body)
+    words = body[12:].split(b"\0")
+    return words[0], words[1], words[2 : 2 + args], words[2 + args : 2 + args + env], bounds
 
 
 def report(control, stage, error):

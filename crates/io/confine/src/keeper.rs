@@ -5,11 +5,12 @@
 //! It holds a copy of each supervisor's end of the control socket. So the server meets end of file only when the
 //! supervisor is reaped and, had it been killed, its orphans are gone too.
 
+use crate::filter::{self, Filters};
 use crate::line::Line;
 use crate::supervisor::{self, CONTROL_FD, SIGNALS_FD, Start};
 use crate::sys;
 use crate::tree::{self, ROUND};
-use crate::wire::{self, End, INLINE_BYTES, Notice, REQUEST_BYTES, Report, Request, Stage};
+use crate::wire::{self, End, INLINE_BYTES, Notice, Parsed, REQUEST_BYTES, Report, Request, Stage};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Signal, WaitOptions};
@@ -22,8 +23,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 const NAME: &CStr = c"krt-zygote";
-/// Descriptors in a request: control, stdout, stderr, and the command when it is large.
-const DESCRIPTORS: usize = 4;
+/// Descriptors in a request: control, stdout, stderr, Landlock's rules, and the command when it is large.
+const DESCRIPTORS: usize = 5;
 /// How long supervisors may take to end everything once the server is gone.
 const CLOSING_GRACE: Duration = Duration::from_secs(3);
 
@@ -56,11 +57,14 @@ struct Keeper {
     /// Control sockets of supervisors that were killed, closed when their orphans are gone.
     lost: Vec<OwnedFd>,
     packet: Vec<u8>,
+    filters: Filters,
 }
 
 impl Keeper {
     fn new(socket: &OwnedFd) -> io::Result<Self> {
         sys::block_signals()?;
+        sys::heed_signals()?;
+        crate::hide_memory()?;
         rustix::process::setsid()?;
         rustix::thread::set_name(NAME)?;
         rustix::thread::set_no_new_privs(true)?;
@@ -73,8 +77,9 @@ impl Keeper {
         drop(high);
         sys::close_from(SIGNALS_FD + 1)?;
         let packet = vec![0; INLINE_BYTES + wire::HEADER_BYTES];
+        let filters = filter::programs();
         let (supervisors, lost) = (BTreeMap::new(), Vec::new());
-        Ok(Self { socket, signals, supervisors, fork_server: None, lost, packet })
+        Ok(Self { socket, signals, supervisors, fork_server: None, lost, packet, filters })
     }
 
     /// Until the server is gone.
@@ -129,10 +134,14 @@ impl Keeper {
         open
     }
 
-    fn handle(&mut self, packet: &[u8], fds: Vec<OwnedFd>) {
+    fn handle(&mut self, packet: &[u8], mut fds: Vec<OwnedFd>) {
         match wire::parse_header(packet) {
             Some((Request::Abandon, key, _)) => self.abandon(key),
-            Some((Request::Inline | Request::InFile, key, body)) => self.start(key, body, fds),
+            Some((Request::Inline, key, body)) => self.start(key, body, fds, None),
+            Some((Request::InFile, key, body)) => {
+                let file = fds.pop();
+                self.start(key, body, fds, file);
+            }
             Some((Request::ForkServer | Request::ForkServerInFile, _, body)) => {
                 self.start_fork_server(body, fds);
             }
@@ -140,14 +149,14 @@ impl Keeper {
         }
     }
 
-    fn start(&mut self, key: u64, body: &[u8], fds: Vec<OwnedFd>) {
+    fn start(&mut self, key: u64, body: &[u8], fds: Vec<OwnedFd>, file: Option<OwnedFd>) {
         let mut fds = fds.into_iter();
         // Descriptors are missing when this process has too many: dropping the rest ends the server's control socket.
         let (Some(control), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next())
         else {
             return;
         };
-        let file = fds.next();
+        let rules = fds.next();
         let forked = sys::fork(|| {
             let content = file.map(read_file);
             let command = wire::parse_command(content.as_deref().unwrap_or(body));
@@ -157,6 +166,8 @@ impl Keeper {
                 stderr: stderr.as_fd(),
                 signals: self.signals.as_fd(),
                 command,
+                rules: rules.as_ref().map(AsFd::as_fd),
+                filters: &self.filters,
             })
         });
         match forked {
@@ -182,8 +193,8 @@ impl Keeper {
         let Some(requests) = fds.next() else { return };
         let content = fds.next().map(read_file);
         let command = wire::parse_command(content.as_deref().unwrap_or(body));
-        self.fork_server = command.and_then(|(program, working_dir)| {
-            Line::start(&program, working_dir, requests.as_fd()).ok()
+        self.fork_server = command.and_then(|Parsed { program, working_dir, .. }| {
+            Line::start(&program, working_dir, requests.as_fd(), &self.filters).ok()
         });
     }
 

@@ -9,20 +9,25 @@
 //! Invariant: an `Ended` report, or end of file on a control socket, means that no process of that command lives.
 //! All `unsafe` of the workspace stands in `sys.rs`.
 
+mod confinement;
+mod filter;
 mod fork_server;
 mod keeper;
 mod kernel;
 mod limits;
 mod line;
+mod rules;
 mod supervisor;
 mod sys;
 mod tree;
 mod wire;
 mod zygote;
 
+pub use confinement::{Confinement, Network, hide_memory, lacks};
 pub use fork_server::{ForkServer, PYTHON, supervise};
 pub use kernel::{landlock_abi, may_make_user_namespaces};
 pub use limits::{Limits, limit};
+pub use rules::{Files, Mounts};
 pub use supervisor::TERMINATE_GRACE;
 pub use tree::{kill_own_descendants, kill_tree};
 pub use wire::{End, Report, Stage};

@@ -1,11 +1,13 @@
 //! The zygote's line to its fork server: the process, and what it tells.
 
+use crate::filter::{self, Filters};
 use crate::keeper::receive;
-use crate::sys::{self, Program};
+use crate::sys::{self, Bounds, Program};
 use crate::wire::{self, NOTICE_BYTES, Notice};
 use crate::zygote::socket_pair;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::ffi::CStr;
 use std::io;
@@ -24,11 +26,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Starts `program`, which takes its requests from `requests`, as a child of this process.
+    /// Starts `program`, which takes its requests from `requests`, as a child of this process, and tells it the filters.
     pub(crate) fn start(
         program: &Program<'_>,
         working_dir: &CStr,
         requests: BorrowedFd<'_>,
+        filters: &Filters,
     ) -> io::Result<Self> {
         rustix::process::chdir(working_dir)?;
         let (ours, theirs) = socket_pair()?;
@@ -42,7 +45,12 @@ impl Line {
             (theirs.as_fd(), LINE_FD),
             (own.as_fd(), PROGRAM_FD),
         ];
-        let pid = sys::spawn(program, &files)?.as_raw_pid();
+        let spawned = sys::spawn(program, &files, Bounds::default());
+        let pid = spawned.map_err(|(_, error)| error)?.as_raw_pid();
+        // It lies there before the fork server looks.
+        for filter in filters {
+            rustix::net::send(&ours, &filter::bytes(filter), SendFlags::NOSIGNAL)?;
+        }
         Ok(Self { pid, socket: ours })
     }
 

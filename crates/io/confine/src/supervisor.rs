@@ -4,9 +4,10 @@
 //! Invariant: `Ended` is sent only after `waitpid` said that no child is left. As a subreaper this process is the parent
 //! of every orphan below it, so no descendant is left either.
 
-use crate::sys::{self, Program};
+use crate::filter::{self, Filters};
+use crate::sys::{self, Bounds};
 use crate::tree::{self, ROUND};
-use crate::wire::{self, End, Order, Report, Stage};
+use crate::wire::{self, End, Order, Parsed, Report, Stage};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -34,7 +35,10 @@ pub(crate) struct Start<'a> {
     pub(crate) stderr: BorrowedFd<'a>,
     pub(crate) signals: BorrowedFd<'a>,
     /// The command, or nothing when the request could not be read.
-    pub(crate) command: Option<(Program<'a>, &'a CStr)>,
+    pub(crate) command: Option<Parsed<'a>>,
+    /// Landlock's rules for it.
+    pub(crate) rules: Option<BorrowedFd<'a>>,
+    pub(crate) filters: &'a Filters,
 }
 
 /// The supervisor's life, from the fork in the zygote to its exit code.
@@ -56,6 +60,7 @@ pub(crate) fn run(start: &Start<'_>) -> i32 {
 /// main process is its child already.
 pub(crate) fn run_inherited(main: Pid) -> io::Result<i32> {
     sys::block_signals()?;
+    crate::hide_memory()?;
     rustix::thread::set_name(NAME)?;
     let control = sys::inherited(CONTROL_FD)?;
     let high = rustix::io::fcntl_dupfd_cloexec(&sys::child_signals()?, SIGNALS_FD + 1)?;
@@ -80,11 +85,19 @@ fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(supervisor)?;
     rustix::thread::set_name(NAME).map_err(supervisor)?;
     let unreadable = || (Stage::Supervisor, Errno::INVAL.into());
-    let (program, working_dir) = start.command.as_ref().ok_or_else(unreadable)?;
+    let Parsed { program, working_dir, bounding } =
+        start.command.as_ref().ok_or_else(unreadable)?;
+    if bounding.has_rules != start.rules.is_some() {
+        return Err(unreadable());
+    }
     rustix::process::chdir(*working_dir)
         .map_err(|error| (Stage::WorkingDirectory, error.into()))?;
-    sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)])
-        .map_err(|error| (Stage::Execute, error))
+    let calls: &[_] = match bounding.network {
+        None => &[],
+        Some(network) => filter::of(start.filters, network),
+    };
+    let bounds = Bounds { files: start.rules, calls };
+    sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)], bounds)
 }
 
 #[derive(Debug, Clone, Copy)]

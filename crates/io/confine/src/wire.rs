@@ -1,7 +1,9 @@
 //! What server, zygote and supervisor say to each other: packets of a few integers, and a start request whose strings
 //! end in NUL, so that they are used where they lie.
 
+use crate::Network;
 use crate::sys::Program;
+use crate::zygote::Command;
 use std::ffi::{CStr, CString};
 
 /// A start request up to this size travels in the packet, a larger one in a memfd.
@@ -25,6 +27,44 @@ pub(crate) enum Request {
     ForkServer,
     /// The same, and the second descriptor holds the command.
     ForkServerInFile,
+}
+
+/// How a command is bounded, as the request says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounding {
+    /// Which sockets it may make; nothing for a command that is not confined.
+    pub(crate) network: Option<Network>,
+    /// Whether Landlock's rules follow behind control and output.
+    pub(crate) has_rules: bool,
+}
+
+/// What a request says of its command.
+#[derive(Debug)]
+pub(crate) struct Parsed<'a> {
+    pub(crate) program: Program<'a>,
+    pub(crate) working_dir: &'a CStr,
+    pub(crate) bounding: Bounding,
+}
+
+impl Bounding {
+    fn encode(self) -> u32 {
+        let network = match self.network {
+            None => 0,
+            Some(Network::Full) => 1,
+            Some(Network::None) => 2,
+        };
+        network | u32::from(self.has_rules) << 2
+    }
+
+    fn decode(bits: u32) -> Option<Self> {
+        let network = match bits & 0b11 {
+            0 => None,
+            1 => Some(Network::Full),
+            2 => Some(Network::None),
+            _ => return None,
+        };
+        (bits >> 3 == 0).then_some(Self { network, has_rules: bits & 0b100 != 0 })
+    }
 }
 
 /// What the server asks a supervisor for.
@@ -107,30 +147,31 @@ pub(crate) fn parse_header(packet: &[u8]) -> Option<(Request, u64, &[u8])> {
     Some((request, u64::from_le_bytes(*key), body))
 }
 
-pub(crate) fn encode_command(
-    program: &CStr,
-    working_dir: &CStr,
-    args: &[CString],
-    env: &[CString],
-) -> Vec<u8> {
+pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
+    let Command { program, working_dir, args, env, confinement } = command;
     let count =
         |strings: &[CString]| u32::try_from(strings.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let bounding = Bounding {
+        network: confinement.as_ref().map(|it| it.network),
+        has_rules: confinement.as_ref().is_some_and(|it| it.files.is_some()),
+    };
     let mut bytes = Vec::with_capacity(256);
     bytes.extend(count(args));
     bytes.extend(count(env));
+    bytes.extend(bounding.encode().to_le_bytes());
     let strings = [program, working_dir].into_iter();
-    for string in
-        strings.chain(args.iter().map(CString::as_c_str)).chain(env.iter().map(CString::as_c_str))
-    {
+    for string in strings.chain(args).chain(env) {
         bytes.extend(string.to_bytes_with_nul());
     }
     bytes
 }
 
-/// The program and its working directory, or nothing when the bytes are not a command.
-pub(crate) fn parse_command(body: &[u8]) -> Option<(Program<'_>, &CStr)> {
+/// The command of a request, or nothing when the bytes are none.
+pub(crate) fn parse_command(body: &[u8]) -> Option<Parsed<'_>> {
     let (args, rest) = body.split_first_chunk()?;
-    let (env, mut rest) = rest.split_first_chunk()?;
+    let (env, rest) = rest.split_first_chunk()?;
+    let (bounding, mut rest) = rest.split_first_chunk()?;
+    let bounding = Bounding::decode(u32::from_le_bytes(*bounding))?;
     let mut next = || {
         let string = CStr::from_bytes_until_nul(rest).ok()?;
         rest = rest.get(string.to_bytes_with_nul().len()..)?;
@@ -140,7 +181,7 @@ pub(crate) fn parse_command(body: &[u8]) -> Option<(Program<'_>, &CStr)> {
     let working_dir = next()?;
     let args = (0..u32::from_le_bytes(*args)).map(|_| next()).collect::<Option<_>>()?;
     let env = (0..u32::from_le_bytes(*env)).map(|_| next()).collect::<Option<_>>()?;
-    Some((Program { path, args, env }, working_dir))
+    Some(Parsed { program: Program { path, args, env }, working_dir, bounding })
 }
 
 pub(crate) fn parse_notice(packet: &[u8]) -> Option<Notice> {
@@ -212,24 +253,47 @@ pub(crate) fn parse_report(bytes: [u8; REPORT_BYTES]) -> Option<Report> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Confinement;
+    use std::sync::Arc;
+
+    fn command(args: &[&[u8]], confinement: Option<Confinement>) -> Command {
+        Command {
+            program: c"/bin/bash".to_owned(),
+            working_dir: c"/w".to_owned(),
+            args: args.iter().map(|bytes| CString::new(*bytes).unwrap()).collect(),
+            env: [c"A=1", c"B="].map(CStr::to_owned).into(),
+            confinement: confinement.map(Arc::new),
+        }
+    }
 
     #[test]
     fn a_command_keeps_every_byte() {
-        let strings = |list: &[&[u8]]| -> Vec<CString> {
-            list.iter().map(|bytes| CString::new(*bytes).unwrap()).collect()
-        };
-        let args = strings(&[b"bash", b"-c", b"", b"a\n\xff  b"]);
-        let env = strings(&[b"A=1", b"B="]);
-        let bytes = encode_command(c"/bin/bash", c"/w", &args, &env);
-        let (program, dir) = parse_command(&bytes).unwrap();
-        assert_eq!((program.path, dir), (c"/bin/bash", c"/w"));
-        assert_eq!(program.args, args.iter().map(CString::as_c_str).collect::<Vec<_>>());
-        assert_eq!(program.env, env.iter().map(CString::as_c_str).collect::<Vec<_>>());
+        let command = command(&[b"bash", b"-c", b"", b"a\n\xff  b"], None);
+        let bytes = encode_command(&command);
+        let Parsed { program, working_dir, bounding } = parse_command(&bytes).unwrap();
+        let all = |strings: &[CString]| strings.to_vec();
+        let own = |strings: Vec<&CStr>| strings.into_iter().map(CStr::to_owned).collect::<Vec<_>>();
+        assert_eq!((program.path, working_dir), (c"/bin/bash", c"/w"));
+        assert_eq!(own(program.args), all(&command.args));
+        assert_eq!(own(program.env), all(&command.env));
+        assert_eq!(bounding, Bounding { network: None, has_rules: false });
+    }
+
+    #[test]
+    fn bounds_come_back_as_sent() {
+        for network in [Network::Full, Network::None] {
+            for has_rules in [false, true] {
+                let files = has_rules.then(|| std::fs::File::open("/").unwrap().into());
+                let bytes = encode_command(&command(&[], Some(Confinement { files, network })));
+                let bounding = parse_command(&bytes).unwrap().bounding;
+                assert_eq!(bounding, Bounding { network: Some(network), has_rules });
+            }
+        }
     }
 
     #[test]
     fn a_cut_command_is_refused() {
-        let bytes = encode_command(c"/bin/bash", c"/w", &[c"bash".to_owned()], &[]);
+        let bytes = encode_command(&command(&[b"bash"], None));
         for length in 0..bytes.len() {
             assert!(parse_command(&bytes[..length]).is_none(), "{length} bytes");
         }

@@ -3,6 +3,7 @@
 //! Nothing here waits: a full socket is `WouldBlock`, and each descriptor is non-blocking, for whichever executor the
 //! server uses. When the zygote's socket becomes readable the zygote is dead.
 
+use crate::Confinement;
 use crate::keeper;
 use crate::sys;
 use crate::wire::{self, INLINE_BYTES, Order, REPORT_BYTES, REQUEST_BYTES, Report, Request};
@@ -18,6 +19,7 @@ use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why there is no zygote.
@@ -62,6 +64,8 @@ pub struct Command {
     pub args: Vec<CString>,
     /// `NAME=value` entries.
     pub env: Vec<CString>,
+    /// What keeps it among its own; nothing keeps a command that is trusted.
+    pub confinement: Option<Arc<Confinement>>,
 }
 
 /// A command that was handed over: its output and the line to its supervisor. Dropping `control` kills it.
@@ -194,18 +198,19 @@ fn send_command(
     command: &Command,
     fds: &[BorrowedFd<'_>],
 ) -> Result<(), SpawnError> {
-    let Command { program, working_dir, args, env } = command;
-    let body = wire::encode_command(program, working_dir, args, env);
+    let body = wire::encode_command(command);
+    let rules = command.confinement.as_ref().and_then(|it| it.files.as_ref()).map(AsFd::as_fd);
+    let fds: Vec<_> = fds.iter().copied().chain(rules).collect();
     if body.len() <= INLINE_BYTES {
-        return send(socket, &[&wire::header(inline, key), &body], fds);
+        return send(socket, &[&wire::header(inline, key), &body], &fds);
     }
     let file = memory_file(&body)?;
-    let fds: Vec<_> = fds.iter().copied().chain([file.as_fd()]).collect();
+    let fds: Vec<_> = fds.into_iter().chain([file.as_fd()]).collect();
     send(socket, &[&wire::header(in_file, key)], &fds)
 }
 
 fn send(socket: &OwnedFd, parts: &[&[u8]], fds: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(fds));

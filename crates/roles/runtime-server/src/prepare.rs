@@ -126,6 +126,7 @@ impl Places {
                 working_dir: c_string(valid.working_dir.into_os_string().into_encoded_bytes())?,
                 env: env.collect::<Result<_, _>>()?,
                 args: args.iter().map(|arg| c_string(arg.as_str())).collect::<Result<_, _>>()?,
+                confinement: None,
             },
             name: args.into_iter().next().unwrap_or_default(),
         })

@@ -7,7 +7,7 @@ use super::{
 use kruntimes_confine::{Child, Command, End, ForkServer, PYTHON, SpawnError, Stage, Zygote};
 use rustix::process::{Pid, Signal};
 
-struct Server<'a> {
+pub(super) struct Server<'a> {
     zygote: &'a Zygote,
     forks: ForkServer,
 }
@@ -20,7 +20,7 @@ exec(args[1])
 ";
 
 impl<'a> Server<'a> {
-    fn start(zygote: &'a Zygote) -> Self {
+    pub(super) fn start(zygote: &'a Zygote) -> Self {
         let script = format!("{PYTHON}{RUN}");
         let forks =
             ForkServer::start(zygote, &command(&["/usr/bin/env", "python3", "-c", &script]))
@@ -30,7 +30,7 @@ impl<'a> Server<'a> {
         Self { zygote, forks }
     }
 
-    fn spawn(&self, command: &Command) -> Child {
+    pub(super) fn spawn(&self, command: &Command) -> Child {
         self.forks.spawn(self.zygote, command).unwrap()
     }
 

@@ -1,10 +1,15 @@
-//! The system calls that have no safe wrapper: fork, spawn, signal masks, descriptor ranges.
+//! The system calls that have no safe wrapper: fork, clone, Landlock, seccomp, signal masks, descriptor ranges.
 //!
 //! All but `limit_before_exec` runs in the main thread of a process that has no other thread.
-#![expect(unsafe_code, reason = "fork, posix_spawn and signal sets exist only as C functions")]
+#![expect(unsafe_code, reason = "fork, clone and signal sets exist only as C functions")]
+
+mod landlock;
+mod spawn;
+
+pub(crate) use landlock::{Rights, add_rule, landlock_abi, make_ruleset};
+pub(crate) use spawn::{Bounds, Program, spawn};
 
 use rustix::process::{Pid, Resource, Rlimit};
-use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -28,17 +33,6 @@ pub(crate) fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
             pid => Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no pid")),
         }
     }
-}
-
-/// The version of Landlock that the kernel offers.
-pub(crate) fn landlock_abi() -> io::Result<u32> {
-    /// `LANDLOCK_CREATE_RULESET_VERSION`: only says the version.
-    const VERSION: libc::c_uint = 1;
-    let (attributes, size): (*const libc::c_void, usize) = (ptr::null(), 0);
-    // SAFETY: with this flag the kernel reads no memory and makes no descriptor.
-    let abi =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, attributes, size, VERSION) };
-    u32::try_from(abi).map_err(|_| io::Error::last_os_error())
 }
 
 /// Moves this process into a user namespace of its own.
@@ -66,6 +60,26 @@ pub(crate) fn block_signals() -> io::Result<()> {
     let all = signal_set(libc::sigfillset)?;
     // SAFETY: `all` is an initialised set, the old mask is not asked for.
     check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const all, ptr::null_mut()) })
+}
+
+/// Has every signal that this process ignores do again what it does by default, also in what it executes.
+pub(crate) fn heed_signals() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        let mut action = MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: the kernel fills `action` in before it is read; only its own value goes back, with the handler that needs
+        // no code. Numbers that nobody may ask for are left out.
+        unsafe {
+            if libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == -1 {
+                continue;
+            }
+            let mut action = action.assume_init();
+            if action.sa_sigaction == libc::SIG_IGN {
+                action.sa_sigaction = libc::SIG_DFL;
+                check(libc::sigaction(signal, &raw const action, ptr::null_mut()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A descriptor that is readable while a child has changed its state. It serves forked processes too: each sees its own.
@@ -133,76 +147,6 @@ pub(crate) fn limit_before_exec(command: &mut std::process::Command, limits: cra
     unsafe { std::os::unix::process::CommandExt::pre_exec(command, set) };
 }
 
-/// What to execute: C strings that live in the request's buffer.
-#[derive(Debug)]
-pub(crate) struct Program<'a> {
-    pub(crate) path: &'a CStr,
-    pub(crate) args: Vec<&'a CStr>,
-    pub(crate) env: Vec<&'a CStr>,
-}
-
-/// Starts `program` in a session of its own, with clean signals and with each of `files` as the descriptor beside it, put
-/// in place in this order; 0 is shared. The error is that of `execve`.
-pub(crate) fn spawn(program: &Program<'_>, files: &[(BorrowedFd<'_>, RawFd)]) -> io::Result<Pid> {
-    let argv = pointers(&program.args);
-    let envp = pointers(&program.env);
-    let all = signal_set(libc::sigfillset)?;
-    let none = signal_set(libc::sigemptyset)?;
-    let flags = libc::POSIX_SPAWN_SETSIGDEF
-        | libc::POSIX_SPAWN_SETSIGMASK
-        | libc::POSIX_SPAWN_SETSID as i32;
-    let mut attributes = MaybeUninit::uninit();
-    let mut actions = MaybeUninit::uninit();
-    let mut pid = 0;
-    // SAFETY: attributes and actions are initialised before use and destroyed after; argv and envp end in null and
-    // their strings outlive the call; posix_spawn returns after exec or failure of the child.
-    let result = unsafe {
-        spawn_check(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
-        spawn_check(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
-        let (attributes, actions) = (attributes.as_mut_ptr(), actions.as_mut_ptr());
-        let result = spawn_check(libc::posix_spawnattr_setflags(attributes, flags as i16))
-            .and_then(|()| {
-                spawn_check(libc::posix_spawnattr_setsigdefault(attributes, &raw const all))
-            })
-            .and_then(|()| {
-                spawn_check(libc::posix_spawnattr_setsigmask(attributes, &raw const none))
-            })
-            .and_then(|()| {
-                files.iter().try_for_each(|(file, target)| add_file(actions, *file, *target))
-            })
-            .and_then(|()| {
-                spawn_check(libc::posix_spawn(
-                    &raw mut pid,
-                    program.path.as_ptr(),
-                    actions,
-                    attributes,
-                    argv.as_ptr(),
-                    envp.as_ptr(),
-                ))
-            });
-        libc::posix_spawn_file_actions_destroy(actions);
-        libc::posix_spawnattr_destroy(attributes);
-        result
-    };
-    result?;
-    Pid::from_raw(pid).ok_or_else(|| io::Error::other("posix_spawn returned no pid"))
-}
-
-/// # Safety
-/// `actions` is initialised.
-unsafe fn add_file(
-    actions: *mut libc::posix_spawn_file_actions_t,
-    fd: BorrowedFd<'_>,
-    target: RawFd,
-) -> io::Result<()> {
-    // SAFETY: by contract; the descriptors are only numbers for the child.
-    spawn_check(unsafe { libc::posix_spawn_file_actions_adddup2(actions, fd.as_raw_fd(), target) })
-}
-
-fn pointers(strings: &[&CStr]) -> Vec<*mut libc::c_char> {
-    strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
-}
-
 fn signal_set(
     fill: unsafe extern "C" fn(*mut libc::sigset_t) -> libc::c_int,
 ) -> io::Result<libc::sigset_t> {
@@ -218,6 +162,6 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn spawn_check(errno: libc::c_int) -> io::Result<()> {
-    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+fn check_long(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

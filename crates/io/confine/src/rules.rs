@@ -1,0 +1,193 @@
+//! The files that a Run may use, as Landlock rules: prepared once for a server, completed for each Run.
+//!
+//! Landlock only grants. So everything below `/` is granted for reading, piece by piece, except what no Run may enter: the
+//! walk goes down only where such a place lies, and what holds one can't be listed. Of `/proc` a Run gets what is about
+//! the machine and about its own main process, of `/dev` what is everybody's.
+//!
+//! Invariant: a grant never covers a hidden place, whatever links or mounts lead there: the kernel asks for the file, not
+//! for its name.
+
+use crate::sys::{self, Rights};
+use crate::{Network, landlock_abi};
+use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Pieces of the machine's files that are granted at most. A directory whose pieces are more stays closed.
+const MAX_RULES: usize = 4096;
+
+/// Never part of the image, or shared by all who have the same user.
+const CLOSED: &[&str] = &["/proc", "/dev", "/tmp", "/var/tmp"];
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+const OF_THE_MACHINE: &[&str] = &[
+    "cmdline",
+    "cpuinfo",
+    "devices",
+    "diskstats",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "stat",
+    "swaps",
+    "sys",
+    "uptime",
+    "version",
+    "vmstat",
+];
+/// Files that the container engine mounts for every container, writable.
+const OF_THE_ENGINE: &[&str] = &["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
+/// Which mounts are volumes that the pool's owner has mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mounts {
+    /// Those of this container: writable if mounted so.
+    Volumes,
+    /// None: this is a machine.
+    Machine,
+}
+
+/// What every Run of a server may use.
+#[derive(Debug)]
+pub struct Files {
+    abi: u32,
+    rules: Vec<(OwnedFd, Rights)>,
+}
+
+impl Files {
+    /// Grants all but `hidden` and what lies below it; nothing where the kernel has no Landlock.
+    ///
+    /// # Errors
+    /// The root directory can't be read.
+    pub fn new(hidden: &[PathBuf], mounts: Mounts) -> io::Result<Option<Self>> {
+        let Ok(abi) = landlock_abi() else { return Ok(None) };
+        let closed: BTreeSet<PathBuf> = CLOSED
+            .iter()
+            .map(PathBuf::from)
+            // A place that is not there yet can't be granted either: its parent is walked.
+            .chain(
+                hidden.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
+            )
+            .collect();
+        let mut files = Self { abi, rules: Vec::new() };
+        files.grant_tree(Path::new("/"), &closed)?;
+        for name in OF_THE_MACHINE {
+            files.grant(&Path::new("/proc").join(name), Rights::READ);
+        }
+        for name in DEVICES {
+            files.grant(&Path::new("/dev").join(name), Rights::DEVICE);
+        }
+        if mounts == Mounts::Volumes {
+            let table = fs::read_to_string("/proc/self/mountinfo")?;
+            for mount in volumes(&table, &closed) {
+                files.grant(&mount, Rights::OWN);
+            }
+        }
+        Ok(Some(files))
+    }
+
+    /// The rules for one Run, which may also do what it likes below `own`.
+    ///
+    /// # Errors
+    /// A path of `own` can't be opened, or descriptors or memory are missing.
+    pub fn ruleset(&self, own: &[&Path], network: Network) -> io::Result<OwnedFd> {
+        let ruleset = sys::make_ruleset(self.abi, network)?;
+        for (path, rights) in &self.rules {
+            sys::add_rule(&ruleset, path.as_fd(), *rights, self.abi)?;
+        }
+        for path in own {
+            sys::add_rule(&ruleset, open(path)?.as_fd(), Rights::OWN, self.abi)?;
+        }
+        Ok(ruleset)
+    }
+
+    fn grant_tree(&mut self, directory: &Path, closed: &BTreeSet<PathBuf>) -> io::Result<()> {
+        let mut inner = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if closed.contains(&path) {
+                continue;
+            }
+            let holds_closed = closed.iter().any(|closed| closed.starts_with(&path));
+            if holds_closed { inner.push(path) } else { self.grant(&path, Rights::READ) }
+        }
+        for path in inner {
+            // What this user can't list he can't read either.
+            let _ = self.grant_tree(&path, closed);
+        }
+        Ok(())
+    }
+
+    /// Grants `path` if it is there; a link grants nothing, since what it leads to is met by the walk.
+    fn grant(&mut self, path: &Path, rights: Rights) {
+        if self.rules.len() >= MAX_RULES {
+            return;
+        }
+        let Ok(file) = open(path) else { return };
+        let Ok(kind) = rustix::fs::fstat(&file).map(|it| FileType::from_raw_mode(it.st_mode))
+        else {
+            return;
+        };
+        let rights = if kind == FileType::Directory { rights } else { rights.of_file() };
+        if kind != FileType::Symlink {
+            self.rules.push((file, rights));
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+/// The writable mounts that a pool's owner may have asked for, from `/proc/self/mountinfo`.
+fn volumes(table: &str, closed: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let is_volume = |path: &Path| {
+        let engines = OF_THE_ENGINE.iter().any(|file| path == Path::new(file));
+        let hidden = closed
+            .iter()
+            .filter(|closed| *closed != Path::new("/tmp") && *closed != Path::new("/var/tmp"))
+            .any(|closed| path.starts_with(closed) || closed.starts_with(path));
+        !engines && !hidden && !path.starts_with("/sys")
+    };
+    let writable = |line: &str| -> Option<PathBuf> {
+        // The fifth word is the place, the sixth the options of this mount.
+        let mut words = line.split(' ').skip(4);
+        let (place, options) = (words.next()?, words.next()?);
+        let writable = options.split(',').any(|option| option == "rw");
+        writable.then(|| PathBuf::from(unescape(place)))
+    };
+    table.lines().filter_map(writable).filter(|path| is_volume(path)).collect()
+}
+
+/// Spaces, tabs, line ends and backslashes are octal there.
+fn unescape(place: &str) -> String {
+    let codes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    codes.iter().fold(place.to_owned(), |text, (code, letter)| text.replace(code, letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_the_writable_mounts_of_the_pools_owner() {
+        let table = "\
+            1 0 0:1 / / rw,relatime - overlay overlay rw\n\
+            2 1 0:2 / /proc rw,nosuid - proc proc rw\n\
+            3 1 0:3 / /dev/shm rw - tmpfs shm rw\n\
+            4 1 8:1 /a /data rw,relatime shared:1 - ext4 /dev/sda rw\n\
+            5 1 8:1 /b /models ro,relatime - ext4 /dev/sda rw\n\
+            6 1 8:1 /c /with\\040space rw - ext4 /dev/sda rw\n\
+            7 1 8:1 /d /etc/hosts rw - ext4 /dev/sda rw\n\
+            8 1 8:1 /e /workspace rw - ext4 /dev/sda rw\n\
+            9 1 8:1 /f /workspace/sub rw - ext4 /dev/sda rw\n\
+            10 1 8:1 /g /tmp rw - tmpfs tmpfs rw\n\
+            11 1 0:9 / /sys/fs/cgroup rw - cgroup2 cgroup rw";
+        let closed = ["/proc", "/dev", "/tmp", "/workspace"].map(PathBuf::from).into();
+        let expected = ["/data", "/with space", "/tmp"].map(PathBuf::from);
+        assert_eq!(volumes(table, &closed), expected);
+    }
+}
