@@ -43,6 +43,13 @@ pub(crate) enum Role {
         #[command(flatten)]
         config: kruntimes_languages::Config,
     },
+    /// Be the Runtime Server for Python
+    RuntimePython {
+        #[command(flatten)]
+        log: LogArgs,
+        #[command(flatten)]
+        config: kruntimes_languages::python::Config,
+    },
     /// Serve the Kubernetes API of a local home, without roles or pods
     Apiserver {
         #[command(flatten)]
@@ -131,21 +138,30 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
                     .map_err(|error| Failure::new(chain(&error)))
             })
         }
-        Role::RuntimeBash { log, config } => {
-            // The zygote is forked while this process has one thread.
-            let zygote = Zygote::start().map_err(|error| Failure::new(chain(&error)))?;
-            role(&log.log, async |shutdown| {
-                kruntimes_languages::serve(config, zygote, shutdown)
-                    .await
-                    .map_err(|error| Failure::new(chain(&error)))
-            })
-        }
+        Role::RuntimeBash { log, config } => language(&log.log, async |zygote, shutdown| {
+            kruntimes_languages::serve(config, zygote, shutdown).await
+        }),
+        Role::RuntimePython { log, config } => language(&log.log, async |zygote, shutdown| {
+            kruntimes_languages::python::serve(config, zygote, shutdown).await
+        }),
         Role::Apiserver { log, data_dir, port } => {
             role(&log.log, async |shutdown| Box::pin(api::serve(data_dir, port, shutdown)).await)
         }
         Role::Janitor { detached: false, dir } => janitor::detach(&dir),
         Role::Janitor { detached: true, dir } => janitor::serve(&dir),
     }
+}
+
+/// Runs a Runtime Server.
+fn language<F>(log: &str, serve: impl FnOnce(Zygote, Shutdown) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), kruntimes_languages::Error>>,
+{
+    // The zygote is forked while this process has one thread.
+    let zygote = Zygote::start().map_err(|error| Failure::new(chain(&error)))?;
+    role(log, async |shutdown| {
+        serve(zygote, shutdown).await.map_err(|error| Failure::new(chain(&error)))
+    })
 }
 
 fn scheduler(args: &SchedulerArgs) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! The Runtime Server for bash, on `kruntimes_runtime_server`.
+//! The Runtime Servers for bash and, in `python`, for Python, on `kruntimes_runtime_server`.
 //!
 //! Executions start from a zygote and end with everything that they started (`kruntimes_confine`).
 
@@ -8,6 +8,7 @@ mod config;
 mod outcome;
 mod prepare;
 mod process;
+pub mod python;
 
 pub use config::Config;
 
@@ -63,10 +64,9 @@ pub async fn serve_on(
 fn new(config: &Config, zygote: Zygote) -> io::Result<Bash> {
     kruntimes_confine::set_child_subreaper()?;
     let server = &config.server;
-    let places = Places::new(&server.work_dir, server.workspace.clone(), &config.search_path)?;
-    places.clear();
+    let places = Places::new(&server.work_dir, server.workspace.clone());
     let zygote = Arc::new(watched(zygote, Interest::READABLE | Interest::WRITABLE)?);
-    Ok(Bash { zygote, places })
+    Bash::new(zygote, places, &config.search_path)
 }
 
 /// Serves until the shutdown or the zygote's death.

@@ -1,17 +1,14 @@
-//! From an Execute request to a command for the zygote: checks, directories, environment.
+//! From an Execute request to what a command needs: checks, directories, the script, the environment.
 //!
 //! Nothing of the server's own environment reaches the command.
 
-use crate::command::{self, Choice, Missing};
-use crate::outcome::{NOT_EXECUTABLE, NOT_FOUND};
 use kruntimes_confine::Command;
 use kruntimes_daemon::remove_tree;
 use kruntimes_runtime_server::{ExecuteRequest, Outcome, Status, describe};
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -22,15 +19,12 @@ pub(crate) const DEFAULT_PATH: &str =
 const DEFAULT_ENTRYPOINT: &str = "script";
 /// What the public API calls the workspace, wherever it really is.
 const WORKSPACE: &str = "/workspace";
-/// The kernel takes no argument longer than this; longer code goes through a file.
-const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
 
 /// The directories of this server.
 #[derive(Debug)]
 pub(crate) struct Places {
     work_dir: PathBuf,
     workspace: Option<PathBuf>,
-    bash: PathBuf,
 }
 
 /// A request that passed the checks.
@@ -38,30 +32,30 @@ pub(crate) struct Places {
 pub(crate) struct Valid {
     pub(crate) id: String,
     pub(crate) working_dir: PathBuf,
-    entrypoint: PathBuf,
+    pub(crate) handler: String,
+    entrypoint: String,
     args: Vec<String>,
     env: BTreeMap<String, String>,
 }
 
-/// A command and what messages call it.
+/// A request whose directories are there.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    pub(crate) command: Command,
-    pub(crate) name: String,
+pub(crate) struct Staged {
+    /// The file that the entrypoint names, where there is one.
+    pub(crate) script: Option<PathBuf>,
+    pub(crate) args: Vec<String>,
+    pub(crate) handler: String,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) working_dir: PathBuf,
+    /// For files of its own.
+    pub(crate) temporary: PathBuf,
 }
 
 impl Places {
-    pub(crate) fn new(
-        work_dir: &Path,
-        workspace: Option<PathBuf>,
-        search_path: &OsStr,
-    ) -> io::Result<Self> {
-        let bash = command::find("bash", OsStr::new(DEFAULT_PATH), Path::new("/"))
-            .or_else(|_| command::find("bash", search_path, Path::new("/")))
-            .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "there is no bash"))?;
-        let mut places = Self { work_dir: PathBuf::new(), workspace, bash };
+    pub(crate) fn new(work_dir: &Path, workspace: Option<PathBuf>) -> Self {
+        let mut places = Self { work_dir: PathBuf::new(), workspace };
         places.work_dir = places.real(work_dir);
-        Ok(places)
+        places
     }
 
     /// Removes the temporary files that executions of a former life left.
@@ -73,11 +67,10 @@ impl Places {
 
     /// Checks what can be wrong in a request with an id that names a directory.
     pub(crate) fn check(&self, request: ExecuteRequest) -> Result<Valid, Status> {
-        let entrypoint =
-            if request.entrypoint.is_empty() { DEFAULT_ENTRYPOINT } else { &request.entrypoint };
-        if !is_plain(Path::new(entrypoint)) {
+        if !request.entrypoint.is_empty() && !is_plain(Path::new(&request.entrypoint)) {
             return Err(invalid(format!(
-                "entrypoint {entrypoint:?} must be a relative path without .."
+                "entrypoint {:?} must be a relative path without ..",
+                request.entrypoint
             )));
         }
         let working_dir = if request.working_dir.is_empty() {
@@ -92,43 +85,27 @@ impl Places {
             )));
         }
         Ok(Valid {
-            entrypoint: PathBuf::from(entrypoint),
+            entrypoint: request.entrypoint,
             id: request.id,
             working_dir,
+            handler: request.handler,
             args: request.args,
             env: request.env.into_iter().collect(),
         })
     }
 
-    /// Makes the directories and the command; an error is the outcome of an execution that never started.
-    pub(crate) fn prepare(&self, valid: Valid) -> Result<Prepared, Outcome> {
+    /// Makes the directories; an error is the outcome of an execution that never started.
+    pub(crate) fn stage(&self, valid: Valid) -> Result<Staged, Outcome> {
         let temporary = self.make_directories(&valid)?;
-        let script = valid.working_dir.join(&valid.entrypoint);
-        let script = script.is_file().then_some(script);
-        let Some(choice) = command::choose(script.as_deref(), &valid.args) else {
-            return Err(Outcome::failed(0, "no args or script provided"));
-        };
+        let script = script(&valid)?;
         let env = environment(&valid.working_dir, &temporary, valid.env);
-        let (program, args) = match choice {
-            Choice::Bash(args) => {
-                let args = shorten(args, &temporary)?;
-                (self.bash.clone(), ["bash".to_owned()].into_iter().chain(args).collect())
-            }
-            Choice::Direct(args) => {
-                let path = env.get("PATH").map_or("", String::as_str);
-                (find(&args[0], path, &valid.working_dir)?, args)
-            }
-        };
-        let env = env.into_iter().map(|(name, value)| c_string(format!("{name}={value}")));
-        Ok(Prepared {
-            command: Command {
-                program: c_string(program.into_os_string().into_encoded_bytes())?,
-                working_dir: c_string(valid.working_dir.into_os_string().into_encoded_bytes())?,
-                env: env.collect::<Result<_, _>>()?,
-                args: args.iter().map(|arg| c_string(arg.as_str())).collect::<Result<_, _>>()?,
-                confinement: None,
-            },
-            name: args.into_iter().next().unwrap_or_default(),
+        Ok(Staged {
+            script,
+            args: valid.args,
+            handler: valid.handler,
+            env,
+            working_dir: valid.working_dir,
+            temporary,
         })
     }
 
@@ -168,6 +145,20 @@ impl Places {
     }
 }
 
+impl Staged {
+    /// The process that executes `program` with these arguments, its own name first.
+    pub(crate) fn command(&self, program: &Path, args: &[String]) -> Result<Command, Outcome> {
+        let env = self.env.iter().map(|(name, value)| c_string(format!("{name}={value}")));
+        Ok(Command {
+            program: path_string(program)?,
+            working_dir: path_string(&self.working_dir)?,
+            env: env.collect::<Result<_, _>>()?,
+            args: args.iter().map(|arg| c_string(arg.as_str())).collect::<Result<_, _>>()?,
+            confinement: None,
+        })
+    }
+}
+
 fn is_plain(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::Normal(_)))
 }
@@ -176,15 +167,39 @@ fn invalid(message: impl Into<String>) -> Status {
     Status::invalid_argument(message)
 }
 
-fn find(name: &str, path: &str, working_dir: &Path) -> Result<PathBuf, Outcome> {
-    command::find(name, OsStr::from_bytes(path.as_bytes()), working_dir).map_err(|missing| {
-        match missing {
-            Missing::NotFound => Outcome::failed(NOT_FOUND, format!("exec: {name:?}: not found")),
-            Missing::NotExecutable => {
-                Outcome::failed(NOT_EXECUTABLE, format!("exec: {name:?}: permission denied"))
+/// The file that is executed, if there is one. What is there and can't be one is said, unless nobody asked for it: to open
+/// a pipe would wait for ever, and a link out of the working directory is none of the Run's files.
+fn script(valid: &Valid) -> Result<Option<PathBuf>, Outcome> {
+    let named = Some(&valid.entrypoint).filter(|name| !name.is_empty());
+    let path = valid.working_dir.join(named.map_or(DEFAULT_ENTRYPOINT, String::as_str));
+    let refuse = |what: &str| match named {
+        Some(name) => Err(Outcome::failed(0, format!("entrypoint {name:?} {what}"))),
+        None => Ok(None),
+    };
+    match fs::metadata(&path) {
+        Ok(file) if file.is_file() => {
+            let real = |path: &Path| fs::canonicalize(path).unwrap_or_default();
+            if real(&path).starts_with(real(&valid.working_dir)) {
+                Ok(Some(path))
+            } else {
+                refuse(
+                    "is a symbolic link out of the working directory: only files in it are executed",
+                )
             }
         }
-    })
+        Ok(file) if file.is_dir() => refuse("is a directory: name a file in it"),
+        Ok(_) => refuse("is no regular file: only those are executed"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if valid.args.is_empty() && fs::symlink_metadata(&path).is_ok() {
+                return refuse("is a symbolic link to nothing");
+            }
+            if valid.args.is_empty() && valid.handler.is_empty() {
+                return refuse("is not in the working directory, and there are no args");
+            }
+            Ok(None)
+        }
+        Err(error) => refuse(&format!("can't be looked at: {}", describe(&error))),
+    }
 }
 
 /// What every command gets, and the Run's own on top.
@@ -194,31 +209,26 @@ fn environment(
     own: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut env = BTreeMap::from([
-        ("HOME".to_owned(), text(working_dir)),
-        ("LANG".to_owned(), "C.UTF-8".to_owned()),
-        ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
-        ("TMPDIR".to_owned(), text(temporary)),
-    ]);
+    let mut env = warm_environment();
+    env.insert("HOME".to_owned(), text(working_dir));
+    env.insert("TMPDIR".to_owned(), text(temporary));
     env.extend(own);
     env
 }
 
-/// Code that is too long for an argument becomes a script.
-fn shorten(args: Vec<String>, temporary: &Path) -> Result<Vec<String>, Outcome> {
-    match args.as_slice() {
-        [flag, code] if flag == "-c" && code.len() > ARGUMENT_BYTES => {
-            let script = temporary.join("script");
-            fs::write(&script, code).map_err(|error| {
-                Outcome::failed(0, format!("write script: {}", describe(&error)))
-            })?;
-            Ok(vec![script.to_string_lossy().into_owned()])
-        }
-        _ => Ok(args),
-    }
+/// What every command gets that is the same for all.
+pub(crate) fn warm_environment() -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
+    ])
 }
 
-fn c_string(bytes: impl Into<Vec<u8>>) -> Result<CString, Outcome> {
+pub(crate) fn path_string(path: &Path) -> Result<CString, Outcome> {
+    c_string(path.as_os_str().as_encoded_bytes())
+}
+
+pub(crate) fn c_string(bytes: impl Into<Vec<u8>>) -> Result<CString, Outcome> {
     CString::new(bytes).map_err(|_| Outcome::failed(0, "a NUL character in the command"))
 }
 

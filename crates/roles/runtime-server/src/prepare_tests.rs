@@ -5,7 +5,7 @@ use tonic::Code;
 
 fn places(workspace: Option<&str>) -> Places {
     let workspace = workspace.map(PathBuf::from);
-    Places::new(Path::new("/workspace"), workspace, OsStr::new("")).unwrap()
+    Places::new(Path::new("/workspace"), workspace)
 }
 
 fn request() -> ExecuteRequest {

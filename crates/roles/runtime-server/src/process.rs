@@ -2,15 +2,13 @@
 //!
 //! Invariant: the end is told after the supervisor's word that no process is left, and after the pipes were read empty.
 
-use crate::bash::Bash;
-use crate::outcome::outcome;
-use crate::prepare::{Prepared, Valid};
-use kruntimes_confine::{Child, Command, Control, End, Report, SpawnError, TERMINATE_GRACE};
+use crate::prepare::Places;
+use kruntimes_confine::{Child, Control, End, Report, SpawnError, TERMINATE_GRACE, Zygote};
 use kruntimes_daemon::{remove_tree, watched};
 use kruntimes_runtime_server::{Cancel, Outcome, Output, Stream};
 use std::future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -25,29 +23,27 @@ const ANSWER_TIME: Duration = Duration::from_millis(500);
 /// How long to wait at most for a busy zygote before asking again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Executes `valid`; an error is the outcome of an execution that never started.
-pub(crate) async fn execute(
-    bash: &Bash,
-    valid: Valid,
+/// Follows a command that was handed over to its end; nothing when its supervisor was lost.
+pub(crate) async fn follow(
+    zygote: &AsyncFd<Zygote>,
+    child: Child,
     output: Output,
     cancel: &Cancel,
-) -> Result<Outcome, Outcome> {
-    let working_dir = valid.working_dir.display().to_string();
-    let Prepared { command, name } = bash.places.prepare(valid)?;
-    let child =
-        spawn(bash, &command).await.map_err(|error| Outcome::failed(0, error.to_string()))?;
-    let mut process = Process::new(bash, output, child)
+) -> Result<Option<End>, Outcome> {
+    let mut process = Process::new(zygote, output, child)
         .map_err(|error| Outcome::failed(0, format!("no process could be watched: {error}")))?;
-    let end = process.until_the_end(cancel).await;
-    Ok(outcome(end, &name, &working_dir))
+    Ok(process.until_the_end(cancel).await)
 }
 
-async fn spawn(bash: &Bash, command: &Command) -> Result<Child, SpawnError> {
+/// Hands a command over to whoever reads `socket`, as soon as it takes one.
+pub(crate) async fn hand_over<T: AsRawFd>(
+    socket: &AsyncFd<T>,
+    give: impl Fn(&T) -> Result<Child, SpawnError>,
+) -> Result<Child, SpawnError> {
     loop {
-        match bash.zygote.get_ref().spawn(command) {
+        match give(socket.get_ref()) {
             Err(SpawnError::Busy) => {
-                if let Ok(Ok(mut guard)) =
-                    tokio::time::timeout(ASK_AGAIN, bash.zygote.writable()).await
+                if let Ok(Ok(mut guard)) = tokio::time::timeout(ASK_AGAIN, socket.writable()).await
                 {
                     guard.clear_ready();
                 }
@@ -57,9 +53,18 @@ async fn spawn(bash: &Bash, command: &Command) -> Result<Child, SpawnError> {
     }
 }
 
+/// Why no command can be started.
+pub(crate) fn health(zygote: &AsyncFd<Zygote>) -> Result<(), String> {
+    if zygote.get_ref().is_alive() {
+        Ok(())
+    } else {
+        Err("the process that starts executions is dead".to_owned())
+    }
+}
+
 /// Removes the temporary files of an execution.
-pub(crate) async fn remove_temporary(bash: &Bash, id: &str) {
-    let path = bash.places.temporary(id);
+pub(crate) async fn remove_temporary(places: &Places, id: &str) {
+    let path = places.temporary(id);
     let Err(error) = std::fs::remove_dir(&path) else { return };
     if error.kind() == io::ErrorKind::NotFound {
         return;
@@ -71,7 +76,7 @@ pub(crate) async fn remove_temporary(bash: &Bash, id: &str) {
 }
 
 struct Process<'a> {
-    bash: &'a Bash,
+    zygote: &'a AsyncFd<Zygote>,
     output: Output,
     control: AsyncFd<Control>,
     stdout: Pipe,
@@ -95,12 +100,12 @@ struct Pipe {
 }
 
 impl<'a> Process<'a> {
-    fn new(bash: &'a Bash, output: Output, child: Child) -> io::Result<Self> {
+    fn new(zygote: &'a AsyncFd<Zygote>, output: Output, child: Child) -> io::Result<Self> {
         let control = watched(child.control, Interest::READABLE)?;
         let stdout = Pipe::new(Stream::Stdout, child.stdout)?;
         let stderr = Pipe::new(Stream::Stderr, child.stderr)?;
         Ok(Self {
-            bash,
+            zygote,
             output,
             control,
             stdout,
@@ -142,7 +147,7 @@ impl<'a> Process<'a> {
     }
 
     fn abandon(&mut self) {
-        let abandoned = self.bash.zygote.get_ref().abandon(self.control.get_ref());
+        let abandoned = self.zygote.get_ref().abandon(self.control.get_ref());
         self.answer_until = abandoned.is_err().then(|| Instant::now() + ASK_AGAIN);
     }
 }

@@ -3,7 +3,7 @@
 use clap::Parser;
 use kruntimes_confine::Zygote;
 use kruntimes_daemon::{Shutdown, lifeline};
-use kruntimes_languages::Config;
+use kruntimes_languages::python;
 use kruntimes_proto::TOKEN_METADATA;
 use kruntimes_proto::executor::v1::execution_event::Event;
 use kruntimes_proto::executor::v1::runtime_client::RuntimeClient;
@@ -26,6 +26,8 @@ use tonic::{Request, Status, Streaming};
 
 /// Names the directory of the server that this process shall be.
 pub(crate) const SERVER: &str = "KRUNTIMES_TEST_SERVER";
+/// Says that it is one of Python.
+const PYTHON: &str = "KRUNTIMES_TEST_PYTHON";
 pub(crate) const TOKEN: &str = "0123456789abcdef";
 
 type Authorized = InterceptedService<Channel, Token>;
@@ -59,25 +61,48 @@ pub(crate) struct Seen {
     pub(crate) exited: Option<ExecutionExited>,
 }
 
+/// What the server executes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    Bash,
+    Python,
+}
+
 #[derive(clap::Parser)]
-struct Arguments {
+struct Bash {
     #[command(flatten)]
-    config: Config,
+    config: kruntimes_languages::Config,
+}
+
+#[derive(clap::Parser)]
+struct Python {
+    #[command(flatten)]
+    config: python::Config,
 }
 
 /// Serves on a free port, which it prints.
-pub(crate) fn be_server(dir: PathBuf) -> ExitCode {
+pub(crate) fn be_server(dir: &Path) -> ExitCode {
     let zygote = Zygote::start().unwrap();
-    let mut config = Arguments::parse_from(["runtime-bash"]).config;
-    config.server.workspace = Some(dir.join("workspace"));
-    config.server.control = dir;
+    let args = std::env::args_os();
+    let place = |config: &mut kruntimes_runtime_server::Config| {
+        config.workspace = Some(dir.join("workspace"));
+        config.control = dir.to_owned();
+    };
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = executor.block_on(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         println!("{}", listener.local_addr().unwrap().port());
         let (trigger, shutdown) = Shutdown::new();
         tokio::spawn(lifeline::watch_stdin(trigger));
-        kruntimes_languages::serve_on(listener, config, zygote, shutdown).await
+        if std::env::var_os(PYTHON).is_some() {
+            let mut config = Python::parse_from(args).config;
+            place(&mut config.server);
+            python::serve_on(listener, config, zygote, shutdown).await
+        } else {
+            let mut config = Bash::parse_from(args).config;
+            place(&mut config.server);
+            kruntimes_languages::serve_on(listener, config, zygote, shutdown).await
+        }
     });
     // The thread that reads stdin is not waited for.
     executor.shutdown_background();
@@ -85,13 +110,23 @@ pub(crate) fn be_server(dir: PathBuf) -> ExitCode {
 }
 
 impl Fixture {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(language: Language) -> Self {
+        Self::start_with(language, &[]).await
+    }
+
+    /// Starts a server with more arguments.
+    pub(crate) async fn start_with(language: Language, args: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("krt-server-{}-{next}", std::process::id()));
         fs::create_dir_all(dir.join("workspace")).unwrap();
         fs::write(dir.join("token"), format!("{TOKEN}\n")).unwrap();
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        if language == Language::Python {
+            command.env(PYTHON, "");
+        }
+        let mut process = command
+            .args(args)
             .env(SERVER, &dir)
             .env("SERVER_SECRET", "secret")
             .stdin(Stdio::piped())

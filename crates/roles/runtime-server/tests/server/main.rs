@@ -12,9 +12,11 @@ mod commands;
 mod control;
 mod fixture;
 mod output;
+mod python;
 
-use fixture::Fixture;
+use fixture::{Fixture, Language};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,46 +24,54 @@ use std::time::Duration;
 /// No case takes longer on a loaded machine.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
 
-type Case = (&'static str, fn(Fixture) -> Pin<Box<dyn Future<Output = ()>>>);
+type Case = (&'static str, Language, fn(Fixture) -> Pin<Box<dyn Future<Output = ()>>>);
 
 macro_rules! cases {
-    ($($module:ident: $($name:ident)*;)*) => {
-        &[$($((concat!(stringify!($module), "::", stringify!($name)), |fixture| Box::pin($module::$name(fixture))),)*)*]
+    ($($language:ident $module:ident: $($name:ident)*;)*) => {
+        &[$($((
+            concat!(stringify!($module), "::", stringify!($name)),
+            Language::$language,
+            |fixture| Box::pin($module::$name(fixture)),
+        ),)*)*]
     };
 }
 
 const CASES: &[Case] = cases! {
-    commands: exit_codes_signals_and_their_words two_arguments_are_one_command
+    Bash commands: exit_codes_signals_and_their_words two_arguments_are_one_command
         white_space_in_the_first_makes_lines_of_a_script a_script_gets_the_arguments
         what_cannot_be_executed_says_why the_environment_is_exactly_the_documented_one
         temporary_files_have_a_place_and_go code_longer_than_an_argument_runs
         bad_requests_are_refused;
-    output: any_bytes_are_fine output_is_cut_at_the_limit_and_counted output_is_live
+    Bash output: any_bytes_are_fine output_is_cut_at_the_limit_and_counted output_is_live
         a_reader_resumes_where_it_was a_list_is_bounded;
-    control: a_daemon_is_gone_when_the_end_is_told a_background_child_does_not_hold_the_run
+    Bash control: a_daemon_is_gone_when_the_end_is_told a_background_child_does_not_hold_the_run
         a_timeout_kills_who_ignores_it cancel_kills_and_drops an_id_that_exists_is_replaced
         only_the_ended_can_be_forgotten the_token_is_required without_renewal_all_ends
         the_lifeline_ends_the_server_and_its_runs a_killed_server_leaves_nothing
         a_dead_zygote_ends_the_server a_stopped_supervisor_cannot_hold_a_cancel;
+    Python python: what_is_executed exits_signals_and_tracebacks_are_those_of_python3;
 };
 
 fn main() -> ExitCode {
+    if let Some(code) = kruntimes_confine::supervise() {
+        return code.into();
+    }
     if let Some(dir) = std::env::var_os(fixture::SERVER) {
-        return fixture::be_server(dir.into());
+        return fixture::be_server(Path::new(&dir));
     }
     let args: Vec<_> = std::env::args().skip(1).collect();
     if args.iter().any(|arg| arg == "--list") {
-        CASES.iter().for_each(|(name, _)| println!("{name}: test"));
+        CASES.iter().for_each(|(name, ..)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
     let filter: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let (mut passed, mut failed, mut left_out) = (0, 0, 0);
-    for (name, case) in CASES {
+    for (name, language, case) in CASES {
         if !filter.is_empty() && !filter.iter().any(|part| name.contains(part.as_str())) {
             left_out += 1;
             continue;
         }
-        let ok = catch_unwind(AssertUnwindSafe(|| run(*case))).is_ok();
+        let ok = catch_unwind(AssertUnwindSafe(|| run(*language, *case))).is_ok();
         println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
         if ok { passed += 1 } else { failed += 1 }
     }
@@ -72,10 +82,10 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-fn run(case: fn(Fixture) -> Pin<Box<dyn Future<Output = ()>>>) {
+fn run(language: Language, case: fn(Fixture) -> Pin<Box<dyn Future<Output = ()>>>) {
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     executor.block_on(async {
-        let fixture = Fixture::start().await;
+        let fixture = Fixture::start(language).await;
         tokio::time::timeout(CASE_LIMIT, case(fixture)).await.expect("the case ends in time");
     });
 }

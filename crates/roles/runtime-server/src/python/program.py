@@ -1,0 +1,186 @@
+"""The processes of a warm interpreter: each executes what one Run asks for, as a new interpreter would.
+
+Before it stand `PRISTINE`, the names of the modules of a new interpreter, and, in a warm one, `serve` of the fork server.
+"""
+
+import builtins
+import importlib.machinery
+import json as own_json
+import os
+import sys
+
+PREPARED, FAILED = "ready", "failed"
+WORD_CHARS, NAMES_SHOWN = 1000, 10
+NUMPY = "numpy.random"
+
+
+def main(names):
+    """Imports `names`, then serves; goes on in each process of a Run."""
+    forget()
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    try:
+        for name in names:
+            __import__(name)
+    except BaseException as error:
+        why = f"--preload {name}: {type(error).__name__}: {error}"
+        requests = socket.socket(fileno=REQUESTS)
+        requests.send("\n".join([FAILED, version, sys.executable, why[:WORD_CHARS]]).encode())
+        sys.exit(1)
+    kind, args = serve("\n".join([PREPARED, version, sys.executable]))
+    begin(kind, args)
+    run(kind, args)
+
+
+def forget():
+    """What was imported here is not the Run's: its imports are its own, as in a new interpreter."""
+    for name in sys.modules.keys() - PRISTINE:
+        del sys.modules[name]
+
+
+def begin(kind, args):
+    """Makes this a new interpreter's state: what importing took from the surroundings is taken anew."""
+    sys.stdout.reconfigure(line_buffering=True)
+    flags = {"code": ["-c"], "module": ["-m"], "handler": ["-c"]}.get(kind, [])
+    sys.orig_argv = [sys.executable, *flags, *args]
+    sys.argv = [*flags, *args[1:]] if flags else args
+    if "tempfile" in sys.modules:
+        sys.modules["tempfile"].tempdir = None
+    if NUMPY in sys.modules:
+        # It is seeded at its import, which all Runs have in common.
+        sys.modules[NUMPY].seed()
+
+
+def run(kind, args):
+    new = type(sys)("__main__")
+    new.__dict__.update(__builtins__=builtins, __annotations__={}, __cached__=None, __file__=None)
+    del new.__file__
+    sys.modules["__main__"] = new
+    try:
+        if kind == "file":
+            run_file(new, args[0])
+        elif kind == "module":
+            sys.path.insert(0, os.getcwd())
+            import runpy
+
+            runpy._run_module_as_main(args[0])
+        elif kind == "handler":
+            sys.path.insert(0, os.getcwd())
+            call(args[0], args[1:])
+        else:
+            sys.path.insert(0, "")
+            new.__loader__ = importlib.machinery.BuiltinImporter
+            exec(compile(args[0], "<string>", "exec", dont_inherit=True), new.__dict__)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        tell(error)
+        end(error)
+
+
+def run_file(new, path):
+    path = os.path.join(os.getcwd(), path)
+    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        sys.stderr.write(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}\n")
+        sys.exit(2)
+    new.__file__ = path
+    new.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+    exec(compile(source, path, "exec", dont_inherit=True), new.__dict__)
+
+
+def tell(error):
+    """Prints the traceback as the interpreter does, without the frames of this file."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    sys.excepthook(type(error), error, trace)
+
+
+def end(error):
+    """Ends as the interpreter does after an exception."""
+    if not isinstance(error, KeyboardInterrupt):
+        sys.exit(1)
+    import atexit
+    import signal
+    import threading
+
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def call(name, args):
+    """Calls the function `name` with the arguments, and prints what it returns as JSON."""
+    module_name, _, function_name = name.rpartition(".")
+    module = load(name, module_name)
+    function = getattr(module, function_name, None)
+    if function is None:
+        own = [key for key, value in vars(module).items() if callable(value) and value.__module__ == module_name]
+        fail(name, f"the module {module_name!r} has no function {function_name!r}: it has {shown(own)}")
+    if not callable(function):
+        fail(name, f"{function_name!r} in the module {module_name!r} is a {type(function).__name__}, not a function")
+    result = function({"args": args})
+    if result is None:
+        return
+    try:
+        text = own_json.dumps(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        fail(name, f"what it returned is not JSON: {error}")
+    print(text)
+
+
+def load(name, module_name):
+    try:
+        __import__(module_name)
+        return sys.modules[module_name]
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing != module_name and not module_name.startswith(missing + "."):
+            tell(error)
+            fail(name, f"the module {module_name!r} could not be imported")
+        if missing == module_name and os.path.isfile(module_name):
+            return load_script(module_name)
+        fail(name, f"{error}: the working directory has {shown(modules())}")
+    except Exception as error:
+        tell(error)
+        fail(name, f"the module {module_name!r} could not be imported")
+
+
+def load_script(name):
+    """Source of one file is in a file without the ending of a module."""
+    loader = importlib.machinery.SourceFileLoader(name, os.path.abspath(name))
+    module = type(sys)(name)
+    module.__dict__.update(__file__=loader.path, __loader__=loader)
+    sys.modules[name] = module
+    try:
+        exec(compile(loader.get_data(loader.path), loader.path, "exec", dont_inherit=True), module.__dict__)
+    except Exception as error:
+        tell(error)
+        fail(name, f"the module {name!r} could not be imported")
+    return module
+
+
+def modules():
+    with os.scandir() as entries:
+        return sorted(
+            entry.name.removesuffix(".py")
+            for entry in entries
+            if (entry.name.endswith(".py") or entry.is_dir()) and entry.name.removesuffix(".py").isidentifier()
+        )
+
+
+def shown(names):
+    more = ", …" if len(names) > NAMES_SHOWN else ""
+    return (", ".join(names[:NAMES_SHOWN]) + more) or "none"
+
+
+def fail(name, why):
+    sys.stderr.write(f"handler {name!r}: {why}\n")
+    sys.exit(1)
