@@ -247,6 +247,34 @@ pub(crate) enum RuntimeCommand {
     },
     /// Show a Runtime
     Get(GetArgs),
+    /// Try every rule of the guide on a Runtime Server: exit code 1 when one is broken
+    Conformance(ConformanceArgs),
+}
+
+/// `krt runtime conformance`.
+#[derive(Debug, Args)]
+pub(crate) struct ConformanceArgs {
+    /// Where the server listens [default with --command: a free port of 127.0.0.1]
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "command")]
+    pub(crate) endpoint: Option<String>,
+    /// Shell command that starts the server; --port and --work-dir are put behind it
+    #[arg(long)]
+    pub(crate) command: Option<String>,
+    /// File with the control token of a server that runs already
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The --work-dir of a server that runs already, on this machine
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// How to ask for each work: bash, command (arguments are a command), or a JSON file
+    #[arg(long, value_name = "WORKS", default_value = "bash")]
+    pub(crate) works: String,
+    /// Only the rules whose id begins so
+    #[arg(long, value_name = "RULE", default_value = "", hide_default_value = true)]
+    pub(crate) only: String,
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Report,
 }
 
 /// `krt local`.

@@ -6,7 +6,9 @@ use crate::failure::Failure;
 use crate::home::{Ephemeral, Home};
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::{doctor, explain, local, logs, memory, reference, run, serve, show, table};
+use crate::{
+    conformance, doctor, explain, local, logs, memory, reference, run, serve, show, table,
+};
 use clap::CommandFactory;
 use std::future::Future;
 use tokio::runtime::Builder;
@@ -44,6 +46,7 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
             // `--local` may hold a whole home in this process.
             on_threads(work)
         }
+        Command::Runtime(RuntimeCommand::Conformance(args)) => conformance::start(args),
         command @ (Command::Get(_)
         | Command::List(_)
         | Command::Cancel(_)
@@ -69,6 +72,7 @@ async fn ask_home(home: &Home, command: Command) -> Result<(), Failure> {
         }
         Command::Runtime(RuntimeCommand::Get(args)) => show::get_runtime(home, &args).await,
         Command::Run(_)
+        | Command::Runtime(RuntimeCommand::Conformance(_))
         | Command::Local(_)
         | Command::Reference
         | Command::Version

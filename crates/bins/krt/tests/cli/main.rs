@@ -4,6 +4,7 @@
 mod api;
 mod background;
 mod both;
+mod conformance;
 mod ephemeral;
 mod local_home;
 mod mistakes;

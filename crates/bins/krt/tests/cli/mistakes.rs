@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const LINE_CHARS: usize = 400;
 
 /// Every command as it may be typed right; the words before `--` take more flags.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &["run", "--", "true"],
     &["get", "a"],
     &["list"],
@@ -30,6 +30,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["version"],
     &["completion", "bash"],
     &["serve", "scheduler"],
+    &["runtime", "conformance", "--endpoint", "127.0.0.1:1"],
 ];
 /// So many of them, from the first, talk to an API server.
 const ASKING: usize = 7;
@@ -68,7 +69,7 @@ const SERVERS: [&[&str]; 15] = [
 ];
 
 /// What is wrong with one command alone.
-const OWN: [&[&str]; 56] = [
+const OWN: [&[&str]; 66] = [
     &["run"],
     &["run", "true"],
     &["run", "-f", "DIR/missing"],
@@ -111,6 +112,16 @@ const OWN: [&[&str]; 56] = [
     &["runtime", "delete", "a"],
     &["runtime", "get"],
     &["runtime", "get", "a", "--kubeconfig", "HOME"],
+    &["runtime", "conformance"],
+    &["runtime", "conformance", "--endpoint", "127.0.0.1:CLOSED"],
+    &["runtime", "conformance", "--endpoint", "nowhere"],
+    &["runtime", "conformance", "--endpoint", "http://127.0.0.1:1"],
+    &["runtime", "conformance", "--endpoint", "127.0.0.1:1", "--works", "DIR/missing"],
+    &["runtime", "conformance", "--endpoint", "127.0.0.1:1", "--works", "DIR/corrupt"],
+    &["runtime", "conformance", "--endpoint", "127.0.0.1:1", "--token-file", "DIR/missing"],
+    &["runtime", "conformance", "--command", "exit 3"],
+    &["runtime", "conformance", "--command", "DIR/missing"],
+    &["runtime", "conformance", "--command", "true", "--work-dir", "DIR"],
     &["local"],
     &["local", "restart"],
     &["local", "up", "--port", "70000"],
