@@ -130,6 +130,8 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
         Role::Runtimed { log, mut config } => {
             // The lifeline is watched here, for every role alike.
             config.lifeline = None;
+            // The Runs of its pod have its user.
+            kruntimes_confine::hide_memory().map_err(|error| Failure::new(chain(&error)))?;
             let (drain, drains) = Shutdown::new();
             role_until(&log.log, Some(drain), async |end| {
                 let stops = kruntimes_runtimed::Stops { drain: drains, end };

@@ -91,14 +91,19 @@ impl Files {
     /// The rules for one Run, which may also do what it likes below `own`.
     ///
     /// # Errors
-    /// A path of `own` can't be opened, or descriptors or memory are missing.
+    /// A path of `own` is there and can't be opened, or descriptors or memory are missing.
     pub fn ruleset(&self, own: &[&Path], network: Network) -> io::Result<OwnedFd> {
         let ruleset = sys::make_ruleset(self.abi, network)?;
         for (path, rights) in &self.rules {
             sys::add_rule(&ruleset, path.as_fd(), *rights, self.abi)?;
         }
         for path in own {
-            sys::add_rule(&ruleset, open(path)?.as_fd(), Rights::OWN, self.abi)?;
+            match open(path) {
+                Ok(path) => sys::add_rule(&ruleset, path.as_fd(), Rights::OWN, self.abi)?,
+                // What is not there needs no rule; who needs it says so better.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(ruleset)
     }

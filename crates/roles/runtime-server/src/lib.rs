@@ -5,12 +5,14 @@
 mod bash;
 mod command;
 mod config;
+mod confine;
 mod outcome;
 mod prepare;
 mod process;
 pub mod python;
 
 pub use config::Config;
+pub use confine::{Isolation, Settings};
 
 use bash::Bash;
 use kruntimes_confine::Zygote;
@@ -63,8 +65,10 @@ pub async fn serve_on(
 
 fn new(config: &Config, zygote: Zygote) -> io::Result<Bash> {
     kruntimes_confine::set_child_subreaper()?;
+    kruntimes_confine::hide_memory()?;
     let server = &config.server;
     let places = Places::new(&server.work_dir, server.workspace.clone());
+    let places = places.confined(&config.confine, &server.control)?;
     let zygote = Arc::new(watched(zygote, Interest::READABLE | Interest::WRITABLE)?);
     Bash::new(zygote, places, &config.search_path)
 }

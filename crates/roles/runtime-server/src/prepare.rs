@@ -2,7 +2,8 @@
 //!
 //! Nothing of the server's own environment reaches the command.
 
-use kruntimes_confine::Command;
+use crate::confine::{Confine, Settings};
+use kruntimes_confine::{Command, Confinement, Network};
 use kruntimes_daemon::remove_tree;
 use kruntimes_runtime_server::{ExecuteRequest, Outcome, Status, describe};
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// Where commands are found unless the Run says otherwise.
 pub(crate) const DEFAULT_PATH: &str =
@@ -25,6 +27,7 @@ const WORKSPACE: &str = "/workspace";
 pub(crate) struct Places {
     work_dir: PathBuf,
     workspace: Option<PathBuf>,
+    confine: Option<Confine>,
 }
 
 /// A request that passed the checks.
@@ -49,13 +52,21 @@ pub(crate) struct Staged {
     pub(crate) working_dir: PathBuf,
     /// For files of its own.
     pub(crate) temporary: PathBuf,
+    confinement: Option<Arc<Confinement>>,
 }
 
 impl Places {
     pub(crate) fn new(work_dir: &Path, workspace: Option<PathBuf>) -> Self {
-        let mut places = Self { work_dir: PathBuf::new(), workspace };
+        let mut places = Self { work_dir: PathBuf::new(), workspace, confine: None };
         places.work_dir = places.real(work_dir);
         places
+    }
+
+    /// Has every command confined, if these settings say so; `control` is where the pod's token is.
+    pub(crate) fn confined(self, settings: &Settings, control: &Path) -> io::Result<Self> {
+        let hidden: Vec<_> = self.workspace.as_deref().into_iter().chain([control]).collect();
+        let confine = Confine::new(settings, &self.work_dir, &hidden)?;
+        Ok(Self { confine, ..self })
     }
 
     /// Removes the temporary files that executions of a former life left.
@@ -98,6 +109,11 @@ impl Places {
     pub(crate) fn stage(&self, valid: Valid) -> Result<Staged, Outcome> {
         let temporary = self.make_directories(&valid)?;
         let script = script(&valid)?;
+        let confinement = self
+            .confine
+            .as_ref()
+            .map(|it| it.confinement(&valid.working_dir, &temporary, Network::Full))
+            .transpose()?;
         let env = environment(&valid.working_dir, &temporary, valid.env);
         Ok(Staged {
             script,
@@ -106,6 +122,7 @@ impl Places {
             env,
             working_dir: valid.working_dir,
             temporary,
+            confinement,
         })
     }
 
@@ -154,7 +171,7 @@ impl Staged {
             working_dir: path_string(&self.working_dir)?,
             env: env.collect::<Result<_, _>>()?,
             args: args.iter().map(|arg| c_string(arg.as_str())).collect::<Result<_, _>>()?,
-            confinement: None,
+            confinement: self.confinement.clone(),
         })
     }
 }

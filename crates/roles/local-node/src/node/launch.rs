@@ -66,6 +66,7 @@ fn own(
         ("KRUNTIMES_LOOPBACK", place.address.to_string()),
         ("KRUNTIMES_WORKSPACE", path(place.directories.workspace())),
         ("KRUNTIMES_CONTROL", path(place.directories.control())),
+        ("KRUNTIMES_HOME", path(config.data_dir.clone())),
         (kruntimes_daemon::lifeline::VARIABLE, "stdin".to_owned()),
         ("KRUNTIMES_LOG", config.log_filter.clone()),
     ];

@@ -1,5 +1,6 @@
 //! Settings of the Runtime Server for Python.
 
+use crate::Settings;
 use std::ffi::OsString;
 
 /// Settings of `krt serve runtime-python`.
@@ -8,6 +9,9 @@ pub struct Config {
     /// Where it listens, and where the pod's places are.
     #[command(flatten)]
     pub server: kruntimes_runtime_server::Config,
+    /// How Runs are kept apart.
+    #[command(flatten)]
+    pub confine: Settings,
     /// Modules to import once, before any Run
     #[arg(long, value_name = "MODULES", value_delimiter = ',', value_parser = module)]
     pub preload: Vec<String>,

@@ -63,7 +63,9 @@ struct Python {
 impl Python {
     fn new(config: &Config, zygote: Zygote) -> io::Result<Self> {
         kruntimes_confine::set_child_subreaper()?;
+        kruntimes_confine::hide_memory()?;
         let places = Places::new(&config.server.work_dir, config.server.workspace.clone());
+        let places = places.confined(&config.confine, &config.server.control)?;
         places.clear();
         let zygote = Arc::new(watched(zygote, Interest::READABLE | Interest::WRITABLE)?);
         let mut search_path = config.search_path.clone();

@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod confined;
 mod control;
 mod fixture;
 mod output;
@@ -42,6 +43,8 @@ const CASES: &[Case] = cases! {
         what_cannot_be_executed_says_why the_environment_is_exactly_the_documented_one
         temporary_files_have_a_place_and_go code_longer_than_an_argument_runs
         bad_requests_are_refused;
+    Bash confined: a_run_has_its_own_files_and_no_others without_isolation_it_has_all
+        the_server_shows_a_run_nothing;
     Bash output: any_bytes_are_fine output_is_cut_at_the_limit_and_counted output_is_live
         a_reader_resumes_where_it_was a_list_is_bounded;
     Bash control: a_daemon_is_gone_when_the_end_is_told a_background_child_does_not_hold_the_run
@@ -49,6 +52,7 @@ const CASES: &[Case] = cases! {
         only_the_ended_can_be_forgotten the_token_is_required without_renewal_all_ends
         the_lifeline_ends_the_server_and_its_runs a_killed_server_leaves_nothing
         a_dead_zygote_ends_the_server a_stopped_supervisor_cannot_hold_a_cancel;
+    Python confined: a_run_of_python_is_confined_warm_and_new;
     Python python: what_is_executed exits_signals_and_tracebacks_are_those_of_python3;
 };
 

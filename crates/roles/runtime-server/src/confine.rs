@@ -1,0 +1,106 @@
+//! Which confinement each Run gets: decided here from the server's settings and the Run's own places.
+
+use kruntimes_confine::{Confinement, Files, Mounts, Network};
+use kruntimes_runtime_server::{Outcome, describe};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// How Runs are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Isolation {
+    /// Each Run's processes may use what is its own and nothing of others
+    Process,
+    /// They are not: only Runs that trust each other may share a pod
+    None,
+}
+
+/// Settings of the confinement.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Settings {
+    /// How the Runs of this server are kept apart from each other and from the server
+    #[arg(long, env = "KRUNTIMES_ISOLATION", value_enum, default_value = "process")]
+    pub isolation: Isolation,
+    /// Directory of the local home that this pod belongs to: no Run may enter it
+    #[arg(long, env = "KRUNTIMES_HOME", hide = true)]
+    pub home: Option<PathBuf>,
+}
+
+/// What the Runs of this server are confined by.
+#[derive(Debug)]
+pub(crate) struct Confine {
+    work_dir: PathBuf,
+    files: Option<Files>,
+}
+
+impl Confine {
+    /// Nothing without isolation. `hidden` are this server's own places, its workspaces in `work_dir` among them.
+    pub(crate) fn new(
+        settings: &Settings,
+        work_dir: &Path,
+        hidden: &[&Path],
+    ) -> io::Result<Option<Self>> {
+        if settings.isolation == Isolation::None {
+            tracing::warn!("Runs are not kept apart: isolation is none");
+            return Ok(None);
+        }
+        let mounts = if settings.home.is_some() { Mounts::Machine } else { Mounts::Volumes };
+        let hidden = hidden.iter().map(|path| path.to_path_buf()).chain(settings.home.clone());
+        let hidden: Vec<_> = hidden.chain([work_dir.to_owned()]).collect();
+        let lacks = kruntimes_confine::lacks();
+        if !lacks.is_empty() {
+            tracing::warn!(lacks = lacks.join(", "), "this kernel can't keep all apart");
+        }
+        let files = Files::new(&hidden, mounts)?;
+        Ok(Some(Self { work_dir: work_dir.to_owned(), files }))
+    }
+
+    /// For a Run with this working directory and this place for temporary files; an error is its outcome.
+    pub(crate) fn confinement(
+        &self,
+        working_dir: &Path,
+        temporary: &Path,
+        network: Network,
+    ) -> Result<Arc<Confinement>, Outcome> {
+        let own = [workspace(&self.work_dir, working_dir), temporary.to_owned()];
+        let own: Vec<_> = own.iter().map(PathBuf::as_path).collect();
+        let files = self.files.as_ref().map(|files| files.ruleset(&own, network)).transpose();
+        let files = files.map_err(|error| {
+            Outcome::failed(0, format!("the Run can't be confined: {}", describe(&error)))
+        })?;
+        Ok(Arc::new(Confinement { files, network }))
+    }
+}
+
+/// A Run's whole workspace, which also holds what lies beside its working directory.
+fn workspace(work_dir: &Path, working_dir: &Path) -> PathBuf {
+    let below = working_dir.strip_prefix(work_dir).ok();
+    match below.and_then(|below| below.components().next()) {
+        Some(Component::Normal(first)) if !first.as_encoded_bytes().starts_with(b".") => {
+            work_dir.join(first)
+        }
+        Some(_) | None => working_dir.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workspace_is_what_runtimed_made_for_the_run() {
+        for (working_dir, want) in [
+            ("/workspace/u/work", "/workspace/u"),
+            ("/workspace/u/repo/a", "/workspace/u"),
+            ("/workspace/u", "/workspace/u"),
+            ("/workspace/.tmp/u", "/workspace/.tmp/u"),
+            ("/workspace", "/workspace"),
+            ("/srv/elsewhere", "/srv/elsewhere"),
+            ("/workspaces/u/work", "/workspaces/u/work"),
+        ] {
+            let found = workspace(Path::new("/workspace"), Path::new(working_dir));
+            assert_eq!(found, Path::new(want), "{working_dir}");
+        }
+    }
+}

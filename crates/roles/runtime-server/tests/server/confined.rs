@@ -1,0 +1,62 @@
+//! What a Run may use of the pod that it shares.
+
+use crate::fixture::{Fixture, Language, TOKEN};
+
+pub(crate) async fn a_run_has_its_own_files_and_no_others(mut fixture: Fixture) {
+    fixture.write("other", "secret", "canary");
+    let root = fixture.workspace().parent().unwrap().display().to_string();
+    let script = format!(
+        "echo mine > file && cat file; echo tmp > \"$TMPDIR/file\" && cat \"$TMPDIR/file\"
+         for path in {root}/token {root}/workspace/other/secret; do cat $path; done
+         ls {root} {root}/workspace {root}/workspace/.tmp; echo > {root}/workspace/other/new; true"
+    );
+    let seen = fixture.run_args("a", &[&script]).await;
+    assert_eq!(seen.stdout(), "mine\ntmp\n");
+    let stderr = String::from_utf8_lossy(&seen.stderr).into_owned();
+    assert_eq!(stderr.matches("Permission denied").count(), 6, "{stderr}");
+    assert_eq!(seen.exit(), (0, 0, ""));
+}
+
+pub(crate) async fn without_isolation_it_has_all(_: Fixture) {
+    let mut fixture = Fixture::start_with(Language::Bash, &["--isolation", "none"]).await;
+    fixture.write("other", "secret", "canary\n");
+    let root = fixture.workspace().parent().unwrap().display().to_string();
+    let script = format!("cat {root}/token {root}/workspace/other/secret");
+    let seen = fixture.run_args("a", &[&script]).await;
+    assert_eq!(seen.stdout(), format!("{TOKEN}\ncanary\n"));
+}
+
+pub(crate) async fn the_server_shows_a_run_nothing(mut fixture: Fixture) {
+    let server = fixture.process.id();
+    let script = format!(
+        "for file in environ cmdline maps fd/0; do cat /proc/{server}/$file; done; kill -0 {server}; kill -0 $PPID"
+    );
+    let seen = fixture.run_args("a", &[&script]).await;
+    assert_eq!(seen.stdout(), "");
+    assert_eq!(seen.exit().0, 1);
+}
+
+pub(crate) async fn a_run_of_python_is_confined_warm_and_new(mut fixture: Fixture) {
+    fixture.write("other", "secret", "canary");
+    let root = fixture.workspace().parent().unwrap().display().to_string();
+    let code = format!(
+        "import os, socket
+for name, attempt in {{
+    'own': lambda: open('file', 'w').close(), 'image': lambda: open('/etc/passwd').read(),
+    'token': lambda: open('{root}/token').read(), 'other': lambda: open('{root}/workspace/other/secret').read(),
+    'signal': lambda: os.kill(os.getppid(), 0), 'unix': lambda: socket.socket(socket.AF_UNIX),
+}}.items():
+    try:
+        attempt()
+        print(name, 'yes')
+    except PermissionError:
+        print(name, 'no')
+"
+    );
+    // An option before -c asks for a new interpreter.
+    for (id, args) in [("warm", vec!["-c", &code]), ("new", vec!["-I", "-c", &code])] {
+        let seen = fixture.run_args(id, &args).await;
+        let expected = "own yes\nimage yes\ntoken no\nother no\nsignal no\nunix no\n";
+        assert_eq!(seen.stdout(), expected, "{id}");
+    }
+}
