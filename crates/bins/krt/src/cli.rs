@@ -1,5 +1,6 @@
 //! The command line: every command and flag, and nothing of what they do.
 
+use crate::local::ready_made::ReadyMade;
 use crate::{duration, names};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kruntimes_api::{Phase, limits};
@@ -127,6 +128,9 @@ pub(crate) struct RunArgs {
     /// File of the workspace to execute
     #[arg(long, value_name = "PATH")]
     pub(crate) entrypoint: Option<String>,
+    /// Function to call, for Runtimes of Python
+    #[arg(long, value_name = "MODULE.FUNCTION")]
+    pub(crate) handler: Option<String>,
     /// Environment variable; repeat it for more
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
@@ -295,6 +299,9 @@ pub(crate) enum LocalCommand {
         /// Be the home that `--detach` has started: say on stdout how the start went
         #[arg(long, hide = true)]
         detached: bool,
+        /// Ready-made Runtimes; python is left out where there is no Python
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "bash,python")]
+        runtimes: Vec<ReadyMade>,
         /// What to log: a level, or targets with levels
         #[arg(long, env = "KRUNTIMES_LOG", default_value = "warn", hide_short_help = true)]
         log: String,

@@ -37,7 +37,8 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
             let work = async move {
                 let mut signals = Signals::listen()?;
                 let progress = Progress::new(verbose);
-                let home = Home::choose(&connection, Ephemeral::Start).await?;
+                let runtime = table::text(&object, "/spec/runtime");
+                let home = Home::choose(&connection, Ephemeral::Start(&runtime)).await?;
                 let code = run::run(&home, &args, object, &mut signals, &progress).await;
                 let code = code.map_err(|failure| failure.of_server(&home.server));
                 home.close().await;

@@ -30,16 +30,19 @@ pub(crate) struct Home {
 
 /// Whether `--local` may start a home that lives as long as this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ephemeral {
-    /// It may.
-    Start,
+pub(crate) enum Ephemeral<'a> {
+    /// It may, for this Runtime.
+    Start(&'a str),
     /// Only a running home serves.
     Refuse,
 }
 
 impl Home {
     /// Connects to the home that the flags choose.
-    pub(crate) async fn choose(flags: &Connection, ephemeral: Ephemeral) -> Result<Self, Failure> {
+    pub(crate) async fn choose(
+        flags: &Connection,
+        ephemeral: Ephemeral<'_>,
+    ) -> Result<Self, Failure> {
         if flags.local {
             return Self::local(flags, ephemeral).await;
         }
@@ -53,17 +56,17 @@ impl Home {
         Self::connect(config, flags)
     }
 
-    async fn local(flags: &Connection, mode: Ephemeral) -> Result<Self, Failure> {
+    async fn local(flags: &Connection, mode: Ephemeral<'_>) -> Result<Self, Failure> {
         if let Some(running) = data_dir::running(&data_dir::default()?)? {
             let config = kubeconfig::config_of_file(&running.kubeconfig()).await?;
             return Self::connect(config, flags);
         }
-        if mode == Ephemeral::Refuse {
+        let Ephemeral::Start(runtime) = mode else {
             return Err(Failure::new(
                 "no local home is running: start one with `krt local up --detach`",
             ));
-        }
-        let home = ephemeral::Ephemeral::start().await?;
+        };
+        let home = ephemeral::Ephemeral::start(runtime).await?;
         let namespace =
             flags.namespace.clone().unwrap_or_else(|| home.client().default_namespace().to_owned());
         Ok(Self {

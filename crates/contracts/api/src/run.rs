@@ -44,18 +44,21 @@ pub struct RunSpec {
     /// Where the files of the workspace come from. Each attempt has a fresh workspace. Default: an empty workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// The file to execute, as a path relative to the workspace; `inline` is written there. bash reads it: it needs no
-    /// executable bit. If there is no such file, `args` is the command. Default: `script`.
+    /// The file to execute, as a path relative to the workspace; `inline` is written there. bash or Python reads it: it
+    /// needs no executable bit. If there is no such file, `args` is the command. Default: `script`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::ENTRYPOINT_CHARS"))]
     pub entrypoint: Option<String>,
-    /// Function to call, for Runtime Servers that know handlers. Default: none.
+    /// Function to call instead of a file or a command, for Runtimes of Python: `module.function`, the module imported
+    /// from the working directory. It gets `{"args": [...]}`; what it returns is printed as JSON, unless it is None. A file
+    /// without the ending `.py`, such as `script`, is a module too. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::HANDLER_CHARS"))]
     pub handler: Option<String>,
-    /// With a file to execute: its arguments. Without one: a single argument is a bash script, two or more are one
-    /// command with its arguments, passed as they are; but where the first of them holds white space, each is a line of one
-    /// bash script. A Run needs a file or `args`. Default: none.
+    /// With a file to execute: its arguments. Without one, in a Runtime of bash: a single argument is a bash script, two or
+    /// more are one command with its arguments, passed as they are; but where the first of them holds white space, each is
+    /// a line of one bash script. In a Runtime of Python: the arguments of `python3`; a single one with a space, a
+    /// parenthesis, `=` or `;` in it that is no file is Python code. A Run needs a file, a handler or `args`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = "limits::ARGS_ITEMS"), inner(length(max = "limits::ARG_CHARS")))]
     pub args: Vec<String>,

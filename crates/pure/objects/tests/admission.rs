@@ -118,7 +118,7 @@ fn the_next_value_is_refused_by_field_and_limit() {
         (json!({"timeout": "5s"}), &["use spec.timeoutSeconds"]),
         (json!({"timeout": 5}), &["use spec.timeoutSeconds"]),
         (json!({"mode": {"task": {}}}), &["use spec.entrypoint"]),
-        (json!({"handler": "a.b"}), &["spec.handler is not served yet"]),
+        (json!({"handler": "x".repeat(513)}), &["spec.handler", "512"]),
         (json!({"resources": {"limits": {"x": 1}}}), &["spec.resources.limits is not served yet"]),
         (json!({"network": "none"}), &["spec.network is not served yet"]),
         (json!({"env": [{"name": ""}]}), &["spec.env[0].name"]),

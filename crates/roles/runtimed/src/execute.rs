@@ -59,6 +59,6 @@ pub(crate) fn request(pod: &Pod, uid: &str, run: &Run, own: &Variables) -> Execu
         timeout_seconds: spec.timeout_seconds.unwrap_or(0),
         working_dir: pod.workspaces.working_directory(uid, run).display().to_string(),
         entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),
-        handler: String::new(),
+        handler: spec.handler.clone().unwrap_or_default(),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! The two talk over the home's stdout: a line when it is ready, or the lines of the failure. stderr is the log file.
 
+use super::ready_made::ReadyMade;
 use super::{Ready, data_dir, welcome};
 use crate::failure::Failure;
 use crate::serve::lifeline_is_on;
@@ -29,7 +30,13 @@ pub(super) fn log_file(dir: &Path) -> PathBuf {
 }
 
 /// Starts the home and waits until it serves.
-pub(super) fn up(dir: &Path, port: u16, filter: &str, times: Times) -> Result<(), Failure> {
+pub(super) fn up(
+    dir: &Path,
+    port: u16,
+    filter: &str,
+    runtimes: &[ReadyMade],
+    times: Times,
+) -> Result<(), Failure> {
     data_dir::create(dir)?;
     let log = log_file(dir);
     let stderr =
@@ -41,6 +48,10 @@ pub(super) fn up(dir: &Path, port: u16, filter: &str, times: Times) -> Result<()
         .args(["local", "up", "--detached", "--port", &port.to_string(), "--log", filter])
         .arg(format!("--fence-after-seconds={}", times.fence_after.as_secs()))
         .arg(format!("--reap-after-seconds={}", times.reap_after.as_secs()))
+        .arg(format!(
+            "--runtimes={}",
+            runtimes.iter().map(|one| one.name()).collect::<Vec<_>>().join(",")
+        ))
         .arg("--data-dir")
         .arg(dir)
         // A lifeline goes on to the home: it ends with whoever holds the other end.

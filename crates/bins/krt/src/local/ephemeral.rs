@@ -1,7 +1,8 @@
 //! The home of one `krt run --local`: in memory and a temporary directory, and gone with the process that holds it.
 
-use super::home::{LocalHome, Options};
+use super::home::{LocalHome, Options, search_path};
 use super::janitor::Janitor;
+use super::ready_made::ReadyMade;
 use crate::failure::Failure;
 use crate::names;
 use kruntimes_rules::reaper::Times;
@@ -15,8 +16,12 @@ pub(crate) struct Ephemeral {
 }
 
 impl Ephemeral {
-    /// Starts one with a single pod.
-    pub(crate) async fn start() -> Result<Self, Failure> {
+    /// Starts one with a single pod, of the Runtime that is wanted if it is a ready-made one.
+    pub(crate) async fn start(runtime: &str) -> Result<Self, Failure> {
+        let runtime = ReadyMade::named(runtime).unwrap_or(ReadyMade::Bash);
+        if let Some(why) = runtime.missing(&search_path()) {
+            return Err(Failure::new(why));
+        }
         let dir =
             std::env::temp_dir().join(format!("krt-{}-{}", std::process::id(), names::random()?));
         let janitor = Janitor::start(&dir)?;
@@ -28,7 +33,7 @@ impl Ephemeral {
             dir: &dir,
             durable: false,
             port: 0,
-            replicas: 1,
+            runtimes: &[(runtime, 1)],
             log: "warn",
             times: Times::default(),
         })

@@ -3,7 +3,8 @@
 //! Invariant: after [`LocalHome::stop`] no process of a pod lives; the API server ends last.
 
 use super::api::Api;
-use super::{bash, pods};
+use super::pods;
+use super::ready_made::{self, ReadyMade};
 use crate::failure::{Failure, chain};
 use k8s_openapi::api::apps::v1::Deployment;
 use kruntimes_apiserver::{ApiServer, User};
@@ -43,8 +44,8 @@ pub(super) struct Options<'a> {
     pub(super) durable: bool,
     /// Port of the API server; 0 picks a free one.
     pub(super) port: u16,
-    /// Pods of the ready-made Runtime.
-    pub(super) replicas: i32,
+    /// Its Runtimes, each with its pods. The first is waited for.
+    pub(super) runtimes: &'a [(ReadyMade, i32)],
     /// What its roles log.
     pub(super) log: &'a str,
     /// When a pod that is cut off loses its Runs.
@@ -55,7 +56,8 @@ pub(super) struct Options<'a> {
 pub(super) struct LocalHome {
     server: Arc<ApiServer>,
     kubeconfig: String,
-    replicas: i32,
+    /// What is waited for: a Runtime and its pods.
+    first: Option<(ReadyMade, i32)>,
     tasks: JoinSet<Result<(), Failure>>,
     node: JoinSet<Result<(), Failure>>,
     end_node: Trigger,
@@ -70,7 +72,7 @@ impl LocalHome {
         let (end_rest, shutdown) = Shutdown::new();
         let mut home = Self {
             kubeconfig: api.kubeconfig.clone(),
-            replicas: options.replicas,
+            first: options.runtimes.first().copied(),
             server: Arc::clone(&api.server),
             tasks: JoinSet::new(),
             node: JoinSet::new(),
@@ -81,7 +83,9 @@ impl LocalHome {
         kruntimes_local_node::recover(&client)
             .await
             .map_err(|error| Failure::new(format!("can't look at the pods of before: {error}")))?;
-        bash::ensure(&client, NAMESPACE, options.replicas).await?;
+        for (runtime, replicas) in options.runtimes {
+            ready_made::ensure(&client, NAMESPACE, *runtime, *replicas).await?;
+        }
         home.start_roles(&client, options.times, &shutdown);
         let config = pods_config(&options, api.url.clone(), api.ca_pem.clone())?;
         home.start_node(client, config, node_shutdown);
@@ -144,18 +148,18 @@ impl LocalHome {
 
     /// Waits for the ready-made pods; false when they take too long.
     pub(super) fn ready(&self) -> impl Future<Output = bool> + use<> {
-        let replicas = self.replicas;
-        let ready = move |pool: Option<&Deployment>| {
-            let ready = pool.and_then(|pool| pool.status.as_ref()?.ready_replicas);
-            ready.is_some_and(|ready| ready >= replicas)
-        };
+        let first = self.first;
         let pools = kube::Api::namespaced(self.client(), NAMESPACE);
-        let name = kruntimes_api::names::runtime_object(bash::NAME);
-        let pods =
-            Box::pin(
-                async move { timeout(PODS_READY, await_condition(pools, &name, ready)).await },
-            );
-        async move { matches!(pods.await, Ok(Ok(_))) }
+        async move {
+            let Some((runtime, replicas)) = first else { return true };
+            let ready = move |pool: Option<&Deployment>| {
+                let ready = pool.and_then(|pool| pool.status.as_ref()?.ready_replicas);
+                ready.is_some_and(|ready| ready >= replicas)
+            };
+            let name = kruntimes_api::names::runtime_object(runtime.name());
+            let pods = Box::pin(await_condition(pools, &name, ready));
+            matches!(timeout(PODS_READY, pods).await, Ok(Ok(_)))
+        }
     }
 
     /// Waits until a part of it fails.
@@ -184,6 +188,12 @@ impl LocalHome {
     }
 }
 
+/// Where pods find programs.
+pub(super) fn search_path() -> String {
+    std::env::var_os("PATH")
+        .map_or_else(|| SEARCH_PATH.to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
 fn pods_config(
     options: &Options<'_>,
     api_url: String,
@@ -201,7 +211,7 @@ fn pods_config(
         api_url,
         ca_pem,
         log_filter: options.log.to_owned(),
-        search_path: variable("PATH").unwrap_or_else(|| SEARCH_PATH.to_owned()),
+        search_path: search_path(),
         runtimed_settings: settings.collect(),
     })
 }

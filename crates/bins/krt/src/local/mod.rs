@@ -1,7 +1,6 @@
 //! The local home: API server, scheduler, controller and pods on this machine, without a cluster or a container engine.
 
 pub(crate) mod api;
-mod bash;
 pub(crate) mod data_dir;
 mod detach;
 pub(crate) mod disk;
@@ -9,6 +8,7 @@ pub(crate) mod ephemeral;
 mod home;
 pub(crate) mod janitor;
 mod pods;
+pub(crate) mod ready_made;
 mod reset;
 mod status;
 
@@ -21,12 +21,15 @@ use crate::table;
 use home::{LocalHome, Options};
 use kruntimes_daemon::Shutdown;
 use kruntimes_rules::reaper::Times;
+use ready_made::ReadyMade;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::path::{Path, PathBuf};
 
-/// Pods of the ready-made Runtime.
-const REPLICAS: i32 = 2;
+/// Pods of the ready-made Runtime of bash, which is waited for.
+const BASH_PODS: i32 = 2;
+/// And of others.
+const OTHER_PODS: i32 = 1;
 /// How long a home may take to stop.
 const STOP_SECONDS: i64 = 30;
 
@@ -39,6 +42,7 @@ pub(crate) fn start(command: LocalCommand, verbose: bool) -> Result<u8, Failure>
             log,
             detach,
             detached,
+            runtimes,
             fence_after_seconds,
             reap_after_seconds,
         } => {
@@ -47,14 +51,14 @@ pub(crate) fn start(command: LocalCommand, verbose: bool) -> Result<u8, Failure>
             let dir = data_dir::chosen(&dir)?;
             let log = if verbose { "info".to_owned() } else { log };
             if detach {
-                return detach::up(&dir, port, &log, times).map(|()| 0);
+                return detach::up(&dir, port, &log, &runtimes, times).map(|()| 0);
             }
             let report = if detached { Report::Pipe } else { Report::Terminal };
             match report {
                 Report::Pipe => detach::settle(&dir, &log)?,
                 Report::Terminal => kruntimes_daemon::logs::install(&log),
             }
-            let end = on_threads(Box::pin(up(dir, port, log, times, report)));
+            let end = on_threads(Box::pin(up(dir, port, log, runtimes, times, report)));
             if let (Report::Pipe, Err(failure)) = (report, &end) {
                 detach::say_failure(failure);
             }
@@ -93,13 +97,15 @@ async fn up(
     dir: PathBuf,
     port: u16,
     log: String,
+    runtimes: Vec<ReadyMade>,
     times: Times,
     report: Report,
 ) -> Result<(), Failure> {
     let (trigger, mut shutdown) = Shutdown::new();
     tokio::spawn(fire_at_the_end(Signals::listen()?, None, trigger));
     let lock = data_dir::lock(&dir)?;
-    let options = Options { dir: &dir, durable: true, port, replicas: REPLICAS, log: &log, times };
+    let runtimes = with_pods(&runtimes);
+    let options = Options { dir: &dir, durable: true, port, runtimes: &runtimes, log: &log, times };
     let mut home = LocalHome::start(options).await?;
     data_dir::write_private(&data_dir::kubeconfig(&dir), home.kubeconfig())?;
     let pods = home.ready();
@@ -118,6 +124,22 @@ async fn up(
     };
     home.stop().await;
     end
+}
+
+/// Those of the Runtimes that this machine can serve, bash first.
+fn with_pods(wanted: &[ReadyMade]) -> Vec<(ReadyMade, i32)> {
+    let path = home::search_path();
+    let pods = [(ReadyMade::Bash, BASH_PODS), (ReadyMade::Python, OTHER_PODS)];
+    let served = pods.into_iter().filter(|(runtime, _)| wanted.contains(runtime));
+    served
+        .filter(|(runtime, _)| match runtime.missing(&path) {
+            None => true,
+            Some(why) => {
+                tracing::info!("no Runtime {:?}: {why}", runtime.name());
+                false
+            }
+        })
+        .collect()
 }
 
 /// What serves once the home says that it is ready.

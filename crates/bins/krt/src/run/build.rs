@@ -36,9 +36,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<Value, Failure> {
                 None => from_flags(args, Some(text)),
             }
         }
-        None if args.command.is_empty() && args.repo_url.is_none() => Err(Failure::usage(
-            "nothing to run: give a command after `--`, or a script or a manifest with -f",
-        )),
+        None if args.command.is_empty() && args.repo_url.is_none() && args.handler.is_none() => {
+            Err(Failure::usage(
+                "nothing to run: give a command after `--`, or a script or a manifest with -f",
+            ))
+        }
         None => from_flags(args, None),
     }
 }
@@ -103,6 +105,7 @@ fn refuse_flags_beside_a_manifest(args: &RunArgs) -> Result<(), Failure> {
     let given = [
         ("--runtime", args.runtime.is_some()),
         ("--entrypoint", args.entrypoint.is_some()),
+        ("--handler", args.handler.is_some()),
         ("--env", !args.env.is_empty()),
         ("--timeout", args.timeout.is_some()),
         ("--retry-attempts", args.retry_attempts.is_some()),
@@ -140,6 +143,9 @@ fn from_flags(args: &RunArgs, script: Option<String>) -> Result<Value, Failure> 
     let mut spec = Map::new();
     spec.insert("runtime".to_owned(), args.runtime.as_deref().unwrap_or("bash").into());
     insert_files(args, script, &mut spec);
+    if let Some(handler) = &args.handler {
+        spec.insert("handler".to_owned(), handler.as_str().into());
+    }
     if !args.command.is_empty() {
         spec.insert("args".to_owned(), args.command.clone().into());
     }

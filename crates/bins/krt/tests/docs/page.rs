@@ -36,7 +36,7 @@ pub(crate) struct Commands {
     pub(crate) output: Option<String>,
 }
 
-const LABELS: &str = "label it `sh` with `exit=N`, `kubectl`, `no-home`, `ci` or `cluster` where they apply, `text`, `yaml file=NAME` or `bash file=NAME`";
+const LABELS: &str = "label it `sh` with `exit=N`, `kubectl`, `no-home`, `ci` or `cluster` where they apply, `text`, `yaml file=NAME`, `bash file=NAME` or `python file=NAME`";
 
 /// The steps of a page, in order.
 pub(crate) fn parse(name: &str, page: &str) -> Result<Vec<Step>, String> {
@@ -76,7 +76,7 @@ fn block(place: &str, label: &str, text: String, steps: &mut Vec<Step>) -> Resul
                 }
             };
         }
-        (Some("yaml" | "bash"), [file]) if file.starts_with("file=") => {
+        (Some("yaml" | "bash" | "python"), [file]) if file.starts_with("file=") => {
             Action::Write { name: file["file=".len()..].to_owned(), text }
         }
         _ => return Err(format!("{place}: the block's label is `{label}`: {LABELS}")),

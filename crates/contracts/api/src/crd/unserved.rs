@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 /// Fields of Run: path below the root, and the CEL that finds the field absent.
 pub(super) const RUN: &[(&str, &str)] = &[
-    ("spec.handler", "!has(self.handler)"),
     ("spec.resources.limits", "!has(self.limits)"),
     ("spec.network", "!has(self.network)"),
     ("spec.env[].valueFrom.fileKeyRef", "!has(self.fileKeyRef)"),

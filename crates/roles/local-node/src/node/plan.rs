@@ -191,6 +191,8 @@ fn role(image: &str) -> Option<&'static str> {
     let name = last.split(':').next().unwrap_or_default();
     if name.ends_with("bash-runtime") {
         Some("runtime-bash")
+    } else if name.ends_with("python-runtime") {
+        Some("runtime-python")
     } else if name.ends_with("runtimed") || name == "kruntimes" {
         Some("runtimed")
     } else {

@@ -18,13 +18,22 @@ use kruntimes_daemon::{Shutdown, watched};
 use kruntimes_runtime_server::{
     Cancel, ExecuteRequest, Executor, Outcome, Output, Request, Status,
 };
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
+
+/// Whether there is an interpreter along this path or in the usual directories; else what to do.
+pub fn look(search_path: &str) -> Result<(), String> {
+    find::find(None, &with_usual(OsStr::new(search_path))).map(drop)
+}
+
+fn with_usual(search_path: &OsStr) -> OsString {
+    [search_path, OsStr::new(DEFAULT_PATH)].join(OsStr::new(":"))
+}
 
 /// Serves until the shutdown; ends every execution before it returns.
 pub async fn serve(config: Config, zygote: Zygote, shutdown: Shutdown) -> Result<(), Error> {
@@ -68,12 +77,9 @@ impl Python {
         let places = places.confined(&config.confine, &config.server.control)?;
         places.clear();
         let zygote = Arc::new(watched(zygote, Interest::READABLE | Interest::WRITABLE)?);
-        let mut search_path = config.search_path.clone();
-        search_path.push(":");
-        search_path.push(DEFAULT_PATH);
         let settings = Arc::new(Settings {
             python: config.python.clone(),
-            search_path,
+            search_path: with_usual(&config.search_path),
             preload: config.preload.clone(),
             env: warm_environment(),
         });

@@ -172,7 +172,8 @@ def modules():
         return sorted(
             entry.name.removesuffix(".py")
             for entry in entries
-            if (entry.name.endswith(".py") or entry.is_dir()) and entry.name.removesuffix(".py").isidentifier()
+            if (entry.name.endswith(".py") or entry.is_dir() and not entry.name.startswith("__"))
+            and entry.name.removesuffix(".py").isidentifier()
         )
 
 

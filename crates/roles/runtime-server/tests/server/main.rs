@@ -53,7 +53,11 @@ const CASES: &[Case] = cases! {
         the_lifeline_ends_the_server_and_its_runs a_killed_server_leaves_nothing
         a_dead_zygote_ends_the_server a_stopped_supervisor_cannot_hold_a_cancel;
     Python confined: a_run_of_python_is_confined_warm_and_new;
-    Python python: what_is_executed exits_signals_and_tracebacks_are_those_of_python3;
+    Python python: what_is_executed exits_signals_and_tracebacks_are_those_of_python3
+        a_handler_is_called_and_its_result_printed a_bad_handler_says_what_is_wrong
+        a_run_leaves_nothing_in_the_next
+        what_is_preloaded_is_there without_an_interpreter_health_says_what_to_do
+        a_killed_interpreter_is_replaced_and_its_runs_go_on;
 };
 
 fn main() -> ExitCode {

@@ -1,7 +1,7 @@
 //! Python: what is executed, and that it is as `python3` itself would.
 
-use crate::fixture::{Fixture, Language, Seen, request};
-use kruntimes_proto::executor::v1::ExecuteRequest;
+use crate::fixture::{Fixture, Language, Seen, handle, kill, parent, request, wait_for_end};
+use kruntimes_proto::executor::v1::{CancelRequest, ExecuteRequest, HealthRequest};
 
 impl Fixture {
     /// Runs `code` as a script.
@@ -94,4 +94,199 @@ pub(crate) async fn exits_signals_and_tracebacks_are_those_of_python3(mut fixtur
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn handler(id: &str, name: &str, args: &[&str]) -> ExecuteRequest {
+    ExecuteRequest { handler: name.to_owned(), ..request(id, args) }
+}
+
+const JOBS: &str = "import os
+print('imported', __name__, os.getcwd() == os.path.dirname(os.path.abspath(__file__)))
+def echo(event):
+    print('own', end='')
+    return {'event': event, 'é': [1.5, None, True]}
+def nothing(event): pass
+def bad(event): return {1, 2}
+def fails(event): 1 / 0
+number = 7
+";
+
+pub(crate) async fn a_handler_is_called_and_its_result_printed(mut fixture: Fixture) {
+    for id in ["a", "b", "c"] {
+        fixture.write(id, "jobs.py", JOBS);
+        fixture.write(id, "deep/er/mod.py", "def f(event): return event['args'][::-1]");
+        fixture.write(id, "script", "def main(event): return len(event['args'])");
+    }
+    let seen = fixture.run(handler("a", "jobs.echo", &["x y", ""])).await;
+    let expected = "imported jobs True\nown{\"event\": {\"args\": [\"x y\", \"\"]}, \"\\u00e9\": [1.5, null, true]}\n";
+    assert_eq!(
+        (seen.stdout(), seen.exit(), seen.stderr.len()),
+        (expected.to_owned(), (0, 0, ""), 0)
+    );
+    let seen = fixture.run(handler("b", "deep.er.mod.f", &["1", "2"])).await;
+    assert_eq!(seen.stdout(), "[\"2\", \"1\"]\n");
+    let seen = fixture.run(handler("c", "script.main", &["1", "2"])).await;
+    assert_eq!(seen.stdout(), "2\n", "source of one file needs no ending");
+    fixture.write("d", "jobs.py", JOBS);
+    let seen = fixture.run(handler("d", "jobs.nothing", &[])).await;
+    assert_eq!((seen.stdout().as_str(), seen.exit()), ("imported jobs True\n", (0, 0, "")));
+    fixture.write("e", "jobs.py", JOBS);
+    let mut fresh = handler("e", "jobs.echo", &["x"]);
+    fresh.env.insert("PYTHONHASHSEED".to_owned(), "0".to_owned());
+    let seen = fixture.run(fresh).await;
+    assert!(seen.stdout().contains("own{\"event\": {\"args\": [\"x\"]}"), "{seen:?}");
+}
+
+pub(crate) async fn a_bad_handler_says_what_is_wrong(mut fixture: Fixture) {
+    let cases = [
+        (
+            "nowhere.f",
+            "handler 'nowhere.f': No module named 'nowhere': the working directory has broken, jobs, raises\n",
+        ),
+        (
+            "jobs.nope",
+            "handler 'jobs.nope': the module 'jobs' has no function 'nope': it has echo, nothing, bad, fails\n",
+        ),
+        (
+            "jobs.number",
+            "handler 'jobs.number': 'number' in the module 'jobs' is a int, not a function\n",
+        ),
+        (
+            "jobs.bad",
+            "handler 'jobs.bad': what it returned is not JSON: Object of type set is not JSON serializable\n",
+        ),
+        (
+            "jobs.sub.f",
+            "handler 'jobs.sub.f': No module named 'jobs.sub'; 'jobs' is not a package: the working directory has broken, jobs, raises\n",
+        ),
+        ("broken.f", "handler 'broken.f': the module 'broken' could not be imported\n"),
+        ("raises.f", "handler 'raises.f': the module 'raises' could not be imported\n"),
+    ];
+    for (number, (name, expected)) in cases.into_iter().enumerate() {
+        let id = format!("run-{number}");
+        fixture.write(&id, "jobs.py", JOBS);
+        fixture.write(&id, "broken.py", "import no_such_module");
+        fixture.write(&id, "raises.py", "1 / 0");
+        let seen = fixture.run(handler(&id, name, &[])).await;
+        let stderr = String::from_utf8(seen.stderr.clone()).unwrap();
+        assert_eq!(seen.exit(), (1, 0, "exit status 1"), "{name}");
+        assert!(stderr.ends_with(expected), "{name}: {stderr}");
+        assert!(!stderr.contains("<string>"), "no frame of ours: {stderr}");
+    }
+    fixture.write("x", "jobs.py", JOBS);
+    let seen = fixture.run(handler("x", "jobs.fails", &[])).await;
+    let file = fixture.workspace().join("x/jobs.py");
+    let expected = format!(
+        "Traceback (most recent call last):\n  File \"{}\", line 8, in fails\n    \
+         def fails(event): 1 / 0\n                      ~~^~~\nZeroDivisionError: division by zero\n",
+        file.display()
+    );
+    assert_eq!(String::from_utf8(seen.stderr).unwrap(), expected);
+    for name in ["main", "a/b.f", "..", "a..f", "a.b ", "1.f", "a.b\n"] {
+        let refused = fixture.runtime.execute(handler("y", name, &[])).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{name:?}");
+        assert!(refused.message().contains("MODULE.FUNCTION"), "{refused}");
+    }
+}
+
+/// Prints what a Run before could have changed.
+const LOOK: &str = "
+import gc, json, os, resource, signal, sys, threading, random, locale
+open_files = sorted(int(fd) for fd in os.listdir('/proc/self/fd'))
+print(os.getcwd() == os.environ['HOME'], sorted(os.environ), os.umask(0o22), json.__dict__.get('left'))
+print(signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGALRM), threading.enumerate())
+print(open_files, resource.getrlimit(resource.RLIMIT_NOFILE), os.nice(0), os.getgroups() == os.getgroups())
+print(sys.getrecursionlimit(), sys.getswitchinterval(), sys.gettrace(), sys.excepthook is sys.__excepthook__)
+print('left' in sys.modules, sys.path[1:], len(sys.meta_path), len(sys.path_hooks))
+print(hasattr(__builtins__, 'left'), gc.isenabled(), locale.setlocale(locale.LC_ALL), os.path.exists('/proc/self/task/2'))
+print(os.listdir(os.environ['TMPDIR']), len(os.listdir('/proc/self/task')), os.getppid() != 1)
+";
+const SPOIL: &str = "
+import atexit, gc, json, os, resource, signal, sys, threading, types, builtins, locale
+atexit.register(print, 'at exit')
+json.left = 1; builtins.left = 1; sys.modules['left'] = types.ModuleType('left')
+os.environ['LEFT'] = '1'; os.putenv('LEFT2', '2'); os.umask(0o77); os.chdir('/')
+signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGALRM, lambda *a: None)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); os.nice(5)
+sys.setrecursionlimit(500); sys.path.append('/left'); sys.meta_path.append(None); sys.path_hooks.clear()
+sys.excepthook = print; gc.disable(); locale.setlocale(locale.LC_ALL, 'C')
+files = [open('/dev/null') for _ in range(9)]; os.set_inheritable(files[0].fileno(), True)
+open(os.path.join(os.environ['TMPDIR'], 'left'), 'w').close()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+if os.fork() == 0: os.setsid(); threading.Event().wait()
+print('spoilt', flush=True)
+";
+
+pub(crate) async fn a_run_leaves_nothing_in_the_next(mut fixture: Fixture) {
+    let before = fixture.run_args("look", &["-c", LOOK]).await;
+    assert_eq!(before.exit(), (0, 0, ""), "{before:?}");
+    for round in 0..3 {
+        let id = format!("spoil-{round}");
+        assert_eq!(fixture.run_args(&id, &["-c", SPOIL]).await.stdout(), "spoilt\nat exit\n");
+        let after = fixture.run_args(&format!("look-{round}"), &["-c", LOOK]).await;
+        assert_eq!(after.stdout(), before.stdout());
+    }
+    let random = "import random, uuid, tempfile\n\
+                  print(random.random(), uuid.uuid4(), tempfile.gettempdir(), tempfile.mktemp()[-8:])";
+    let first = fixture.run_args("random-1", &["-c", random]).await.stdout();
+    let second = fixture.run_args("random-2", &["-c", random]).await.stdout();
+    for (first, second) in first.split(' ').zip(second.split(' ')) {
+        assert_ne!(first, second, "no state is shared");
+    }
+}
+
+impl Fixture {
+    /// Health as soon as it is what it must become.
+    async fn health_until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        loop {
+            let health = self.runtime.health(HealthRequest {}).await.unwrap().into_inner();
+            assert_eq!(health.healthy, health.message.is_empty(), "{health:?}");
+            if wanted(&health.message) {
+                return health.message;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub(crate) async fn what_is_preloaded_is_there(_: Fixture) {
+    let args = ["--preload", "xml.dom, decimal", "--preload=socket"];
+    let mut fixture = Fixture::start_with(Language::Python, &args).await;
+    let code = "import sys; wanted = {'xml.dom', 'decimal', 'socket', 'json', 'ctypes'}\n\
+                print(sorted(wanted & set(sys.modules)))\n\
+                import socket, _socket; print(issubclass(socket.socket, _socket.socket))";
+    let seen = fixture.run_args("a", &["-c", code]).await;
+    assert_eq!(seen.stdout(), "['decimal', 'socket', 'xml.dom']\nTrue\n");
+    fixture.health_until(str::is_empty).await;
+}
+
+pub(crate) async fn without_an_interpreter_health_says_what_to_do(_: Fixture) {
+    let cases = [
+        (["--python", "/nowhere/python3"], "--python /nowhere/python3: there is no such program"),
+        (["--preload", "json,no_such"], "--preload no_such: ModuleNotFoundError: No module named"),
+        (["--python", "true"], "true ended before it was ready"),
+    ];
+    for (args, expected) in cases {
+        let mut fixture = Fixture::start_with(Language::Python, &args).await;
+        let message = fixture.health_until(|message| message.contains(expected)).await;
+        let seen = fixture.run_args("a", &["-c", "1"]).await;
+        assert_eq!((seen.exit(), seen.started), ((0, 0, message.as_str()), 0));
+    }
+}
+
+pub(crate) async fn a_killed_interpreter_is_replaced_and_its_runs_go_on(mut fixture: Fixture) {
+    let wait = "import os, threading; print(os.getpid(), flush=True); threading.Event().wait()";
+    let run = fixture.start_and_read_pid("a", &["-c", wait]).await;
+    let process = handle(run).unwrap();
+    let interpreter = parent(parent(run));
+    let ended = handle(interpreter).unwrap();
+    kill(interpreter);
+    wait_for_end(ended).await;
+    for id in ["b", "c"] {
+        assert_eq!(fixture.run_args(id, &["print(7)"]).await.stdout(), "7\n");
+    }
+    fixture.health_until(str::is_empty).await;
+    let cancel = CancelRequest { id: "a".to_owned() };
+    fixture.runtime.cancel(cancel).await.unwrap();
+    wait_for_end(process).await;
 }

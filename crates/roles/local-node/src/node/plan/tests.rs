@@ -24,6 +24,7 @@ fn container(fields: &Json) -> Json {
 fn images_stand_for_roles() {
     for (image, want) in [
         ("kruntimes-bash-runtime:latest", Some("runtime-bash")),
+        ("kruntimes-python-runtime:latest", Some("runtime-python")),
         ("registry.example:5000/x/bash-runtime@sha256:ab", Some("runtime-bash")),
         ("kruntimes-runtimed", Some("runtimed")),
         ("ghcr.io/kruntimes/kruntimes:0.1.0", Some("runtimed")),
