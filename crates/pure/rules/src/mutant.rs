@@ -56,7 +56,7 @@ mutants! {
     GoneIsDead: "a pod object that is gone counts as a pod that is dead",
     ExecuteWithoutLease: "an attempt is executed without the Lease",
     ClearTooEarly: "a pod takes its broken Lease again before its Runs are written",
-    FormerLeft: "an attempt begins beside what a crash left of the one before",
+    BegunAnew: "a restarted runtimed begins what its earlier life may have given up",
     NoSweep: "what a crash left executing is not killed",
     OldWatchGoesOn: "after a break the watch goes on beside the list",
     NextNotBroken: "what waits behind another attempt begins although the Lease was broken",

@@ -67,6 +67,7 @@ fn make_pod(core: &mut Core, name: Option<String>) {
         uid,
         capacity: Resources::runs(SLOTS).with("gpu", GPUS),
         fence_after: core.settings.fence_after,
+        lived: false,
         journal: BTreeMap::new(),
         workspaces: BTreeSet::new(),
         server: Server::default(),
@@ -74,6 +75,7 @@ fn make_pod(core: &mut Core, name: Option<String>) {
         kubelet_cut_until: Duration::ZERO,
         disturbances: 0,
         thawed: Duration::ZERO,
+        hung_until: Duration::ZERO,
         frozen_until: Duration::ZERO,
     });
     draw_clock(core, Address::Runtimed(at));
@@ -192,6 +194,10 @@ fn report(core: &mut Core, at: usize) {
     let up = core.is_up(Address::Runtimed(at)) && core.is_up(Address::Server(at));
     let ready = if up && core.pods[at].life == Life::Runs { "True" } else { "False" };
     let name = core.pods[at].name.clone();
+    // Another pod may have its name.
+    if core.api.get(Kind::Pod, &name).is_none_or(|stored| stored.uid != core.pods[at].uid) {
+        return;
+    }
     let body = status("Running", ready, &json!({"running": {}}));
     core.direct(Address::Cluster, &Op::PatchStatus(Kind::Pod, name, body));
 }

@@ -106,6 +106,70 @@ impl Fault {
     ];
 }
 
+/// How many kinds of faults a seed meets, and how often. Rare chains need few kinds that strike often: with all of them
+/// at once something always heals what the next one would need.
+struct Swarm {
+    /// Of a thousand kinds that are favoured, and of the others.
+    kept: (u64, u64),
+    favoured: &'static [Fault],
+    crashing: u64,
+    crashes: [u64; 3],
+    messages: u64,
+    every: (u64, u64),
+    pods: (u64, u64),
+    longest: u64,
+}
+
+/// What makes a pod lose its Lease and live on.
+const OF_LEASES: [Fault; 10] = [
+    Fault::LateRequest,
+    Fault::DuplicateRequest,
+    Fault::LateReply,
+    Fault::LostReply,
+    Fault::StaleWatch,
+    Fault::CutRequests,
+    Fault::CutAnswers,
+    Fault::CutBoth,
+    Fault::PauseRuntimed,
+    Fault::RestartRuntimed,
+];
+
+impl Swarm {
+    fn draw(random: &mut Random) -> Self {
+        let all = Self {
+            kept: (1000, 1000),
+            favoured: &[],
+            crashing: 1000,
+            crashes: [1, 1, 3],
+            messages: 1,
+            every: (2_000, 12_000),
+            pods: (3, 5),
+            longest: 120_000,
+        };
+        let some = Self { kept: (300, 300), crashing: 700, ..all };
+        let few = Self {
+            kept: (150, 150),
+            crashing: 500,
+            crashes: [3, 10, 10],
+            messages: 8,
+            every: (1_000, 5_000),
+            ..all
+        };
+        let leases =
+            Self { kept: (500, 30), favoured: &OF_LEASES, pods: (1, 3), longest: 25_000, ..few };
+        match random.below(20) {
+            0..5 => all,
+            5..10 => some,
+            10..14 => few,
+            _ => leases,
+        }
+    }
+
+    fn keeps(&self, fault: Fault) -> u64 {
+        if self.favoured.contains(&fault) { self.kept.0 } else { self.kept.1 }
+    }
+}
+
 /// What a seed meets.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -116,6 +180,9 @@ pub(crate) struct Settings {
     crashes: u64,
     /// Which strike at times of their own.
     pub(crate) timed: Vec<Fault>,
+    pub(crate) pods: u64,
+    /// What lasts ends within this time, in milliseconds.
+    pub(crate) longest: u64,
     /// Between two of these.
     pub(crate) every: Duration,
     pub(crate) lasts: Duration,
@@ -124,22 +191,24 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Each seed has faults of its own choice: none, a few kinds often, or all of them.
+    /// Each seed has faults of its own choice: none, all of them, some, or a few kinds very often.
     pub(crate) fn draw(random: &mut Random, faults: Faults) -> Self {
         let (fence, reap) = random.pick(&[(30, 60), (30, 38), (10, 20), (10, 18), (5, 13)]);
-        let quiet = faults == Faults::None;
-        let some = random.permille(600);
-        let mut keep = |of: u64| !quiet && (!some || random.permille(of));
-        let chosen = Fault::MESSAGES.into_iter().filter(|_| keep(300));
-        let messages: BTreeMap<_, _> = chosen.collect();
-        let timed: Vec<Fault> = Fault::TIMED.into_iter().filter(|_| keep(300)).collect();
-        let crashes = u64::from(keep(700));
+        let swarm = Swarm::draw(random);
+        let mut keep = |of: u64| faults != Faults::None && random.permille(of);
+        let chosen = Fault::MESSAGES.into_iter().filter(|(fault, _)| keep(swarm.keeps(*fault)));
+        let messages: BTreeMap<_, _> =
+            chosen.map(|(fault, permille)| (fault, permille * swarm.messages)).collect();
+        let timed = Fault::TIMED.into_iter().filter(|fault| keep(swarm.keeps(*fault))).collect();
+        let crashes = u64::from(keep(swarm.crashing));
         Self {
             active: false,
             messages,
-            crashes: crashes * random.pick(&[1, 1, 3]),
+            crashes: crashes * random.pick(&swarm.crashes),
             timed,
-            every: random.millis(2_000, 12_000),
+            every: random.millis(swarm.every.0, swarm.every.1),
+            pods: swarm.pods.0 + random.below(swarm.pods.1 - swarm.pods.0 + 1),
+            longest: swarm.longest,
             lasts: random.millis(30_000, 150_000),
             fence_after: Duration::from_secs(fence),
             reap_after: Duration::from_secs(reap),
@@ -151,7 +220,7 @@ impl Settings {
     }
 
     pub(crate) fn crash_permille(&self, effect: Effect, side: Side) -> u64 {
-        self.crashes * effect.permille(side)
+        (self.crashes * effect.permille(side)).min(950)
     }
 }
 

@@ -161,7 +161,6 @@ pub(crate) enum Reported {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Deadline,
-    PrepareAgain,
     Prepared(bool),
     Journalled,
     ExecuteAgain,

@@ -37,7 +37,7 @@ impl Core {
         }
         if self.rolls(Fault::DuplicateRequest) {
             let again = Request { answered: false, ..request.clone() };
-            let later = delay + self.random.millis(0, 3_000);
+            let later = delay + self.random.millis(0, 15_000);
             self.post_any(self.now + later, Address::Api, Body::Arrive(again));
         }
         self.post_any(self.now + delay, Address::Api, Body::Arrive(request));

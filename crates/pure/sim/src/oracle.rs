@@ -193,7 +193,7 @@ pub(crate) fn watch_death(core: &mut Core, pod: usize, uid: &str) {
     let stopped = [Address::Server(pod), Address::Runtimed(pod)]
         .into_iter()
         .any(|node| core.paused_until(node).is_some() || !core.is_up(node));
-    if stopped {
+    if stopped || core.pods[pod].hung_until > core.now {
         return;
     }
     for process in core.oracle.processes_of(pod) {

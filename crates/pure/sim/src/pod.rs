@@ -14,6 +14,8 @@ pub(crate) struct Pod {
     pub(crate) fence_after: Duration,
     /// Its Runtime Server knows no Renew: what executes there is safe only while its runtimed runs.
     pub(crate) foreign: bool,
+    /// Whether a runtimed has opened the journal.
+    pub(crate) lived: bool,
     /// The disk of the machine, as its processes see it.
     pub(crate) journal: BTreeMap<String, Entry>,
     pub(crate) workspaces: BTreeSet<String>,
@@ -26,6 +28,8 @@ pub(crate) struct Pod {
     /// When a process of the whole pod last began to run again after a pause.
     pub(crate) thawed: Duration,
     pub(crate) frozen_until: Duration,
+    /// Until then a call of the server waits for an answer that never comes.
+    pub(crate) hung_until: Duration,
 }
 
 /// What becomes of a pod.

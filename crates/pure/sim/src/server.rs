@@ -22,6 +22,7 @@ pub(crate) fn handle(core: &mut Core, pod: usize, body: Body) {
             }
             if core.rolls(Fault::ServerHangs) {
                 core.pods[pod].disturbances += 1;
+                core.pods[pod].hung_until = core.pods[pod].hung_until.max(until);
                 return;
             }
             asked(core, pod, call, ask);
@@ -120,6 +121,7 @@ fn execute(
     core.after(plan.lasts, Address::Server(pod), Body::ProcessEnds { process, killed: false });
     if let Some(timeout) = timeout
         && timeout < plan.lasts
+        && !core.pods[pod].foreign
     {
         let at = core.now + timeout;
         core.oracle.server_timeouts.insert(process, at);

@@ -58,7 +58,7 @@ fn replica(core: &mut Core) -> u8 {
 
 fn pause(core: &mut Core, of: impl Fn(u8) -> Address) -> bool {
     let node = of(replica(core));
-    let until = core.now + core.random.millis(500, 90_000);
+    let until = core.now + core.random.millis(500, core.settings.longest);
     core.pause(node, until);
     true
 }
@@ -111,7 +111,7 @@ fn later(core: &mut Core, fault: Fault, which: usize, from: u64, to: u64) {
 
 fn cut(core: &mut Core, fault: Fault) -> bool {
     let node = talker(core);
-    let until = core.now + core.random.millis(500, 100_000);
+    let until = core.now + core.random.millis(500, core.settings.longest);
     let cut = core.cuts.entry(node).or_default();
     if fault != Fault::CutAnswers {
         cut.requests = cut.requests.max(until);
@@ -133,16 +133,27 @@ fn cut(core: &mut Core, fault: Fault) -> bool {
 
 fn step_clock(core: &mut Core) -> bool {
     let nodes: Vec<Address> = core.clocks.keys().copied().collect();
-    let node = core.random.pick(&nodes);
+    let any = core.random.pick(&nodes);
+    let pods = live_pod(core).filter(|_| core.random.permille(600));
+    let node = pods.map_or(any, Address::Runtimed);
     let seconds = core.random.pick(&[-3600, -600, -61, -2, 2, 61, 600, 3600]);
     if let Some(clock) = core.clocks.get_mut(&node) {
         clock.step(seconds);
+    }
+    // What a restart reads back was written by another clock.
+    let restarts = core.settings.timed.contains(&Fault::RestartRuntimed);
+    if restarts
+        && let Address::Runtimed(pod) = node
+        && core.random.permille(600)
+        && of_pod(core, Fault::RestartRuntimed, pod)
+    {
+        core.fault(Fault::RestartRuntimed);
     }
     true
 }
 
 fn of_pod(core: &mut Core, fault: Fault, pod: usize) -> bool {
-    let until = core.now + core.random.millis(200, 120_000);
+    let until = core.now + core.random.millis(200, core.settings.longest);
     let of_runtimed =
         matches!(fault, Fault::RestartRuntimed | Fault::RestartBoth | Fault::PauseRuntimed);
     if of_runtimed && core.pods[pod].foreign {

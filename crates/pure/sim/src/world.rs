@@ -85,7 +85,8 @@ impl World {
                 core.post_any(Duration::from_millis(u64::from(number)), node, Body::Start);
             }
         }
-        cluster::create(core, 3 + random.below(3));
+        let pods = core.settings.pods;
+        cluster::create(core, pods);
         let runs = usize::try_from(4 + random.below(14)).unwrap_or(8);
         client::draw(core, runs, lasts * 8 / 10);
         core.settings.active = true;

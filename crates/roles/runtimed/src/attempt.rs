@@ -11,6 +11,7 @@ use kruntimes_api::{Run, RunSpec};
 use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::run::event::Event;
 use kruntimes_rules::run::machine::Machine;
+use kruntimes_rules::run::roster::Origin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -84,7 +85,7 @@ impl std::fmt::Debug for Attempt {
 
 impl Attempt {
     /// Takes an assignment. What an earlier life began is registered for its events when this returns.
-    pub(crate) fn begin(pod: Arc<Pod>, uid: String, run: Arc<Run>) -> Self {
+    pub(crate) fn begin(pod: Arc<Pod>, uid: String, run: Arc<Run>, origin: Origin) -> Self {
         let clock = Clock::start();
         let status = run.status.as_ref();
         let number = status.and_then(|status| status.attempt).unwrap_or(0);
@@ -108,7 +109,13 @@ impl Attempt {
                 let machine = Machine::reattach(spec, number, clock.read(entry.received), known);
                 (machine, pod.spool.resume(&uid, number))
             }
-            None => (Machine::start(spec, number, clock.now()), pod.spool.fresh(&uid, number)),
+            None => {
+                let begin = match origin {
+                    Origin::Here => Machine::start,
+                    Origin::Former => Machine::give_back,
+                };
+                (begin(spec, number, clock.now()), pod.spool.fresh(&uid, number))
+            }
         };
         let (events, received) = mpsc::unbounded_channel();
         let mut attempt = Self {

@@ -46,6 +46,7 @@ struct Inner {
     file: File,
     length: usize,
     entries: Entries,
+    is_new: bool,
 }
 
 #[derive(Debug)]
@@ -71,24 +72,25 @@ impl Journal {
     /// Opens `<control>/journal`, or makes it. The machine was booted as `boot`.
     pub(crate) fn open(control: &Path, durability: Durability, boot: &str) -> io::Result<Self> {
         let path = control.join("journal");
-        let entries = match fs::read(&path) {
-            Ok(content) => parse(&content, boot),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Entries::new(),
+        let (entries, is_new) = match fs::read(&path) {
+            Ok(content) => (parse(&content, boot), false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Entries::new(), true),
             Err(error) => return Err(error),
         };
         let (file, length) = rewrite(&path, boot, &entries)?;
         let boot = boot.to_owned();
-        Ok(Self(Arc::new(Mutex::new(Inner { path, boot, durability, file, length, entries }))))
+        let inner = Inner { path, boot, durability, file, length, entries, is_new };
+        Ok(Self(Arc::new(Mutex::new(inner))))
+    }
+
+    /// Whether no earlier life of this runtimed has opened it.
+    pub(crate) fn is_new(&self) -> bool {
+        self.lock().is_new
     }
 
     /// The entry of a Run.
     pub(crate) fn find(&self, uid: &str) -> Option<Entry> {
         self.lock().entries.find(uid)
-    }
-
-    /// Whether an attempt of this Run has not ended.
-    pub(crate) fn is_open(&self, uid: &str) -> bool {
-        self.lock().entries.open.contains_key(uid)
     }
 
     /// All Runs that have not ended.
@@ -293,10 +295,12 @@ mod tests {
     async fn is_there_after_a_restart(durability: Durability) {
         let directory = crate::testing::directory(&format!("journal-restart-{durability:?}"));
         let journal = Journal::open(&directory, durability, "b1").unwrap();
+        assert!(journal.is_new());
         journal.record("a", entry(1)).await.unwrap();
         journal.record("b", entry(3)).await.unwrap();
         journal.record("a", entry(2)).await.unwrap();
         let again = Journal::open(&directory, durability, "b1").unwrap();
+        assert!(!again.is_new());
         assert_eq!(again.find("a"), Some(entry(2)));
         assert_eq!(again.find("b"), Some(entry(3)));
         assert_eq!(again.find("c"), None);

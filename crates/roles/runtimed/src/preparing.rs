@@ -1,7 +1,7 @@
 //! The making of a workspace: its environment is read, its source fetched, then put in place. It can be stopped at any time.
 
 use crate::pod::Pod;
-use crate::source::{FetchError, Stop};
+use crate::source::Stop;
 use crate::workspace::PrepareError;
 use kruntimes_api::Run;
 use kruntimes_daemon::crash;
@@ -69,7 +69,6 @@ async fn make(
     run: Arc<Run>,
     stop: Stop,
 ) -> Result<Variables, PrepareError> {
-    end_former(&pod, &uid, &stop).await?;
     let variables = variables(&pod, &run).await?;
     let source = run.spec.source.as_ref().map(GitSource::of).transpose()?.flatten();
     let fetched = match &source {
@@ -79,19 +78,6 @@ async fn make(
     let prepare = move || pod.workspaces.prepare(&uid, &run, fetched);
     tokio::task::spawn_blocking(prepare).await.unwrap_or_else(crashed)?;
     Ok(variables)
-}
-
-/// What a crash left of an earlier attempt is ended first: the server knows both by the same id.
-async fn end_former(pod: &Pod, uid: &str, stop: &Stop) -> Result<(), FetchError> {
-    if !pod.journal.is_open(uid) {
-        return Ok(());
-    }
-    let open = pod.cancels.begin(uid);
-    tokio::select! {
-        () = pod.server.cancel(uid) => drop(open),
-        () = stop.wait() => return Err(FetchError::Stopped),
-    }
-    Ok(())
 }
 
 /// The Run's own variables; files are read only where it names a Secret or ConfigMap.

@@ -11,7 +11,7 @@ use kruntimes_api::Run;
 use kruntimes_cluster::readable::Readable;
 use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::crash;
-use kruntimes_rules::run::roster::{Identity, Order, Roster};
+use kruntimes_rules::run::roster::{Identity, Order, Origin, Roster};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -58,6 +58,7 @@ struct Supervisor {
 pub(crate) async fn run(pod: Arc<Pod>, me: Identity, sources: Sources, drain_within: Duration) {
     let Sources { watched, live, mut notices, mut stops } = sources;
     let config = Config::default().fields(&format!("status.assignedPod={}", me.name));
+    let origin = if pod.journal.is_new() { Origin::Here } else { Origin::Former };
     let left = pod.journal.open_uids().into_iter().chain(pod.workspaces.uids()).collect();
     let open = || Box::pin(watcher(watched.clone(), config.clone()).backoff(Pauses(FIRST_PAUSE)));
     let mut stream = open();
@@ -67,7 +68,7 @@ pub(crate) async fn run(pod: Arc<Pod>, me: Identity, sources: Sources, drain_wit
     let mut supervisor = Supervisor {
         sweeping,
         pod,
-        roster: Roster::new(me, left),
+        roster: Roster::new(me, origin, left),
         attempts: BTreeMap::new(),
         tasks: JoinSet::new(),
         relist: false,
@@ -150,7 +151,7 @@ impl Supervisor {
 
     fn perform(&mut self, order: Order) {
         match order {
-            Order::Begin(uid, run) => self.begin(uid, run),
+            Order::Begin(uid, run, origin) => self.begin(uid, run, origin),
             Order::Update(uid, run) => self.tell(&uid, Update::Run(run)),
             Order::Gone(uid) => self.tell(&uid, Update::Gone),
             Order::Break(uid) => self.tell(&uid, Update::Broken),
@@ -160,7 +161,7 @@ impl Supervisor {
         }
     }
 
-    fn begin(&mut self, uid: String, run: Arc<Run>) {
+    fn begin(&mut self, uid: String, run: Arc<Run>, origin: Origin) {
         let (updates, receiver) = mpsc::unbounded_channel();
         if self.ends_at.is_some() {
             // The receiver is at hand.
@@ -169,7 +170,7 @@ impl Supervisor {
         self.pod.lease.tell(Told::Work);
         crash::point("runtimed-begun");
         self.attempts.insert(uid.clone(), updates);
-        let attempt = Attempt::begin(Arc::clone(&self.pod), uid, run);
+        let attempt = Attempt::begin(Arc::clone(&self.pod), uid, run, origin);
         self.tasks.spawn(attempt.run(receiver));
     }
 

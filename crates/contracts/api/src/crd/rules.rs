@@ -193,8 +193,21 @@ fn add_run_status(root: &mut Value) {
         Rule::new(attempt, "status.attempt rises by one at an assignment and nowhere else")
             .field("status.attempt"),
     );
+    let bound = "!has(self.status) || !has(self.status.attempt) || self.status.attempt
+        <= (has(self.spec.retryPolicy) && has(self.spec.retryPolicy.maxAttempts)
+            ? self.spec.retryPolicy.maxAttempts : 1)";
+    add(
+        root,
+        "",
+        Rule::new(bound, "status.attempt is above spec.retryPolicy.maxAttempts")
+            .field("status.attempt"),
+    );
+    add_assignment(root);
+}
 
-    // The UID stays on the way back to Pending: it is half of the token that fences a stale runtimed's hand-back too.
+/// What a write of runtimed names so that it is refused when the Run was assigned anew.
+fn add_assignment(root: &mut Value) {
+    // The UID stays on the way back to Pending: it is part of the token that fences a stale runtimed's hand-back too.
     let pod = "!has(oldSelf.status) || !has(self.status) ||
         (oldSelf.status.phase == 'Pending' && self.status.phase == 'Scheduled'
             ? has(self.status.assignedPodUID) && has(self.status.assignedPod)
@@ -212,14 +225,20 @@ fn add_run_status(root: &mut Value) {
         .field("status.assignedPodUID"),
     );
 
-    let bound = "!has(self.status) || !has(self.status.attempt) || self.status.attempt
-        <= (has(self.spec.retryPolicy) && has(self.spec.retryPolicy.maxAttempts)
-            ? self.spec.retryPolicy.maxAttempts : 1)";
+    // A number that never started is given again, to the same pod too: the time tells the two apart.
+    let scheduled = "has(self.status.timeline) && has(self.status.timeline.scheduled)";
+    let before = scheduled.replace("self", "oldSelf");
+    let token = format!(
+        "!has(oldSelf.status) || !has(self.status)
+        || (oldSelf.status.phase == 'Pending' && self.status.phase == 'Scheduled')
+        || (({scheduled}) == ({before})
+            && (!({scheduled}) || self.status.timeline.scheduled == oldSelf.status.timeline.scheduled))"
+    );
     add(
         root,
         "",
-        Rule::new(bound, "status.attempt is above spec.retryPolicy.maxAttempts")
-            .field("status.attempt"),
+        Rule::new(&token, "status.timeline.scheduled changes only at an assignment")
+            .field("status.timeline.scheduled"),
     );
 }
 

@@ -1,8 +1,9 @@
 //! The status of a Run as JSON merge patches, one function per change that a writer may make.
 //!
 //! Patches of the scheduler and the controller carry the resourceVersion that they decided on. Patches of runtimed
-//! carry attempt and assignedPodUID instead: the CRD refuses them when somebody else owns the Run. The UID of the
-//! pod stays when a Run is handed back, for it is half of that fencing token; only `assignedPod` is cleared.
+//! carry attempt, assignedPodUID and the time of the assignment instead: the CRD refuses them when the Run was assigned
+//! anew. The UID of the pod stays when a Run is handed back, for it is part of that fencing token; only `assignedPod` is
+//! cleared.
 
 use super::outcome::Outcome;
 use super::retry;
@@ -208,6 +209,12 @@ fn guarded_by_token(run: &Run, phase: Phase, mut status: Map<String, Value>) -> 
     let pod_uid = known.and_then(|status| status.assigned_pod_uid.as_deref());
     status.insert("attempt".to_owned(), json!(attempt_of(run)));
     status.insert("assignedPodUID".to_owned(), json!(pod_uid.unwrap_or_default()));
+    // What never started is assigned under the same number, perhaps to the same pod.
+    let timeline = known.and_then(|status| status.timeline.as_ref());
+    if let Some(scheduled) = timeline.and_then(|timeline| timeline.scheduled.as_ref()) {
+        let stages = status.entry("timeline").or_insert_with(|| json!({}));
+        stages["scheduled"] = json!(scheduled);
+    }
     StatusPatch { phase, body: json!({ "status": status }) }
 }
 

@@ -126,7 +126,9 @@ fn a_failure_stands_in_completed_false_and_finished_true() {
 
 #[test]
 fn runtimed_writes_carry_the_token_and_the_others_the_version() {
-    let run = assigned(1);
+    let mut run = assigned(1);
+    let times = run.status.as_mut().unwrap().timeline.as_mut().unwrap();
+    times.scheduled = Some(MicroTime(at(0)));
     let timeline = Timeline::default();
     let outcome = Outcome::succeeded();
     for patch in [
@@ -137,6 +139,8 @@ fn runtimed_writes_carry_the_token_and_the_others_the_version() {
     ] {
         assert_eq!(patch.body["status"]["attempt"], 1);
         assert_eq!(patch.body["status"]["assignedPodUID"], "u");
+        let scheduled = &patch.body["status"]["timeline"]["scheduled"];
+        assert_eq!(*scheduled, serde_json::json!(MicroTime(at(0))));
         assert_eq!(patch.body.get("metadata"), None);
     }
     let assignment = Assignment { pod: "p", pod_uid: "u", attempt: 1, timeline: &timeline };

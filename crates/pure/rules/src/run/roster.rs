@@ -28,7 +28,7 @@ pub struct Identity {
 #[derive(Debug, Clone)]
 pub enum Order {
     /// An attempt of the Run with this UID begins. Its end is told to [`Roster::ended`].
-    Begin(String, Arc<Run>),
+    Begin(String, Arc<Run>, Origin),
     /// The Run of this attempt looks like this now.
     Update(String, Arc<Run>),
     /// The Run of this attempt is deleted, or not this pod's any more.
@@ -42,6 +42,15 @@ pub enum Order {
     /// What an earlier life of this runtimed left of a Run that is not this pod's any more is ended and removed. Its end
     /// is told to [`Roster::ended`].
     Sweep(String),
+}
+
+/// Who was the first to see an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This life of runtimed.
+    Here,
+    /// Perhaps an earlier life: what that one wrote about it may still be on its way.
+    Former,
 }
 
 /// An assignment: another attempt, or the same number given anew.
@@ -79,20 +88,24 @@ pub struct Roster {
     entries: BTreeMap<String, Entry>,
     listed: BTreeSet<String>,
     left: BTreeSet<String>,
+    /// Of what the next list shows.
+    origin: Origin,
     /// Assignments that ended here, until the API server is seen to know it: an older look may still show them.
     over: BTreeMap<String, Assignment>,
     clearing: Option<Clearing>,
 }
 
 impl Roster {
-    /// A pod without Runs. `left` are the Runs that an earlier life of this runtimed may have left something of.
+    /// A pod without Runs. `origin` says whether runtimed had an earlier life; `left` are the Runs that it may have left
+    /// something of.
     #[must_use]
-    pub fn new(me: Identity, left: BTreeSet<String>) -> Self {
+    pub fn new(me: Identity, origin: Origin, left: BTreeSet<String>) -> Self {
         Self {
             me,
             entries: BTreeMap::new(),
             listed: BTreeSet::new(),
             left,
+            origin,
             over: BTreeMap::new(),
             clearing: None,
         }
@@ -141,12 +154,13 @@ impl Roster {
     /// The list shows a Run.
     pub fn listed(&mut self, run: Arc<Run>) -> Vec<Order> {
         self.listed.extend(run.uid());
-        self.observe(run)
+        self.see(run, self.origin)
     }
 
     /// The list is complete: what it did not show is not this pod's any more.
     pub fn list_ends(&mut self) -> Vec<Order> {
         let listed = mem::take(&mut self.listed);
+        self.origin = Origin::Here;
         self.over.retain(|uid, _| listed.contains(uid));
         let mut orders = Vec::new();
         for (uid, entry) in &mut self.entries {
@@ -171,6 +185,10 @@ impl Roster {
 
     /// A Run that is selected as this pod's looks like this.
     pub fn observe(&mut self, run: Arc<Run>) -> Vec<Order> {
+        self.see(run, Origin::Here)
+    }
+
+    fn see(&mut self, run: Arc<Run>, origin: Origin) -> Vec<Order> {
         let mut orders = Vec::new();
         let Some(uid) = run.uid().filter(|uid| is_plain(uid)) else { return orders };
         let assignment = self.assignment(&run);
@@ -182,7 +200,10 @@ impl Roster {
         }
         match (self.entries.get_mut(&uid), assignment) {
             (None, None) => {}
-            (None, Some(assignment)) => self.begin(uid, run, assignment, &mut orders),
+            (None, Some(assignment)) => {
+                self.insert(uid.clone(), assignment);
+                orders.push(Order::Begin(uid, run, origin));
+            }
             (Some(entry), None) => entry.leave(&uid, &mut orders),
             (Some(entry), Some(assignment))
                 if entry.assignment == Some(assignment.clone()) && !entry.gone =>
@@ -227,7 +248,8 @@ impl Roster {
         if let Some(run) = entry.next
             && let Some(assignment) = self.assignment(&run)
         {
-            self.begin(uid.to_owned(), run, assignment, &mut orders);
+            self.insert(uid.to_owned(), assignment);
+            orders.push(Order::Begin(uid.to_owned(), run, Origin::Here));
         }
         if let Some(Clearing::Ending(uids)) = &mut self.clearing
             && uids.contains(uid)
@@ -248,16 +270,9 @@ impl Roster {
         }
     }
 
-    fn begin(
-        &mut self,
-        uid: String,
-        run: Arc<Run>,
-        assignment: Assignment,
-        orders: &mut Vec<Order>,
-    ) {
+    fn insert(&mut self, uid: String, assignment: Assignment) {
         let entry = Entry { assignment: Some(assignment), gone: false, deleted: false, next: None };
-        self.entries.insert(uid.clone(), entry);
-        orders.push(Order::Begin(uid, run));
+        self.entries.insert(uid, entry);
     }
 
     /// The assignment to this pod, if the Run has one that is not over.

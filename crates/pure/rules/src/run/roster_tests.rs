@@ -9,7 +9,7 @@ fn roster() -> Roster {
 
 fn after(left: &[&str]) -> Roster {
     let left = left.iter().map(|uid| (*uid).to_owned()).collect();
-    Roster::new(Identity { name: "p".to_owned(), uid: "1".to_owned() }, left)
+    Roster::new(Identity { name: "p".to_owned(), uid: "1".to_owned() }, Origin::Here, left)
 }
 
 fn run(phase: &str, pod: (&str, &str), attempt: i32) -> Arc<Run> {
@@ -29,8 +29,12 @@ fn mine(phase: &str, attempt: i32) -> Arc<Run> {
 
 fn names(orders: &[Order]) -> Vec<String> {
     let name = |order: &Order| match order {
-        Order::Begin(uid, run) => {
-            format!("begin {uid} {}", run.status.as_ref().unwrap().attempt.unwrap())
+        Order::Begin(uid, run, origin) => {
+            let word = match origin {
+                Origin::Here => "begin",
+                Origin::Former => "resume",
+            };
+            format!("{word} {uid} {}", run.status.as_ref().unwrap().attempt.unwrap())
         }
         Order::Update(uid, _) => format!("update {uid}"),
         Order::Gone(uid) => format!("gone {uid}"),
@@ -56,6 +60,22 @@ fn an_assignment_begins_once_and_is_updated_after() {
     check(&roster.observe(mine("Succeeded", 1)), &[]);
     check(&roster.ended("u"), &[]);
     assert!(roster.is_empty());
+}
+
+#[test]
+fn what_an_earlier_life_may_have_seen_is_told_apart() {
+    let me = Identity { name: "p".to_owned(), uid: "1".to_owned() };
+    let mut roster = Roster::new(me, Origin::Former, BTreeSet::new());
+    roster.list_begins();
+    check(&roster.listed(mine("Scheduled", 1)), &["resume u 1"]);
+    check(&roster.list_ends(), &["keep {\"u\"}"]);
+    check(&roster.observe(mine("Scheduled", 2)), &["gone u"]);
+    check(&roster.ended("u"), &["begin u 2"]);
+    // A later list is this life's own.
+    check(&roster.observe(mine("Pending", 2)), &["gone u"]);
+    check(&roster.ended("u"), &[]);
+    roster.list_begins();
+    check(&roster.listed(mine("Scheduled", 3)), &["begin u 3"]);
 }
 
 #[test]

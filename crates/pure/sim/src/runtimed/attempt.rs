@@ -12,6 +12,7 @@ use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::run::event::Event;
 use kruntimes_rules::run::machine::Machine;
 use kruntimes_rules::run::outcome::Exit;
+use kruntimes_rules::run::roster::Origin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ impl AttemptClock {
 }
 
 impl Runtimed {
-    pub(super) fn begin(&mut self, core: &mut Core, uid: &str, run: Arc<Run>) {
+    pub(super) fn begin(&mut self, core: &mut Core, uid: &str, run: Arc<Run>, origin: Origin) {
         let clock = AttemptClock { wall: core.wall(self.me), origin: core.monotonic(self.me) };
         let status = run.status.as_ref();
         let number = status.and_then(|status| status.attempt).unwrap_or(0);
@@ -84,19 +85,19 @@ impl Runtimed {
         let entry = core.pods[self.at].journal.get(uid).copied();
         let journalled = entry.filter(|entry| entry.attempt == number);
         let received = |entry: Entry| clock.read(core, self.me, entry);
-        let (machine, effects, held) = match journalled {
-            Some(entry) => {
+        let held = journalled.is_some();
+        let (machine, effects) = match (journalled, origin) {
+            (Some(entry), _) => {
                 self.slots.take_now(&request);
                 let known = status.and_then(|status| status.timeline.as_ref());
-                let (machine, effects) = Machine::reattach(spec, number, received(entry), known);
-                (machine, effects, true)
+                Machine::reattach(spec, number, received(entry), known)
             }
-            None => {
+            (None, Origin::Former) => Machine::give_back(spec, number, clock.now(core, self.me)),
+            (None, Origin::Here) => {
                 let former = entry.filter(|_| mutant::is(Mutant::DeadlineNotReset));
                 let received = former.map_or(clock.now(core, self.me), received);
-                let (machine, effects) = Machine::start(spec, number, received);
                 core.oracle.received(uid, self.at, core.now);
-                (machine, effects, false)
+                Machine::start(spec, number, received)
             }
         };
         self.lives += 1;
@@ -214,7 +215,6 @@ impl Runtimed {
                 }
                 self.on_deadline(core, uid);
             }
-            Step::PrepareAgain => self.end_former(core, uid),
             Step::Prepared(true) => self.tell(core, uid, Event::Prepared),
             Step::Prepared(false) => {
                 let why = "git clone: the fault of a test".to_owned();
@@ -245,10 +245,10 @@ impl Runtimed {
         if let Some(timeout) = timeout {
             let due = attempt.machine.received().checked_add(Duration::from_secs(timeout));
             if due.is_ok_and(|due| attempt.clock.now(core, self.me) >= due) {
+                crate::oracle::watch_death(core, self.at, uid);
                 if mutant::is(Mutant::TimeoutIgnored) {
                     return;
                 }
-                crate::oracle::watch_death(core, self.at, uid);
             }
         }
         self.tell(core, uid, Event::Deadline);

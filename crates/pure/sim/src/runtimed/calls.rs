@@ -31,19 +31,12 @@ pub(super) enum Call {
 #[derive(Debug)]
 pub(super) enum Rpc {
     Execute(String),
-    /// Ends what a crash left of an earlier attempt.
-    Former(String),
     Status(String),
     Cancel(String),
     Forget(String),
     Sweep(String),
-    Arm {
-        uid: String,
-        epoch: u64,
-    },
-    Renew {
-        epoch: u64,
-    },
+    Arm { uid: String, epoch: u64 },
+    Renew { epoch: u64 },
 }
 
 /// The last write of an attempt.

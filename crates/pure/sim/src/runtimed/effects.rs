@@ -31,7 +31,7 @@ impl Runtimed {
             Effect::ReleaseSlot => self.release_slot(core, uid),
             Effect::PrepareWorkspace => {
                 self.set_preparing(uid, true);
-                self.end_former(core, uid);
+                self.prepare(core, uid);
             }
             Effect::StopPreparing => self.set_preparing(uid, false),
             Effect::AwaitLease => {
@@ -93,31 +93,6 @@ impl Runtimed {
     fn set_preparing(&mut self, uid: &str, preparing: bool) {
         if let Some(attempt) = self.attempts.get_mut(uid) {
             attempt.preparing = preparing;
-        }
-    }
-
-    /// What a crash left of an earlier attempt is ended first: the server knows both by the same id.
-    pub(super) fn end_former(&mut self, core: &mut Core, uid: &str) {
-        if self.attempts.get(uid).is_none_or(|attempt| !attempt.preparing) {
-            return;
-        }
-        let open = core.pods[self.at].journal.get(uid).is_some_and(|entry| entry.open);
-        if !open || mutant::is(Mutant::FormerLeft) {
-            return self.prepare(core, uid);
-        }
-        if core.gate(self.me, Point::Cancel, Side::Before) {
-            let ask = Ask::Cancel { uid: uid.to_owned() };
-            self.ask(core, ask, CALL_WITHIN, Rpc::Former(uid.to_owned()));
-            core.gate(self.me, Point::Cancel, Side::After);
-        }
-    }
-
-    fn former_ended(&mut self, core: &mut Core, uid: &str, said: &Said) {
-        if !matches!(said, Said::Done | Said::NotFound) {
-            return self.schedule(core, uid, Duration::from_millis(200), Step::PrepareAgain);
-        }
-        if self.attempts.get(uid).is_some_and(|attempt| attempt.preparing) {
-            self.prepare(core, uid);
         }
     }
 
@@ -258,7 +233,6 @@ impl Runtimed {
         let Some(rpc) = self.rpcs.remove(&call) else { return };
         match rpc {
             Rpc::Execute(uid) => self.executed(core, &uid, said),
-            Rpc::Former(uid) => self.former_ended(core, &uid, &said),
             Rpc::Status(uid) => self.status(core, &uid, said),
             Rpc::Cancel(uid) => match said {
                 Said::Done | Said::NotFound => self.tell(core, &uid, Event::CancelAcknowledged),

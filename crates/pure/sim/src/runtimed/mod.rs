@@ -17,7 +17,7 @@ use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::fence::{Holder, Timing};
 use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::run::event::Event;
-use kruntimes_rules::run::roster::{Identity, Order, Roster};
+use kruntimes_rules::run::roster::{Identity, Order, Origin, Roster};
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,6 +56,9 @@ pub(crate) struct Runtimed {
 impl Runtimed {
     pub(crate) fn start(core: &mut Core, at: usize) -> Self {
         let me = Address::Runtimed(at);
+        let lived = std::mem::replace(&mut core.pods[at].lived, true);
+        let begun = !lived || mutant::is(Mutant::BegunAnew);
+        let origin = if begun { Origin::Here } else { Origin::Former };
         let pod = &core.pods[at];
         let identity = Identity { name: pod.name.clone(), uid: pod.uid.clone() };
         let lives_on = pod.journal.values().any(|entry| entry.open);
@@ -74,7 +77,7 @@ impl Runtimed {
             me,
             alone,
             sweeps: BTreeSet::new(),
-            roster: Roster::new(identity, left),
+            roster: Roster::new(identity, origin, left),
             attempts: BTreeMap::new(),
             lives: 0,
             watch,
@@ -161,9 +164,9 @@ impl Runtimed {
     pub(super) fn perform_orders(&mut self, core: &mut Core, orders: Vec<Order>) {
         for order in orders {
             match order {
-                Order::Begin(uid, run) => {
+                Order::Begin(uid, run, origin) => {
                     self.holder.work();
-                    self.begin(core, &uid, run);
+                    self.begin(core, &uid, run, origin);
                     if self.ends_at.is_some() {
                         self.tell(core, &uid, Event::Drain);
                     }

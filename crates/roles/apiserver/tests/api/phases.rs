@@ -80,3 +80,32 @@ async fn each_of_the_49_pairs_is_accepted_or_refused_as_the_table_says() {
     }
     assert_eq!(accepted, 17);
 }
+
+/// A number that never started is given again: a late write about the assignment before must not pass for one about this.
+#[tokio::test]
+async fn a_write_about_an_earlier_assignment_of_the_same_number_is_refused() {
+    let api = client_with_crds();
+    assert_eq!(api.post(RUNS, &run("again")).await.0, 201);
+    let path = format!("{RUNS}/again/status");
+    let (first, second) = ("2026-01-01T00:00:01.000001Z", "2026-01-01T00:00:01.000002Z");
+    let assign = |at: &str| {
+        json!({"status": {"phase": "Scheduled", "assignedPod": "p", "assignedPodUID": "u",
+            "attempt": 1, "reason": null, "timeline": {"scheduled": at}}})
+    };
+    let back = |at: &str| {
+        json!({"status": {"phase": "Pending", "assignedPod": null, "assignedPodUID": "u",
+            "attempt": 1, "reason": "NotStarted", "timeline": {"scheduled": at}}})
+    };
+    for accepted in [assign(first), back(first), assign(second)] {
+        let (code, body) = api.patch(&path, &accepted).await;
+        assert_eq!(code, 200, "{accepted}: {body}");
+    }
+    let (code, body) = api.patch(&path, &back(first)).await;
+    assert_eq!(code, 422, "{body}");
+    let message = body["message"].as_str().unwrap();
+    assert!(
+        message.contains("status.timeline.scheduled changes only at an assignment"),
+        "{message}"
+    );
+    assert_eq!(api.patch(&path, &back(second)).await.0, 200);
+}

@@ -134,6 +134,9 @@ async fn what_a_crash_left_of_an_attempt_is_ended_before_the_next_one_begins() {
     let run = world.until("a", |run| run.phase() == Phase::Pending).await;
     world.assign(&run).await;
     world.start_runtimed();
+    let run = world.until("a", |run| run.phase() == Phase::Pending).await;
+    assert_eq!(run.status.as_ref().unwrap().reason.as_deref(), Some("NotStarted"));
+    world.assign(&run).await;
     world.fake.executed(1).await;
     let calls = world.fake.calls();
     let calls: Vec<&String> = calls.iter().filter(|call| !call.starts_with("Status")).collect();

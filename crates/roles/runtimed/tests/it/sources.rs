@@ -220,7 +220,10 @@ async fn a_killed_runtimed_takes_its_fetch_along() {
     until_no_process(&world).await;
     server.behave(Behaviour::Serve);
     world.start_runtimed();
-    assert_eq!(world.fake.executed(0).await.id, uid, "it had not started: it is fetched again");
+    let run = world.until("a", |run| run.phase() == Phase::Pending).await;
+    assert_eq!(reason_and_message(&run).1, "NotStarted");
+    world.assign(&run).await;
+    assert_eq!(world.fake.executed(0).await.id, uid, "it is fetched again");
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ impl Machine {
         match stop {
             Stop::Shutdown => self.hand_back("the pod ends", effects),
             Stop::Fenced => self.hand_back("the pod's Lease was broken", effects),
+            Stop::Restarted => self.hand_back("runtimed was started anew", effects),
             Stop::Timeout
             | Stop::Cancelled
             | Stop::Deleted
@@ -46,6 +47,14 @@ impl Machine {
                 self.stop = Some(stop);
                 self.conclude(self.outcome_of_stop(), now, effects);
             }
+        }
+    }
+
+    /// Nothing is left of what was to end.
+    pub(super) fn end_stopped(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        match self.stop {
+            Some(Stop::Restarted) => self.end_before_execute(Stop::Restarted, now, effects),
+            _ => self.conclude(self.outcome_of_stop(), now, effects),
         }
     }
 
@@ -150,7 +159,7 @@ impl Machine {
 
     pub(super) fn outcome_of_stop(&self) -> Option<Outcome> {
         let mut outcome = match self.stop.as_ref()? {
-            Stop::Deleted => return None,
+            Stop::Deleted | Stop::Restarted => return None,
             Stop::Timeout => Outcome::timeout(self.timeout().unwrap_or_default()),
             Stop::Cancelled => Outcome::cancelled(),
             Stop::Shutdown => Outcome::failed(Reason::PodTerminating, "the pod ends"),

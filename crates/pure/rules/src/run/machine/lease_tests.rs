@@ -80,3 +80,23 @@ fn a_lease_that_is_missed_sends_nothing_and_is_waited_for_again() {
     ];
     again(&stopped);
 }
+
+#[test]
+fn what_an_earlier_life_may_have_given_up_is_killed_then_handed_back() {
+    for between in [None, Some(Event::CancelRequested), Some(Event::Broken), Some(Event::Drain)] {
+        let (mut machine, first) = Machine::give_back(spec(None, 2), 1, at(0));
+        assert_eq!(first, [Effect::Cancel]);
+        assert_eq!(machine.deadline(), None, "it waits as long as the Cancel takes");
+        assert_eq!(between.map_or_else(Vec::new, |event| machine.handle(event, at(1))), []);
+        let effects = machine.handle(Event::CancelAcknowledged, at(2));
+        assert_eq!(effects, [Effect::HandBack("runtimed was started anew".to_owned())]);
+        assert!(!machine.may_have_started() && !machine.is_done());
+        assert_eq!(machine.handle(Event::Written, at(3)), [Effect::RemoveWorkspace]);
+        machine.handle(Event::WorkspaceRemoved, at(4));
+        assert!(machine.is_done());
+    }
+    let (mut machine, _) = Machine::give_back(spec(None, 2), 1, at(0));
+    assert_eq!(machine.handle(Event::Deleted, at(1)), []);
+    let effects = machine.handle(Event::CancelAcknowledged, at(2));
+    assert_eq!(effects, [Effect::RemoveWorkspace], "a Run that is gone gets no status");
+}

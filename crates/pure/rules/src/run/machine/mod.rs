@@ -44,6 +44,8 @@ enum Stop {
     Deleted,
     Fenced,
     Shutdown,
+    /// runtimed was started anew before the attempt began.
+    Restarted,
     ExecuteFailed(String),
     Unreadable(String),
 }
@@ -106,6 +108,18 @@ impl Machine {
             machine.timeline.started = known.started.clone();
         }
         (machine, vec![Effect::AcquireSlot, Effect::Inspect])
+    }
+
+    /// An attempt that was not journalled, but that an earlier life of this runtimed may have given up: its last write may
+    /// still be on its way and hand the Run on, so nothing may run here. What is left of earlier attempts is killed first.
+    #[must_use]
+    pub fn give_back(spec: RunSpec, attempt: i32, now: Timestamp) -> (Self, Vec<Effect>) {
+        let mut machine = Self::new(spec, attempt, now);
+        machine.state = State::Stopping(now);
+        machine.stop = Some(Stop::Restarted);
+        machine.progress.slot_released = true;
+        machine.progress.cancel_asked = true;
+        (machine, vec![Effect::Cancel])
     }
 
     /// When its pod received it.
@@ -320,7 +334,7 @@ impl Machine {
         self.progress.dead = true;
         self.progress.server_forgot = true;
         match self.state {
-            State::Stopping(_) => self.conclude(self.outcome_of_stop(), now, effects),
+            State::Stopping(_) => self.end_stopped(now, effects),
             State::Ended if !was_dead => self.release_slot(effects),
             State::Queued | State::Preparing | State::Gated | State::Executing | State::Ended => {}
         }
