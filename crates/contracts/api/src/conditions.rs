@@ -14,6 +14,9 @@ pub const FINISHED: &str = "Finished";
 /// Pod condition that runtimed keeps.
 pub const RUNTIMED_READY: &str = "kruntimes.io/RuntimedReady";
 
+/// How its message begins when the Runtime Server itself says why it takes no Runs.
+pub const SERVER_SAYS: &str = "the Runtime Server is not healthy: ";
+
 /// Reason of `Completed=True` and `Finished=True` after success.
 pub const RUN_COMPLETED: &str = Reason::RunCompleted.as_str();
 

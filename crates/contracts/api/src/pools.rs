@@ -71,6 +71,13 @@ reasons! {
     "Create what the message names, in the namespace of the Runtime, or take the volume out of `spec.template`. The \
      pods go on by themselves.";
 
+    /// A Runtime Server runs, and says that it can't take Runs.
+    SERVER_UNHEALTHY = "ServerUnhealthy";
+    "The Runtime Server of a pod runs, but says that it can't take Runs, and why: no Python was found, a module of \
+     `--preload` could not be imported.";
+    "Mend what the message names, in the image or the args of the Runtime's `spec.template`. A pod becomes ready by itself \
+     as soon as its server can work.";
+
     /// Nothing says what the pods' kernel does.
     NOT_REPORTED = "NotReported";
     "The pods do not report yet which means of isolation their kernel gives to Runs.";

@@ -14,13 +14,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// While something is missing.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// While all is well; a broken stream of events is looked at without waiting.
 const BACKSTOP: Duration = Duration::from_secs(5);
+/// Between two messages of a pod that stays as it is.
+const SAID_AGAIN: Duration = Duration::from_secs(5);
 const CONFLICTS: usize = 5;
 const ENDS: &str = "the pod ends";
 /// How soon after the kubelet asks for a drain its SIGTERM comes, where the pod ends.
@@ -46,8 +48,7 @@ impl Readiness {
     }
 
     async fn runtime_ready(&self) -> Verdict {
-        let health = self.pod.server.healthy().await;
-        health.map_err(|reason| format!("the Runtime Server is not healthy: {reason}"))
+        self.pod.server.healthy().await
     }
 
     /// The preStop of the Runtime Server's container: answered when it is needed no more. It begins nothing, for a Run can
@@ -102,7 +103,8 @@ impl Publisher {
     pub(crate) async fn follow(&self) {
         let mut mode = self.readiness.pod.registry.mode();
         let mut live = self.readiness.live.clone();
-        let mut published: Option<bool> = None;
+        let mut published: Option<Verdict> = None;
+        let mut said = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             mode.mark_unchanged();
@@ -110,10 +112,13 @@ impl Publisher {
             self.revive().await;
             let verdict = self.readiness.ready().await;
             let ready = verdict.is_ok();
-            if published != Some(ready) {
-                published = self.publish(verdict).await.then_some(ready);
+            let turned = published.as_ref().map(Result::is_ok) != Some(ready);
+            let other = published.as_ref() != Some(&verdict) && said.elapsed() >= SAID_AGAIN;
+            if turned || other {
+                published = self.publish(&verdict).await.then_some(verdict);
+                said = Instant::now();
             }
-            let settled = ready && published == Some(true);
+            let settled = published == Some(Ok(()));
             pause = if settled { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             tokio::select! {
                 () = sleep(if settled { BACKSTOP } else { pause }) => {}
@@ -138,13 +143,14 @@ impl Publisher {
 
     /// The pod ends and takes no more Runs.
     pub(crate) async fn retract(&self) {
-        let last = self.publish(Err(ENDS.to_owned()));
+        let verdict = Err(ENDS.to_owned());
+        let last = self.publish(&verdict);
         drop(timeout(LAST_WORD_WITHIN, last).await);
     }
 
-    async fn publish(&self, verdict: Verdict) -> bool {
+    async fn publish(&self, verdict: &Verdict) -> bool {
         for _ in 0..CONFLICTS {
-            match self.try_publish(&verdict).await {
+            match self.try_publish(verdict).await {
                 Ok(()) => return true,
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => {
@@ -180,9 +186,12 @@ impl Publisher {
 fn with_condition(mut list: Vec<PodCondition>, verdict: &Verdict) -> (Vec<PodCondition>, bool) {
     let status = if verdict.is_ok() { "True" } else { "False" };
     let known = list.iter().position(|known| known.type_ == conditions::RUNTIMED_READY);
-    if known.is_some_and(|at| list[at].status == status) {
+    let same = known.filter(|at| list[*at].status == status);
+    let message = verdict.as_ref().err().cloned();
+    if same.is_some_and(|at| list[at].message == message) {
         return (list, false);
     }
+    let since = same.and_then(|at| list[at].last_transition_time.clone());
     let condition = PodCondition {
         type_: conditions::RUNTIMED_READY.to_owned(),
         status: status.to_owned(),
@@ -190,8 +199,8 @@ fn with_condition(mut list: Vec<PodCondition>, verdict: &Verdict) -> (Vec<PodCon
             if verdict.is_ok() { pods::RUNTIMED_READY } else { pods::RUNTIMED_NOT_READY }
                 .to_owned(),
         ),
-        message: verdict.as_ref().err().cloned(),
-        last_transition_time: Some(Time(jiff::Timestamp::now())),
+        message,
+        last_transition_time: since.or_else(|| Some(Time(jiff::Timestamp::now()))),
         ..PodCondition::default()
     };
     match known {
@@ -217,5 +226,11 @@ mod tests {
         let (list, changed) = with_condition(list, &Err("why".to_owned()));
         assert!(changed && list.len() == 2);
         assert_eq!((list[1].status.as_str(), list[1].message.as_deref()), ("False", Some("why")));
+        let since = list[1].last_transition_time.clone();
+        let (list, changed) = with_condition(list, &Err("why".to_owned()));
+        assert!(!changed);
+        let (list, changed) = with_condition(list, &Err("other".to_owned()));
+        assert!(changed && list[1].last_transition_time == since);
+        assert_eq!(list[1].message.as_deref(), Some("other"));
     }
 }

@@ -1,6 +1,7 @@
 //! The Runtime Server of this pod, as runtimed calls it. Everything that it answers is untrusted.
 
 use crate::token::Token;
+use kruntimes_api::conditions::SERVER_SAYS;
 use kruntimes_proto::executor::v1::runtime_client::RuntimeClient;
 use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
 use kruntimes_proto::executor::v1::{
@@ -70,14 +71,18 @@ impl RuntimeServer {
         })
     }
 
-    /// Whether the server can take work; an error says why not.
+    /// Whether the server can take work; an error says why not, and whether it says so itself.
     pub(crate) async fn healthy(&self) -> Result<(), String> {
         let request = self.token.sign(HealthRequest {});
         let mut client = self.runtime.clone();
         match timeout(HEALTH_WITHIN, client.health(request)).await {
-            Err(_) => Err(format!("Health did not answer within {HEALTH_WITHIN:?}")),
-            Ok(Err(status)) => Err(status.message().to_owned()),
-            Ok(Ok(answer)) if !answer.get_ref().healthy => Err(answer.into_inner().message),
+            Err(_) => Err(format!("the Runtime Server did not answer within {HEALTH_WITHIN:?}")),
+            Ok(Err(status)) => {
+                Err(format!("the Runtime Server can't be asked: {}", status.message()))
+            }
+            Ok(Ok(answer)) if !answer.get_ref().healthy => {
+                Err(format!("{SERVER_SAYS}{}", answer.into_inner().message))
+            }
             Ok(Ok(_)) => Ok(()),
         }
     }

@@ -66,7 +66,10 @@ pub fn of_pod(pod: &Pod) -> Option<Trouble> {
         return None;
     }
     let status = pod.status.as_ref()?;
-    containers(status).find_map(of_container).or_else(|| unscheduled(status))
+    containers(status)
+        .find_map(of_container)
+        .or_else(|| unscheduled(status))
+        .or_else(|| unhealthy(status))
 }
 
 /// Whether a pod waits for something before its first container.
@@ -160,6 +163,16 @@ fn unscheduled(status: &PodStatus) -> Option<Trouble> {
     })
 }
 
+fn unhealthy(status: &PodStatus) -> Option<Trouble> {
+    let mut all = status.conditions.iter().flatten();
+    let found = all.find(|it| it.type_ == conditions::RUNTIMED_READY && it.status == "False")?;
+    let said = found.message.as_deref()?.strip_prefix(conditions::SERVER_SAYS)?;
+    Some(Trouble {
+        reason: pools::SERVER_UNHEALTHY,
+        message: format!("its Runtime Server says: {said}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +252,17 @@ mod tests {
                  volume out of spec.template",
             )),
         );
+        let unhealthy = |status: &str, message: &str| {
+            json!({"conditions": [{
+                "type": "kruntimes.io/RuntimedReady", "status": status, "message": message,
+            }]})
+        };
+        check(
+            &unhealthy("False", "the Runtime Server is not healthy: no python3 found"),
+            Some(("ServerUnhealthy", "its Runtime Server says: no python3 found")),
+        );
+        check(&unhealthy("False", "the Runtime Server can't be asked: tcp connect error"), None);
+        check(&unhealthy("True", "the Runtime Server is not healthy: x"), None);
         let mut leaving = pod(&waits("runtime", "ErrImagePull", "x"));
         leaving.metadata.deletion_timestamp =
             Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
