@@ -64,6 +64,9 @@ spec:
           args:
             - {{ printf "--port=%d" (int $values.port) | quote }}
             - --work-dir=/workspace
+            {{- with $values.preload }}
+            - {{ printf "--preload=%s" (join "," .) | quote }}
+            {{- end }}
           {{- with $values.resources }}
           resources:
             {{- toYaml . | nindent 12 }}

@@ -122,7 +122,7 @@ pub(super) fn takeover(world: &World) -> anyhow::Result<()> {
 /// checkout have the names of released ones meanwhile.
 pub(super) fn page(world: &World) -> anyhow::Result<()> {
     let cluster = ClusterTools::prepare()?;
-    for name in ["kruntimes", "bash-runtime"] {
+    for name in ["kruntimes", "bash-runtime", "python-runtime"] {
         let released = format!("{REGISTRY}/{name}:{VERSION}");
         output(ctr(&cluster).args(["images", "tag", "--force", &named(name), &released]))?;
     }

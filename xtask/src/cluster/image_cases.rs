@@ -32,7 +32,7 @@ pub(super) fn reproducible() -> anyhow::Result<()> {
     let settings = root().join("images/base");
     let fresh = scratch.path().join("fresh");
     let digest = build_base(&settings, &fresh)?;
-    let cached = base::prepare(&Place::find()?, &settings, Freshness::Cached)?;
+    let cached = base::prepare(&Place::find()?, &settings, &base::PACKAGES, Freshness::Cached)?;
     let other = if fs::read(cached.versions())? == fs::read(fresh.join("versions"))? {
         cached.layer()?.digest().to_owned()
     } else {
@@ -45,7 +45,7 @@ pub(super) fn reproducible() -> anyhow::Result<()> {
 
 fn build_base(settings: &Path, into: &Path) -> anyhow::Result<String> {
     fs::create_dir_all(into)?;
-    base::build(settings, into)?;
+    base::build(settings, &base::PACKAGES, into)?;
     archive::digest(&into.join("base.tar"))
 }
 
@@ -77,6 +77,31 @@ pub(super) fn derived(world: &World) -> anyhow::Result<()> {
     let said = world.tools.krt("-n e2e-images run -- jq --null-input 20+1")?;
     ensure!(said == "21\n", "jq says {said:?}");
     kubectl("delete namespace e2e-images --timeout=120s").map(drop)
+}
+
+/// The chart's Runtime of Python in its own image: what is preloaded, a command, a handler, an exception.
+pub(super) fn python(world: &World) -> anyhow::Result<()> {
+    let kubectl = |arguments: &str| world.tools.kubectl(arguments);
+    let krt = |arguments: &str| world.tools.krt(&format!("-n e2e-python {arguments}"));
+    world.helm(&format!(
+        "upgrade --install runtimes charts/kruntimes-runtimes -n e2e-python --create-namespace \
+         --set bash.enabled=false --set python.enabled=true --set python.image={} \
+         --set python.preload={{json,decimal}} --set python.resources.requests.cpu=50m",
+        named("python-runtime")
+    ))?;
+    kubectl("label namespace e2e-python pod-security.kubernetes.io/enforce=restricted")?;
+    kubectl("wait -n e2e-python --for=condition=Ready runtime/python --timeout=120s")?;
+    let said = world.tools.krt_refused("-n e2e-python run -r python -- -c 1/0")?;
+    ensure!(said.contains("ZeroDivisionError: division by zero"), "an exception says {said:?}");
+    let said = krt("run -r python -- print('decimal'in(__import__('sys').modules),6*7)")?;
+    ensure!(said == "True 42\n", "Python says {said:?}");
+    for (example, expected) in
+        [("python", "Ada has 3 letters\n"), ("python-handler", "{\"sum\": 5}\n")]
+    {
+        let said = krt(&format!("run -f examples/{example}.yaml"))?;
+        ensure!(said == expected, "{example} says {said:?}");
+    }
+    kubectl("delete namespace e2e-python --timeout=120s").map(drop)
 }
 
 fn install_jq(rootfs: &Path) -> anyhow::Result<()> {

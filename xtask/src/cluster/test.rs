@@ -60,13 +60,14 @@ const CASES: [(&str, Case); 14] = [
 ];
 
 /// These read the disk of the cluster.
-const OWN: [(&str, OwnCase); 8] = [
+const OWN: [(&str, OwnCase); 9] = [
     ("the canary at rest", |world, place| behaviour::canary_at_rest(&world.tools, place)),
     ("the API server is gone for 20 s", outages::api_server_gone_20_s),
     ("the API server is gone for 90 s", outages::api_server_gone_90_s),
     ("the kubelet is stopped", outages::kubelet_stopped),
     ("images are reproducible", |_, _| image_cases::reproducible()),
     ("FROM the bash image", |world, _| image_cases::derived(world)),
+    ("the Runtime of Python", |world, _| image_cases::python(world)),
     ("a quiet controller", |world, place| behaviour::quiet(&world.tools, place, QUIET)),
     // Leaves the cluster without kruntimes.
     ("docs/install.md", |world, _| charts::page(world)),

@@ -1,4 +1,4 @@
-//! The Debian below every image: built once for its list of packages, kept in the cache.
+//! The Debian below the images: built once for each list of packages, kept in the cache.
 
 use super::archive::{Layer, digest};
 use crate::cluster::command::output;
@@ -12,6 +12,8 @@ use std::process::Command;
 /// Newer than the C library of most machines that build krt; a build that it can't run is refused.
 const SUITE: &str = "trixie";
 
+/// What every image has.
+pub(crate) const PACKAGES: [&str; 1] = ["packages"];
 const TAR: &str = "base.tar";
 const DIGEST: &str = "base.sha256";
 
@@ -44,23 +46,24 @@ impl Base {
     }
 }
 
-/// The base for the files in `images/base`.
+/// The base for the files in `images/base`, with the packages in those of `lists`.
 pub(crate) fn prepare(
     place: &Place,
     settings: &Path,
+    lists: &[&str],
     freshness: Freshness,
 ) -> anyhow::Result<Base> {
-    let base = Base { directory: place.cache(&format!("base-{}", key(settings)?)) };
+    let base = Base { directory: place.cache(&format!("base-{}", key(settings, lists)?)) };
     if base.directory.exists() && freshness == Freshness::Cached {
         return Ok(base);
     }
-    println!("   building Debian {SUITE}");
+    println!("   building Debian {SUITE}: {}", lists.join(", "));
     let partial = base.directory.with_extension("partial");
     if partial.exists() {
         fs::remove_dir_all(&partial)?;
     }
     fs::create_dir_all(&partial)?;
-    build(settings, &partial)?;
+    build(settings, lists, &partial)?;
     fs::write(partial.join(DIGEST), digest(&partial.join(TAR))?)?;
     if base.directory.exists() {
         fs::remove_dir_all(&base.directory)?;
@@ -70,19 +73,20 @@ pub(crate) fn prepare(
 }
 
 /// Everything that the base depends on but the packages' versions.
-fn key(settings: &Path) -> anyhow::Result<String> {
+fn key(settings: &Path, lists: &[&str]) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
     hash.update(SUITE);
-    for name in ["dpkg.cfg", "group", "packages", "passwd"] {
+    for name in ["dpkg.cfg", "group", "passwd"].iter().chain(lists) {
         hash.update(digest(&settings.join(name))?);
     }
     Ok(hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// `SOURCE_DATE_EPOCH` makes mmdebstrap sort the tar, clamp all times and leave out what differs between two builds.
-pub(crate) fn build(settings: &Path, into: &Path) -> anyhow::Result<()> {
+pub(crate) fn build(settings: &Path, lists: &[&str], into: &Path) -> anyhow::Result<()> {
     let settings = settings.canonicalize()?;
-    let packages = fs::read_to_string(settings.join("packages"))?;
+    let read = |list: &&str| fs::read_to_string(settings.join(list));
+    let packages = lists.iter().map(read).collect::<Result<Vec<_>, _>>()?.concat();
     let options = fs::read_to_string(settings.join("dpkg.cfg"))?;
     let mut command = Command::new("mmdebstrap");
     command.args(["--variant=apt", "--quiet"]);

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn both_images_differ_in_what_they_run_only() {
+    fn images_differ_in_what_they_run_and_python_in_its_packages_only() {
         let read = |name: &str| {
             let path = root().join(format!("images/{name}.Containerfile"));
             std::fs::read_to_string(path).unwrap()
@@ -61,14 +61,23 @@ mod tests {
             let kept = text.lines().filter(|line| !line.starts_with('#'));
             kept.filter(|line| !line.starts_with("ENTRYPOINT")).map(str::to_owned).collect()
         };
-        let (roles, bash) = (read("kruntimes"), read("bash-runtime"));
+        let (roles, bash, python) =
+            (read("kruntimes"), read("bash-runtime"), read("python-runtime"));
+        let one_list = "xargs apt-get install -y --no-install-recommends </tmp/base/packages";
+        let two_lists = "cat /tmp/base/packages /tmp/base/python-packages | xargs apt-get install -y \
+                         --no-install-recommends";
+        assert_eq!(instructions(&roles), instructions(&python.replace(two_lists, one_list)));
+        assert_eq!(
+            config(&python).unwrap()["Entrypoint"],
+            json!(["/usr/local/bin/krt", "serve", "runtime-python"])
+        );
         assert_eq!(instructions(&roles), instructions(&bash));
         assert_eq!(config(&roles).unwrap()["Entrypoint"], json!(["/usr/local/bin/krt"]));
         assert_eq!(
             config(&bash).unwrap()["Entrypoint"],
             json!(["/usr/local/bin/krt", "serve", "runtime-bash"])
         );
-        for config in [roles, bash].map(|text| config(&text).unwrap()) {
+        for config in [roles, bash, python].map(|text| config(&text).unwrap()) {
             assert_eq!(config["User"], "65532:65532");
         }
     }

@@ -10,13 +10,18 @@ use crate::generate::root;
 use crate::home;
 use anyhow::{Context, ensure};
 pub(crate) use archive::{Image, ImageDigest, Layer};
+use base::Base;
 pub(crate) use base::Freshness;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// What is built: the Containerfile, and the name of the image and of its file.
-const NAMES: [&str; 2] = ["kruntimes", "bash-runtime"];
+/// What is built: the Containerfile, which is the name of the image and of its file too, and its lists of packages.
+const IMAGES: [(&str, &[&str]); 3] = [
+    ("kruntimes", &base::PACKAGES),
+    ("bash-runtime", &base::PACKAGES),
+    ("python-runtime", &["packages", "python-packages"]),
+];
 const BINARY: &str = "usr/local/bin/krt";
 
 /// One image that was built.
@@ -51,21 +56,24 @@ pub(crate) fn build(
     ensure!(rustix::process::geteuid().is_root(), "images need root: their files are root's");
     fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
     let place = Place::find()?;
-    let base = base::prepare(&place, &root().join("images/base"), freshness)?;
-    println!("   Debian's packages are listed in {}", base.versions().display());
-    library::check(&fs::read(krt)?, &fs::read_to_string(base.versions())?)?;
+    let bases = bases(&place, freshness)?;
+    let binary = fs::read(krt)?;
+    for base in &bases {
+        println!("   Debian's packages are listed in {}", base.versions().display());
+        library::check(&binary, &fs::read_to_string(base.versions())?)?;
+    }
     let scratch = tempfile::tempdir()?;
     let layer = scratch.path().join("krt.tar");
     binary_layer(krt, &layer)?;
-    let layers = vec![base.layer()?, Layer::of(layer)?];
+    let layer = Layer::of(layer)?;
     let mut all = Vec::new();
-    for name in NAMES {
+    for ((name, _), base) in IMAGES.iter().zip(&bases) {
         let path = root().join(format!("images/{name}.Containerfile"));
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let image = Image {
             name: named(name),
             config: containerfile::config(&text).with_context(|| path.display().to_string())?,
-            layers: layers.clone(),
+            layers: vec![base.layer()?, layer.clone()],
         };
         let archive = archive_of(to, &image.name);
         let digest = archive::write(&image, &archive)?;
@@ -82,12 +90,28 @@ pub(crate) fn archive_of(directory: &Path, name: &str) -> PathBuf {
 
 /// What images are built from, whole: the same key, the same images.
 pub(crate) fn key(krt: &Path) -> anyhow::Result<String> {
-    let base = base::prepare(&Place::find()?, &root().join("images/base"), Freshness::Cached)?;
-    let mut key = format!("{}\n{}\n", archive::digest(krt)?, base.layer()?.digest());
-    for name in NAMES {
+    let mut key = format!("{}\n", archive::digest(krt)?);
+    let bases = bases(&Place::find()?, Freshness::Cached)?;
+    for ((name, _), base) in IMAGES.iter().zip(&bases) {
+        key.push_str(base.layer()?.digest());
         key.push_str(&fs::read_to_string(root().join(format!("images/{name}.Containerfile")))?);
     }
     Ok(key)
+}
+
+/// The base of each image; those with the same packages are built once.
+fn bases(place: &Place, freshness: Freshness) -> anyhow::Result<Vec<Base>> {
+    let settings = root().join("images/base");
+    let mut bases: Vec<Base> = Vec::new();
+    for (at, (_, lists)) in IMAGES.iter().enumerate() {
+        let same = IMAGES.iter().take(at).position(|(_, others)| others == lists);
+        let base = match same {
+            Some(same) => bases[same].clone(),
+            None => base::prepare(place, &settings, lists, freshness)?,
+        };
+        bases.push(base);
+    }
+    Ok(bases)
 }
 
 fn binary_layer(krt: &Path, layer: &Path) -> anyhow::Result<()> {
