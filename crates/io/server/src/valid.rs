@@ -10,14 +10,33 @@ const ID_BYTES: usize = 200;
 /// Refuses as INVALID_ARGUMENT what no executor could take.
 pub(crate) fn check(request: &ExecuteRequest) -> Result<(), Status> {
     check_id(&request.id)?;
-    let named = request.env.keys().all(|name| !name.is_empty() && !name.contains('='));
-    if !named {
-        return Err(invalid("the name of an environment variable is empty or has a ="));
+    for (name, value) in &request.env {
+        if name.is_empty() {
+            return Err(invalid("an env name \"\" is empty"));
+        }
+        if name.contains('=') {
+            return Err(invalid(format!("env name {name:?} has a =")));
+        }
+        without_nul(name, || format!("env name {name:?}"))?;
+        without_nul(value, || format!("the value of env {name:?}"))?;
     }
-    let pairs = request.env.iter().flat_map(|(name, value)| [name, value]);
-    let paths = [&request.entrypoint, &request.working_dir, &request.handler];
-    if request.args.iter().chain(pairs).chain(paths).any(|text| text.contains('\0')) {
-        return Err(invalid("arguments, environment and paths cannot hold a NUL character"));
+    for (at, arg) in request.args.iter().enumerate() {
+        without_nul(arg, || format!("args[{at}]"))?;
+    }
+    let paths = [
+        ("entrypoint", &request.entrypoint),
+        ("working_dir", &request.working_dir),
+        ("handler", &request.handler),
+    ];
+    for (field, path) in paths {
+        without_nul(path, || format!("{field} {path:?}"))?;
+    }
+    Ok(())
+}
+
+fn without_nul(text: &str, what: impl Fn() -> String) -> Result<(), Status> {
+    if text.contains('\0') {
+        return Err(invalid(format!("{} holds a NUL character, which ends a text", what())));
     }
     Ok(())
 }
@@ -35,7 +54,8 @@ fn check_id(id: &str) -> Result<(), Status> {
         || id.len() > ID_BYTES
     {
         return Err(invalid(format!(
-            "id must be a file name of at most {ID_BYTES} bytes without a leading dot"
+            "id {:?} must be a file name of at most {ID_BYTES} bytes without a leading dot",
+            id.chars().take(ID_BYTES).collect::<String>()
         )));
     }
     Ok(())

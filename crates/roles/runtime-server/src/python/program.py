@@ -26,7 +26,11 @@ def main(names):
         requests = socket.socket(fileno=REQUESTS)
         requests.send("\n".join([FAILED, version, sys.executable, why[:WORD_CHARS]]).encode())
         sys.exit(1)
-    kind, args = serve("\n".join([PREPARED, version, sys.executable]))
+    try:
+        kind, args = serve("\n".join([PREPARED, version, sys.executable]))
+    except BrokenPipeError:
+        # The server ended before this was ready.
+        os._exit(0)
     begin(kind, args)
     run(kind, args)
 

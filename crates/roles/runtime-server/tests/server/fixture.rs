@@ -49,6 +49,7 @@ pub(crate) struct Fixture {
     pub(crate) runtime: RuntimeClient<Authorized>,
     pub(crate) events: RuntimeEventsClient<Authorized>,
     pub(crate) channel: Channel,
+    pub(crate) language: Language,
     dir: PathBuf,
 }
 
@@ -143,6 +144,7 @@ impl Fixture {
             runtime: RuntimeClient::with_interceptor(channel.clone(), token.clone()),
             events: RuntimeEventsClient::with_interceptor(channel.clone(), token),
             channel,
+            language,
             dir,
         }
     }

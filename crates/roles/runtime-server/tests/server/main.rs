@@ -8,6 +8,7 @@
     reason = "it reports as the standard test runner does; a test may fail"
 )]
 
+mod bad_input;
 mod commands;
 mod confined;
 mod control;
@@ -30,7 +31,7 @@ type Case = (&'static str, Language, fn(Fixture) -> Pin<Box<dyn Future<Output = 
 macro_rules! cases {
     ($($language:ident $module:ident: $($name:ident)*;)*) => {
         &[$($((
-            concat!(stringify!($module), "::", stringify!($name)),
+            concat!(stringify!($language), "::", stringify!($module), "::", stringify!($name)),
             Language::$language,
             |fixture| Box::pin($module::$name(fixture)),
         ),)*)*]
@@ -52,6 +53,12 @@ const CASES: &[Case] = cases! {
         only_the_ended_can_be_forgotten the_token_is_required without_renewal_all_ends
         the_lifeline_ends_the_server_and_its_runs a_killed_server_leaves_nothing
         a_dead_zygote_ends_the_server a_stopped_supervisor_cannot_hold_a_cancel;
+    Bash bad_input: an_entrypoint_is_a_regular_file_of_the_workspace
+        a_file_needs_no_execute_bit_but_must_be_readable ten_thousand_arguments_arrive
+        names_that_no_process_can_take_are_refused;
+    Python bad_input: an_entrypoint_is_a_regular_file_of_the_workspace
+        a_file_needs_no_execute_bit_but_must_be_readable ten_thousand_arguments_arrive
+        names_that_no_process_can_take_are_refused;
     Python confined: a_run_of_python_is_confined_warm_and_new;
     Python python: what_is_executed exits_signals_and_tracebacks_are_those_of_python3
         a_handler_is_called_and_its_result_printed a_bad_handler_says_what_is_wrong

@@ -275,7 +275,7 @@ pub(crate) async fn without_an_interpreter_health_says_what_to_do(_: Fixture) {
 }
 
 pub(crate) async fn a_killed_interpreter_is_replaced_and_its_runs_go_on(mut fixture: Fixture) {
-    let wait = "import os, threading; print(os.getpid(), flush=True); threading.Event().wait()";
+    let wait = "import os, threading; print(os.getpid()); threading.Event().wait()";
     let run = fixture.start_and_read_pid("a", &["-c", wait]).await;
     let process = handle(run).unwrap();
     let interpreter = parent(parent(run));
