@@ -6,13 +6,14 @@ use anyhow::{Context, ensure};
 use std::time::Instant;
 
 /// The stages in order; the test runner's own lines come last.
-const STAGES: [(&str, &[&str]); 10] = [
+const STAGES: [(&str, &[&str]); 11] = [
     ("fmt", &["fmt", "--all", "--check"]),
     ("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ("hello", &["run", "--", "run", "--local", "-f", "examples/hello.yaml"]),
     ("tidy", &["run", "--quiet", "--package", "xtask", "--", "tidy"]),
     ("sim", &["run", "--quiet", "--package", "xtask", "--", "sim", "--seeds", "1000"]),
     ("e2e local", &["run", "--quiet", "--package", "xtask", "--", "e2e", "local"]),
+    ("e2e kits", &["run", "--quiet", "--package", "xtask", "--", "e2e", "kits"]),
     ("e2e crashes", &["run", "--quiet", "--package", "xtask", "--", "e2e", "crashes"]),
     ("e2e faults", &["run", "--quiet", "--package", "xtask", "--", "e2e", "faults"]),
     ("e2e cluster", &["run", "--quiet", "--package", "xtask", "--", "e2e", "all"]),

@@ -14,6 +14,7 @@ mod generate;
 mod home;
 mod images;
 mod kill;
+mod kits;
 mod leak;
 mod load;
 mod outside;
@@ -36,6 +37,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   e2e down    stop it
   e2e all     up, test and down, also after a failure; a cluster that ran before stays
   e2e local   kubectl against the local home, and the blocks of the docs that need it
+  e2e kits    the Python kit, and the conformance of every Runtime Server here; needs PyPI and npm
   e2e crashes each part killed twice at each of its crash points, among Runs
   e2e faults  trees that hide, floods of output, clocks that jump, sidecars that freeze
   e2e leak    a local home after a few hundred Runs holds what it held before
@@ -70,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         ["e2e", "all"] => cluster::all(),
         ["e2e", "down"] => cluster::down(),
         ["e2e", "local"] => e2e::local(),
+        ["e2e", "kits"] => kits::run(),
         ["e2e", "crashes"] => crashes::run(2),
         ["e2e", "faults"] => faults::run(faults::QUICK),
         ["e2e", "leak"] => leak::run(leak::QUICK),
