@@ -104,7 +104,7 @@ impl World {
 
     async fn widen(&self) -> anyhow::Result<()> {
         let runtimes: Api<Runtime> = Api::default_namespaced(self.client().await?);
-        let patch = Patch::Merge(json!({"spec": {"replicas": PODS}}));
+        let patch = Patch::Merge(json!({"spec": {"replicas": PODS, "isolation": "none"}}));
         runtimes.patch("bash", &PatchParams::default(), &patch).await?;
         Ok(())
     }

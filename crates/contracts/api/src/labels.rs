@@ -16,6 +16,8 @@ pub const RUNS_RESOURCE: &str = "runs";
 pub const SUBMITTED_AT: &str = "kruntimes.io/submitted-at";
 /// Pod annotation: the token for runtimed's port 9093.
 pub const CONTROL_TOKEN: &str = "kruntimes.io/control-token";
+/// Annotation of a pod: how its Runtime Server keeps Runs apart, in the words of the gRPC metadata `kruntimes-isolation`.
+pub const ISOLATION: &str = "kruntimes.io/isolation";
 /// Pod annotation of the local home: a JSON array, the command of the `runtime` container.
 pub const LOCAL_COMMAND: &str = "kruntimes.io/local-command";
 /// Prefix of every reserved annotation and label.

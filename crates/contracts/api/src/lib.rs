@@ -18,9 +18,10 @@ mod sources;
 
 pub use reasons::Reason;
 pub use run::{
-    AttemptRecord, Phase, RetryPolicy, Run, RunResources, RunSpec, RunStatus, Source, Timeline,
+    AttemptRecord, Network, Phase, RetryPolicy, Run, RunResources, RunSpec, RunStatus, Source,
+    Timeline,
 };
-pub use runtime::{Capacity, Runtime, RuntimeSpec, RuntimeStatus};
+pub use runtime::{Capacity, Isolation, Runtime, RuntimeSpec, RuntimeStatus};
 pub use sources::SourceKind;
 
 /// API group of every kind.

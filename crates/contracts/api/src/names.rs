@@ -77,3 +77,6 @@ pub const CONTROLLER: &str = "kruntimes-controller";
 pub const CONTROLLER_LEASE: &str = "kruntimes-controller.kruntimes.com";
 /// Lease of the schedulers' leader.
 pub const SCHEDULER_LEASE: &str = "kruntimes-scheduler.kruntimes.com";
+
+/// Variable by which a Runtime Server of ours is told `spec.isolation` of its Runtime.
+pub const ISOLATION_VARIABLE: &str = "KRUNTIMES_ISOLATION";

@@ -78,8 +78,26 @@ reasons! {
     "Mend what the message names, in the image or the args of the Runtime's `spec.template`. A pod becomes ready by itself \
      as soon as its server can work.";
 
+    /// The kernel keeps Runs apart.
+    ISOLATION_FULL = "Full";
+    "The kernel of all pods keeps the Runs of a pod apart in every way that the Runtime Server knows.";
+    "Nothing.";
+
+    /// The kernel lacks something.
+    ISOLATION_DEGRADED = "Degraded";
+    "The kernel of a pod lacks something that keeps the Runs of a pod apart; the message lists what they can reach of \
+     each other.";
+    "Run the pods on a newer kernel: Linux 6.12 has all of it (Landlock 6), and Landlock must be among the kernel's \
+     `lsm`. Until then give the Runtime only to Runs that trust each other.";
+
+    /// The Runtime asks for none.
+    ISOLATION_OFF = "Off";
+    "`spec.isolation` of the Runtime is none: nothing keeps the Runs of a pod apart.";
+    "Give the Runtime only to Runs that trust each other, or leave `spec.isolation` out.";
+
     /// Nothing says what the pods' kernel does.
     NOT_REPORTED = "NotReported";
-    "The pods do not report yet which means of isolation their kernel gives to Runs.";
-    "Nothing can be relied on before it is reported: give one Runtime only to Runs that trust each other.";
+    "No pod of the Runtime says how it keeps Runs apart: none is ready yet, or the Runtime Server is one that keeps \
+     nothing apart.";
+    "Wait for the first pod. If it stays, give the Runtime only to Runs that trust each other.";
 }

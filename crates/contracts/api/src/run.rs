@@ -80,6 +80,10 @@ pub struct RunSpec {
     /// What the Run takes of its pod while it executes. Default: one of `runs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<RunResources>,
+    /// Whether the Run may make network connections. full: TCP and UDP, as far as the pods of its Runtime may. none: no sockets
+    /// at all but pairs of its own; where the Runtime Server can't refuse them the Run fails. Default: full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// Set it to true to cancel the Run: all its processes get SIGTERM, 2 s later SIGKILL. It can't be taken back.
     /// Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +93,16 @@ pub struct RunSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
+}
+
+/// What a Run may connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// What its pod may.
+    Full,
+    /// Nothing.
+    None,
 }
 
 /// Where the files of a Run come from: `inline` or `repoURL`, not both.

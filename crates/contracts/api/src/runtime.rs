@@ -53,6 +53,11 @@ pub struct RuntimeSpec {
     /// What one pod can take at once. Default: 2 Runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// How the Runs of one pod are kept apart. process: by the kernel; each sees its own files and processes and nothing of
+    /// others; the condition Isolation says what the kernel lacks. none: not at all, for Runs that trust each other and need
+    /// what is refused otherwise. A change replaces the pods. Default: process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
     /// Secrets of this namespace that Runs of this Runtime may use in `env[].valueFrom.secretKeyRef`. They are mounted
     /// into the sidecar runtimed alone, never into the Runtime Server; a Secret that does not exist yet may be named.
     /// A change replaces the pods. Default: none.
@@ -76,6 +81,17 @@ pub struct RuntimeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::EGRESS_ITEMS"))]
     pub egress: Option<Vec<NetworkPolicyPeer>>,
+}
+
+/// How the Runs of one pod are kept apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// By the kernel.
+    #[default]
+    Process,
+    /// Not at all.
+    None,
 }
 
 /// What one pod of a Runtime can take at once.

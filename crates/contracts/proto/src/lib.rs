@@ -26,7 +26,17 @@ pub mod artifact {
     }
 }
 
+mod bounds;
 pub mod sources;
+
+pub use bounds::{Bounds, InvalidBounds, Network};
 
 /// gRPC metadata key of the control token (`design.md` "Control ports are guarded by identity").
 pub const TOKEN_METADATA: &str = "kruntimes-token";
+
+/// gRPC metadata key of Execute: what the execution is bounded by, as [`Bounds`] write it.
+pub const BOUNDS_METADATA: &str = "kruntimes-bounds";
+
+/// gRPC metadata key of an answer to Health: how the server keeps its executions apart. `full`, `none`, or `degraded: ` and
+/// what its kernel lacks. A server that says nothing of it keeps nothing apart, and no bounds.
+pub const ISOLATION_METADATA: &str = "kruntimes-isolation";

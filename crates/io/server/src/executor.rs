@@ -31,6 +31,11 @@ pub trait Executor: Send + Sync + 'static {
         ready(())
     }
 
+    /// How executions are kept apart, as [`kruntimes_proto::ISOLATION_METADATA`] says it; nothing if they are not.
+    fn isolation(&self) -> Option<&str> {
+        None
+    }
+
     /// Why it can't take work, if it can't.
     fn health(&self) -> Result<(), String> {
         Ok(())

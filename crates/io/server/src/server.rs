@@ -11,6 +11,7 @@ use crate::table::{RUNNING_LIMIT, Refusal, Table};
 use crate::valid;
 use futures::future::join_all;
 use futures::{FutureExt, Stream};
+use kruntimes_proto::ISOLATION_METADATA;
 use kruntimes_proto::executor::v1::runtime_events_server::RuntimeEvents;
 use kruntimes_proto::executor::v1::runtime_server::Runtime;
 use kruntimes_proto::executor::v1::{
@@ -207,7 +208,12 @@ impl<E: Executor> Runtime for Service<E> {
     async fn health(&self, _: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
         let health = self.0.executor.health();
         let healthy = health.is_ok();
-        Ok(Response::new(HealthResponse { healthy, message: health.err().unwrap_or_default() }))
+        let message = health.err().unwrap_or_default();
+        let mut answer = Response::new(HealthResponse { healthy, message });
+        if let Some(isolation) = self.0.executor.isolation().and_then(|text| text.parse().ok()) {
+            answer.metadata_mut().insert(ISOLATION_METADATA, isolation);
+        }
+        Ok(answer)
     }
 }
 

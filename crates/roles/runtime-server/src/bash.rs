@@ -78,7 +78,7 @@ impl Executor for Bash {
     type Request = Valid;
 
     fn check(&self, request: Request<ExecuteRequest>) -> Result<Valid, Status> {
-        let valid = self.places.check(request.into_inner())?;
+        let valid = self.places.check(request)?;
         if !valid.handler.is_empty() {
             return Err(Status::invalid_argument(format!(
                 "handler {:?}: bash calls no functions: leave it out and name a script as the entrypoint, or \
@@ -95,6 +95,10 @@ impl Executor for Bash {
 
     async fn clean_up(&self, id: &str) {
         process::remove_temporary(&self.places, id).await;
+    }
+
+    fn isolation(&self) -> Option<&str> {
+        Some(self.places.isolation())
     }
 
     fn health(&self) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! Which confinement each Run gets: decided here from the server's settings and the Run's own places.
 
 use kruntimes_confine::{Confinement, Files, Mounts, Network};
+use kruntimes_proto::Bounds;
 use kruntimes_runtime_server::{Outcome, describe};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -30,30 +31,42 @@ pub struct Settings {
 /// What the Runs of this server are confined by.
 #[derive(Debug)]
 pub(crate) struct Confine {
+    isolation: Isolation,
+    /// As the pod's runtimed is told it.
+    said: String,
     work_dir: PathBuf,
     files: Option<Files>,
 }
 
 impl Confine {
-    /// Nothing without isolation. `hidden` are this server's own places, its workspaces in `work_dir` among them.
-    pub(crate) fn new(
-        settings: &Settings,
-        work_dir: &Path,
-        hidden: &[&Path],
-    ) -> io::Result<Option<Self>> {
+    /// Nothing but what a Run asks for itself.
+    pub(crate) fn none() -> Self {
+        let (isolation, said) = (Isolation::None, "none".to_owned());
+        Self { isolation, said, work_dir: PathBuf::new(), files: None }
+    }
+
+    /// What these settings say. `hidden` are this server's own places, beside its workspaces in `work_dir`.
+    pub(crate) fn new(settings: &Settings, work_dir: &Path, hidden: &[&Path]) -> io::Result<Self> {
         if settings.isolation == Isolation::None {
-            tracing::warn!("Runs are not kept apart: isolation is none");
-            return Ok(None);
+            return Ok(Self::none());
         }
         let mounts = if settings.home.is_some() { Mounts::Machine } else { Mounts::Volumes };
         let hidden = hidden.iter().map(|path| path.to_path_buf()).chain(settings.home.clone());
         let hidden: Vec<_> = hidden.chain([work_dir.to_owned()]).collect();
         let lacks = kruntimes_confine::lacks();
-        if !lacks.is_empty() {
-            tracing::warn!(lacks = lacks.join(", "), "this kernel can't keep all apart");
-        }
+        let said = if lacks.is_empty() {
+            "full".to_owned()
+        } else {
+            format!("degraded: {}", lacks.join(", "))
+        };
         let files = Files::new(&hidden, mounts)?;
-        Ok(Some(Self { work_dir: work_dir.to_owned(), files }))
+        let work_dir = work_dir.to_owned();
+        Ok(Self { isolation: settings.isolation, said, work_dir, files })
+    }
+
+    /// How Runs are kept apart.
+    pub(crate) fn isolation(&self) -> &str {
+        &self.said
     }
 
     /// For a Run with this working directory and this place for temporary files; an error is its outcome.
@@ -61,15 +74,20 @@ impl Confine {
         &self,
         working_dir: &Path,
         temporary: &Path,
-        network: Network,
-    ) -> Result<Arc<Confinement>, Outcome> {
+        bounds: Bounds,
+    ) -> Result<Option<Arc<Confinement>>, Outcome> {
+        let network = match bounds.network {
+            kruntimes_proto::Network::Full if self.isolation == Isolation::None => return Ok(None),
+            kruntimes_proto::Network::Full => Network::Full,
+            kruntimes_proto::Network::None => Network::None,
+        };
         let own = [workspace(&self.work_dir, working_dir), temporary.to_owned()];
         let own: Vec<_> = own.iter().map(PathBuf::as_path).collect();
         let files = self.files.as_ref().map(|files| files.ruleset(&own, network)).transpose();
         let files = files.map_err(|error| {
             Outcome::failed(0, format!("the Run can't be confined: {}", describe(&error)))
         })?;
-        Ok(Arc::new(Confinement { files, network }))
+        Ok(Some(Arc::new(Confinement { files, network })))
     }
 }
 

@@ -3,9 +3,10 @@
 //! Nothing of the server's own environment reaches the command.
 
 use crate::confine::{Confine, Settings};
-use kruntimes_confine::{Command, Confinement, Network};
+use kruntimes_confine::{Command, Confinement};
 use kruntimes_daemon::remove_tree;
-use kruntimes_runtime_server::{ExecuteRequest, Outcome, Status, describe};
+use kruntimes_proto::{BOUNDS_METADATA, Bounds};
+use kruntimes_runtime_server::{ExecuteRequest, Outcome, Request, Status, describe};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
@@ -27,7 +28,7 @@ const WORKSPACE: &str = "/workspace";
 pub(crate) struct Places {
     work_dir: PathBuf,
     workspace: Option<PathBuf>,
-    confine: Option<Confine>,
+    confine: Confine,
 }
 
 /// A request that passed the checks.
@@ -39,6 +40,7 @@ pub(crate) struct Valid {
     entrypoint: String,
     args: Vec<String>,
     env: BTreeMap<String, String>,
+    bounds: Bounds,
 }
 
 /// A request whose directories are there.
@@ -57,7 +59,7 @@ pub(crate) struct Staged {
 
 impl Places {
     pub(crate) fn new(work_dir: &Path, workspace: Option<PathBuf>) -> Self {
-        let mut places = Self { work_dir: PathBuf::new(), workspace, confine: None };
+        let mut places = Self { work_dir: PathBuf::new(), workspace, confine: Confine::none() };
         places.work_dir = places.real(work_dir);
         places
     }
@@ -69,6 +71,11 @@ impl Places {
         Ok(Self { confine, ..self })
     }
 
+    /// How Runs are kept apart.
+    pub(crate) fn isolation(&self) -> &str {
+        self.confine.isolation()
+    }
+
     /// Removes the temporary files that executions of a former life left.
     pub(crate) fn clear(&self) {
         if let Err(error) = remove_tree(&self.temporary_root()) {
@@ -77,7 +84,9 @@ impl Places {
     }
 
     /// Checks what can be wrong in a request with an id that names a directory.
-    pub(crate) fn check(&self, request: ExecuteRequest) -> Result<Valid, Status> {
+    pub(crate) fn check(&self, request: Request<ExecuteRequest>) -> Result<Valid, Status> {
+        let bounds = bounds(&request)?;
+        let request = request.into_inner();
         if !request.entrypoint.is_empty() && !is_plain(Path::new(&request.entrypoint)) {
             return Err(invalid(format!(
                 "entrypoint {:?} must be a relative path without ..",
@@ -102,6 +111,7 @@ impl Places {
             handler: request.handler,
             args: request.args,
             env: request.env.into_iter().collect(),
+            bounds,
         })
     }
 
@@ -109,11 +119,7 @@ impl Places {
     pub(crate) fn stage(&self, valid: Valid) -> Result<Staged, Outcome> {
         let temporary = self.make_directories(&valid)?;
         let script = script(&valid)?;
-        let confinement = self
-            .confine
-            .as_ref()
-            .map(|it| it.confinement(&valid.working_dir, &temporary, Network::Full))
-            .transpose()?;
+        let confinement = self.confine.confinement(&valid.working_dir, &temporary, valid.bounds)?;
         let env = environment(&valid.working_dir, &temporary, valid.env);
         Ok(Staged {
             script,
@@ -174,6 +180,12 @@ impl Staged {
             confinement: self.confinement.clone(),
         })
     }
+}
+
+fn bounds(request: &Request<ExecuteRequest>) -> Result<Bounds, Status> {
+    let Some(text) = request.metadata().get(BOUNDS_METADATA) else { return Ok(Bounds::default()) };
+    let text = text.to_str().map_err(|_| invalid(format!("{BOUNDS_METADATA} is no text")))?;
+    text.parse().map_err(|error| invalid(format!("{BOUNDS_METADATA}: {error}")))
 }
 
 fn is_plain(path: &Path) -> bool {

@@ -13,7 +13,7 @@ fn request() -> ExecuteRequest {
 }
 
 fn accepted(request: ExecuteRequest) -> bool {
-    match places(None).check(request) {
+    match places(None).check(Request::new(request)) {
         Ok(_) => true,
         Err(status) => {
             assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
@@ -43,7 +43,7 @@ fn working_directories_are_absolute_and_the_workspace_is_where_it_is() {
     let dir = |workspace: Option<&str>, given: &str| {
         let request = ExecuteRequest { working_dir: given.to_owned(), ..request() };
         places(workspace)
-            .check(request)
+            .check(Request::new(request))
             .map(|valid| valid.working_dir)
             .map_err(|status| status.code())
     };

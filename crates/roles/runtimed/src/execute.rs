@@ -6,6 +6,7 @@ use crate::runtime::{EXECUTE_WITHIN, RenewError, Sent};
 use crate::workspace::{DEFAULT_ENTRYPOINT, environment};
 use kruntimes_api::Run;
 use kruntimes_proto::executor::v1::ExecuteRequest;
+use kruntimes_proto::{Bounds, Network};
 use kruntimes_rules::run::event::Event;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn under_lease(
     pod: &Pod,
     request: &ExecuteRequest,
+    bounds: Bounds,
     mut abandoned: watch::Receiver<bool>,
 ) -> Event {
     let deadline = Instant::now() + EXECUTE_WITHIN;
@@ -30,7 +32,7 @@ pub(crate) async fn under_lease(
             return Event::LeaseMissed;
         }
         if matches!(armed, Ok(Ok(()))) {
-            match pod.server.execute(request.clone(), deadline).await {
+            match pod.server.execute(request.clone(), bounds, deadline).await {
                 Sent::Taken => return Event::Executed,
                 Sent::Refused(why) => return Event::ExecuteFailed(why),
                 Sent::Never => {}
@@ -45,6 +47,15 @@ pub(crate) async fn under_lease(
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// What the server is asked to bound the execution by.
+pub(crate) fn bounds(run: &Run) -> Bounds {
+    let network = match run.spec.network {
+        None | Some(kruntimes_api::Network::Full) => Network::Full,
+        Some(kruntimes_api::Network::None) => Network::None,
+    };
+    Bounds { network, ..Bounds::default() }
 }
 
 /// What the server is asked to execute.

@@ -167,14 +167,19 @@ impl Publisher {
         let pod = self.pods.get(&self.name).await?;
         let known = pod.status.as_ref().and_then(|status| status.conditions.clone());
         let (list, changed) = with_condition(known.unwrap_or_default(), verdict);
-        let told = pod.annotations().get(labels::CONTROL_TOKEN) == Some(&self.token);
+        let isolation = self.readiness.pod.server.isolation();
+        let told = pod.annotations().get(labels::CONTROL_TOKEN) == Some(&self.token)
+            && pod.annotations().get(labels::ISOLATION) == isolation.as_ref();
         if told && !changed {
             return Ok(());
         }
         let body = json!({
             "metadata": {
                 "resourceVersion": pod.metadata.resource_version,
-                "annotations": { labels::CONTROL_TOKEN: self.token },
+                "annotations": {
+                    labels::CONTROL_TOKEN: self.token,
+                    labels::ISOLATION: isolation,
+                },
             },
             "status": { "conditions": list },
         });

@@ -8,15 +8,19 @@ use kruntimes_proto::executor::v1::{
     CancelRequest, ExecuteRequest, ExecutionEvent, ForgetRequest, HealthRequest, RenewRequest,
     StatusRequest, StatusResponse, WatchRequest,
 };
+use kruntimes_proto::{BOUNDS_METADATA, Bounds, ISOLATION_METADATA};
 use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
 /// The largest answer that is read.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// What is kept of a server's word on isolation.
+const ISOLATION_CHARS: usize = 512;
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// How long Execute may take, the wait for a server that is not there included.
 pub(crate) const EXECUTE_WITHIN: Duration = Duration::from_secs(10);
@@ -52,6 +56,8 @@ pub(crate) struct RuntimeServer {
     events: RuntimeEventsClient<Channel>,
     renewals: RuntimeEventsClient<Channel>,
     token: Token,
+    /// What the server last said of how it keeps its executions apart.
+    isolation: watch::Sender<Option<String>>,
 }
 
 impl RuntimeServer {
@@ -68,6 +74,7 @@ impl RuntimeServer {
             runtime: RuntimeClient::new(calls).max_decoding_message_size(MESSAGE_BYTES),
             events: RuntimeEventsClient::new(stream).max_decoding_message_size(MESSAGE_BYTES),
             token,
+            isolation: watch::Sender::new(None),
         })
     }
 
@@ -75,7 +82,17 @@ impl RuntimeServer {
     pub(crate) async fn healthy(&self) -> Result<(), String> {
         let request = self.token.sign(HealthRequest {});
         let mut client = self.runtime.clone();
-        match timeout(HEALTH_WITHIN, client.health(request)).await {
+        let answer = timeout(HEALTH_WITHIN, client.health(request)).await;
+        if let Ok(Ok(answer)) = &answer {
+            let said = answer.metadata().get(ISOLATION_METADATA).and_then(|it| it.to_str().ok());
+            let said = said.map(|text| text.chars().take(ISOLATION_CHARS).collect());
+            self.isolation.send_if_modified(|known| {
+                let differs = *known != said;
+                *known = said;
+                differs
+            });
+        }
+        match answer {
             Err(_) => Err(format!("the Runtime Server did not answer within {HEALTH_WITHIN:?}")),
             Ok(Err(status)) => {
                 Err(format!("the Runtime Server can't be asked: {}", status.message()))
@@ -87,10 +104,37 @@ impl RuntimeServer {
         }
     }
 
+    /// What the server last said of how it keeps its executions apart.
+    pub(crate) fn isolation(&self) -> Option<String> {
+        self.isolation.borrow().clone()
+    }
+
+    /// Whether the server keeps bounds of executions.
+    async fn keeps_bounds(&self) -> bool {
+        let known = self.isolation.borrow().is_some();
+        known || (self.healthy().await.is_ok() && self.isolation.borrow().is_some())
+    }
+
     /// Sends Execute once.
-    pub(crate) async fn execute(&self, request: ExecuteRequest, deadline: Instant) -> Sent {
+    pub(crate) async fn execute(
+        &self,
+        request: ExecuteRequest,
+        bounds: Bounds,
+        deadline: Instant,
+    ) -> Sent {
+        let mut request = self.token.sign(request);
+        if bounds != Bounds::default() {
+            if !self.keeps_bounds().await {
+                return Sent::Refused(format!(
+                    "the Runtime Server keeps no bounds, and the Run asks for {bounds}: leave out spec.network and \
+                     spec.resources.limits, or use another Runtime"
+                ));
+            }
+            let Ok(bounds) = bounds.to_string().parse() else { return Sent::Never };
+            request.metadata_mut().insert(BOUNDS_METADATA, bounds);
+        }
         let mut client = self.runtime.clone();
-        match timeout_at(deadline, client.execute(self.token.sign(request))).await {
+        match timeout_at(deadline, client.execute(request)).await {
             Err(_) => Sent::Refused(format!("Execute was not answered within {EXECUTE_WITHIN:?}")),
             Ok(Ok(_)) => Sent::Taken,
             Ok(Err(status)) if never_sent(&status) || waits_for_token(&status) => Sent::Never,

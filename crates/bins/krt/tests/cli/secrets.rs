@@ -9,7 +9,6 @@ use kube::api::{Patch, PatchParams};
 use kube::discovery::{Discovery, verbs};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
-use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::BufReader;
@@ -136,8 +135,6 @@ fn a_secret_reaches_its_run_and_is_left_nowhere() {
     let up: Up = user.up_logged(&["--log", "trace"], &log);
     // No text of this file: the processes of this test hold it too.
     let canary = format!("{}-{:x}", "canary", std::process::id() as u128 * 0x9e37_79b9_7f4a_7c15);
-    let gate = user.path("gate");
-    mkfifoat(CWD, &gate, Mode::RUSR | Mode::WUSR).unwrap();
     let kubeconfig = user.path("data/kruntimes/kubeconfig");
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "canary"},
@@ -152,9 +149,8 @@ fn a_secret_reaches_its_run_and_is_left_nowhere() {
         "apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": {"name": "reader"},
         "spec": {
             "runtime": "bash",
-            "source": {"inline": "printf %s \"$P\" | sha256sum; read -r line <\"$GATE\"; exit 3\n"},
+            "source": {"inline": "printf %s \"$P\" | sha256sum; mkfifo gate; echo \"$PWD/gate\"; read -r line <gate; exit 3\n"},
             "env": [
-                {"name": "GATE", "value": gate},
                 {"name": "P", "valueFrom": {"secretKeyRef": {"name": "canary", "key": "password"}}},
             ],
         },
@@ -169,6 +165,7 @@ fn a_secret_reaches_its_run_and_is_left_nowhere() {
     let mut lines = BufReader::new(reader.stdout.take().unwrap());
     let line = read_until(&mut lines, |_| true);
     assert_eq!(line, format!("{}  -", digest(&canary)));
+    let gate = read_until(&mut lines, |_| true);
     search_while_it_runs(&user, &canary);
     let objects = |expected: &[&str]| {
         let found = block_on(async { objects_with(&client(&kubeconfig).await, &canary).await });

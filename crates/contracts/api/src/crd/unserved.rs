@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 /// Fields of Run: path below the root, and the CEL that finds the field absent.
 pub(super) const RUN: &[(&str, &str)] = &[
     ("spec.resources.limits", "!has(self.limits)"),
-    ("spec.network", "!has(self.network)"),
     ("spec.env[].valueFrom.fileKeyRef", "!has(self.fileKeyRef)"),
     ("spec.env[].valueFrom.resourceFieldRef", "!has(self.resourceFieldRef)"),
 ];
@@ -16,7 +15,6 @@ pub(super) const RUN: &[(&str, &str)] = &[
 /// Fields of Runtime.
 pub(super) const RUNTIME: &[(&str, &str)] = &[
     ("spec.artifactStore", "!has(self.artifactStore)"),
-    ("spec.isolation", "!has(self.isolation)"),
     ("spec.workspace", "!has(self.workspace)"),
     ("spec.logs", "!has(self.logs)"),
 ];
@@ -35,7 +33,7 @@ fn add_all(root: &mut Value, fields: &[(&str, &str)]) {
         let schema = super::rules::at(root, parent);
         if schema.pointer(&format!("/properties/{name}")).is_none() {
             // The shape comes with the part that serves the field.
-            schema["properties"][name] = shape(name);
+            schema["properties"][name] = shape();
         }
         let shown = field.replace("[]", "");
         add(root, parent, Rule::new(rule, &format!("{shown} is not served yet")).field(name));
@@ -43,11 +41,10 @@ fn add_all(root: &mut Value, fields: &[(&str, &str)]) {
 }
 
 /// Just enough of a shape for CEL to see the field: a rule can't name one without a type.
-fn shape(name: &str) -> Value {
-    let mut shape = match name {
-        "network" | "isolation" => json!({"type": "string"}),
-        _ => json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
-    };
-    shape["description"] = json!("Not served yet.");
-    shape
+fn shape() -> Value {
+    json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "description": "Not served yet.",
+    })
 }

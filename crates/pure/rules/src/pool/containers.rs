@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kruntimes_api::{labels, names};
+use kruntimes_api::{Isolation, labels, names};
 use std::collections::BTreeMap;
 
 /// Who a container's processes are.
@@ -42,6 +42,7 @@ pub(super) fn server(pool: &ValidPool) -> Container {
     ports.push(port("grpc", pool.port));
     mount(&mut server, names::WORKSPACE_VOLUME, names::WORKSPACE_PATH, Access::Writes);
     mount(&mut server, names::CONTROL_VOLUME, names::CONTROL_PATH, Access::Reads);
+    tell_isolation(&mut server, pool.isolation);
     // The server listens on the pod's loopback address alone, where no kubelet can ask it: runtimed does.
     server.liveness_probe.get_or_insert_with(|| probe("/livez/runtime", 5, 10, Some(6)));
     server.readiness_probe.get_or_insert_with(|| probe("/readyz/runtime", 1, 5, None));
@@ -55,6 +56,23 @@ pub(super) fn server(pool: &ValidPool) -> Container {
     resources.requests.get_or_insert_with(|| quantities("250m", "256Mi"));
     resources.limits.get_or_insert_with(|| quantities("2", "2Gi"));
     server
+}
+
+/// Tells the server only what differs from its default; what the template says of it never counts.
+fn tell_isolation(server: &mut Container, isolation: Isolation) {
+    let variables = server.env.get_or_insert_default();
+    variables.retain(|variable| variable.name != names::ISOLATION_VARIABLE);
+    match isolation {
+        Isolation::Process => {}
+        Isolation::None => variables.push(EnvVar {
+            name: names::ISOLATION_VARIABLE.to_owned(),
+            value: Some("none".to_owned()),
+            value_from: None,
+        }),
+    }
+    if variables.is_empty() {
+        server.env = None;
+    }
 }
 
 pub(super) fn runtimed(pool: &ValidPool, user: &User) -> Container {

@@ -4,8 +4,9 @@ use super::trouble::Trouble;
 use super::{InvalidPool, Kind};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kruntimes_api::{Runtime, RuntimeStatus, limits, names, pools};
+use kruntimes_api::{Isolation, Runtime, RuntimeStatus, limits, names, pools};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// How far the objects of a pool came.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,19 +28,21 @@ struct Said<'a> {
     message: String,
 }
 
-/// The status as it must be. Conditions of others stay.
+/// The status as it must be, `isolations` being what its pods say of isolation. Conditions of others stay.
 #[must_use]
 pub fn status(
     runtime: &Runtime,
     made: &Made,
     deployment: Option<&Value>,
     trouble: Option<&Trouble>,
+    isolations: &BTreeSet<String>,
     now: Timestamp,
 ) -> RuntimeStatus {
     let shown = runtime.status.clone().unwrap_or_default();
     let ready = count(deployment, "readyReplicas");
     let mut conditions = shown.conditions;
-    for said in [readiness(runtime, made, deployment, trouble), acceptance(made), isolation()] {
+    let isolation = isolation(runtime.spec.isolation.unwrap_or_default(), isolations);
+    for said in [readiness(runtime, made, deployment, trouble), acceptance(made), isolation] {
         put(&mut conditions, &said, runtime.metadata.generation, now);
     }
     RuntimeStatus { ready_replicas: Some(ready), conditions }
@@ -118,15 +121,22 @@ fn acceptance(made: &Made) -> Said<'static> {
     Said { type_: pools::TEMPLATE_ACCEPTED, status, reason, message }
 }
 
-fn isolation() -> Said<'static> {
-    Said {
-        type_: pools::ISOLATION,
-        status: "Unknown",
-        reason: pools::NOT_REPORTED,
-        message: "the pods do not report yet how their kernel isolates Runs: give this Runtime only to Runs that \
-                  trust each other"
-            .to_owned(),
+/// What pods say is not trusted: anything but `full` counts as lacking.
+fn isolation(wanted: Isolation, isolations: &BTreeSet<String>) -> Said<'static> {
+    let said = |status, reason, message| Said { type_: pools::ISOLATION, status, reason, message };
+    if wanted == Isolation::None {
+        let message = "spec.isolation is none: nothing keeps the Runs of a pod apart".to_owned();
+        return said("False", pools::ISOLATION_OFF, message);
     }
+    let lacking: Vec<_> = isolations.iter().filter(|text| *text != "full").cloned().collect();
+    if !lacking.is_empty() {
+        return said("False", pools::ISOLATION_DEGRADED, lacking.join("; "));
+    }
+    if isolations.is_empty() {
+        let message = "no pod says how it keeps Runs apart: give this Runtime only to Runs that trust each other";
+        return said("Unknown", pools::NOT_REPORTED, message.to_owned());
+    }
+    said("True", pools::ISOLATION_FULL, "the kernel keeps the Runs of a pod apart".to_owned())
 }
 
 fn put(conditions: &mut Vec<Condition>, said: &Said<'_>, generation: Option<i64>, now: Timestamp) {
@@ -151,4 +161,31 @@ fn put(conditions: &mut Vec<Condition>, said: &Said<'_>, generation: Option<i64>
 fn count(deployment: Option<&Value>, field: &str) -> i32 {
     let found = deployment.and_then(|deployment| deployment["status"][field].as_i64());
     found.and_then(|count| i32::try_from(count).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn isolation_is_what_the_weakest_pod_says() {
+        for (wanted, said, status, reason, message) in [
+            (Isolation::Process, &[][..], "Unknown", "NotReported", "no pod says"),
+            (Isolation::Process, &["full"], "True", "Full", "the kernel keeps"),
+            (
+                Isolation::Process,
+                &["full", "degraded: signals"],
+                "False",
+                "Degraded",
+                "degraded: signals",
+            ),
+            (Isolation::Process, &["none"], "False", "Degraded", "none"),
+            (Isolation::None, &["full"], "False", "Off", "spec.isolation is none"),
+        ] {
+            let said: BTreeSet<_> = said.iter().map(|text| (*text).to_owned()).collect();
+            let found = isolation(wanted, &said);
+            assert_eq!((found.status, found.reason), (status, reason), "{said:?}");
+            assert!(found.message.starts_with(message), "{}", found.message);
+        }
+    }
 }

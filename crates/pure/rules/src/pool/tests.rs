@@ -231,6 +231,23 @@ fn what_runs_may_use_is_mounted_into_runtimed_alone() {
 }
 
 #[test]
+fn the_runtime_alone_says_whether_its_runs_are_kept_apart() {
+    let variable = |value: &str| json!({"name": "KRUNTIMES_ISOLATION", "value": value});
+    let env = |isolation: Value, env: Value| {
+        let server = json!({"name": "runtime", "image": "r", "env": env});
+        let built = build(json!({"template": template(json!([server])), "isolation": isolation}));
+        built["spec"]["template"]["spec"]["containers"][0]["env"].clone()
+    };
+    let other = json!({"name": "A", "value": "1"});
+    for isolation in [Value::Null, json!("process")] {
+        assert_eq!(env(isolation.clone(), json!([variable("none")])), Value::Null);
+        assert_eq!(env(isolation, json!([variable("none"), other])), json!([other]));
+    }
+    let none = env(json!("none"), json!([other, variable("process")]));
+    assert_eq!(none, json!([other, variable("none")]));
+}
+
+#[test]
 fn names_that_no_secret_can_have_are_refused() {
     let with = |field: &str, list: Value| {
         let mut spec = json!({"template": template(json!([{"name": "runtime", "image": "r"}]))});

@@ -6,7 +6,7 @@ use super::template::{self, Refusals};
 use crate::capacity::{InvalidAmount, Resources};
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
-use kruntimes_api::{Runtime, limits, names};
+use kruntimes_api::{Isolation, Runtime, limits, names};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -52,6 +52,8 @@ pub struct ValidPool {
     pub(super) config_maps: BTreeSet<String>,
     /// How long a pod that is to end waits for its Runs.
     pub(super) drain_seconds: i64,
+    /// How the Runs of a pod are kept apart.
+    pub(super) isolation: Isolation,
     /// Whom the pods may reach; everybody where there is none.
     pub(super) egress: Option<Vec<NetworkPolicyPeer>>,
     pub(super) api_server: BTreeSet<(IpAddr, u16)>,
@@ -155,6 +157,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
             .drain_timeout_seconds
             .unwrap_or(limits::DRAIN_SECONDS)
             .clamp(1, limits::DRAIN_SECONDS_MAX),
+        isolation: runtime.spec.isolation.unwrap_or_default(),
         egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
         api_server: settings.api_server.clone(),
         fence_after: settings.fence_after,

@@ -158,7 +158,9 @@ async fn tell(
     let deployment = cache.object(Kind::Deployment, key);
     let trouble = deployment.and_then(pool::trouble::of_deployment);
     let trouble = trouble.or_else(|| cache.pods.trouble(key));
-    let status = pool::status(runtime, made, deployment, trouble.as_ref(), Timestamp::now());
+    let isolations = cache.pods.isolations(key);
+    let now = Timestamp::now();
+    let status = pool::status(runtime, made, deployment, trouble.as_ref(), &isolations, now);
     if runtime.status.as_ref() == Some(&status) {
         return Ok(());
     }

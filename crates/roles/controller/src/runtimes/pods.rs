@@ -5,7 +5,7 @@ use kruntimes_api::labels;
 use kruntimes_cluster::watch::{ObjectKey, Observed};
 use kruntimes_rules::pool::trouble::{self, Trouble};
 use kube::ResourceExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reason of the Event about a volume.
 pub(super) const FAILED_MOUNT: &str = "FailedMount";
@@ -17,6 +17,15 @@ struct Seen {
     uid: String,
     trouble: Option<Trouble>,
     waits_for_volumes: bool,
+    /// What it says of how it keeps Runs apart.
+    isolation: Option<String>,
+}
+
+impl Seen {
+    /// What the status of a Runtime is made of.
+    fn said(&self) -> (Option<&Trouble>, bool, Option<&String>) {
+        (self.trouble.as_ref(), self.waits_for_volumes, self.isolation.as_ref())
+    }
 }
 
 /// The pods of all Runtimes, by namespace and name, and what Events say of their volumes, by the Event's.
@@ -33,7 +42,7 @@ impl Pods {
             Observed::Applied(pod) => self.keep(&pod),
             Observed::Gone(key) => {
                 let gone = self.pods.remove(&key)?;
-                let said = gone.trouble.is_some() || gone.waits_for_volumes;
+                let said = gone.said() != (None, false, None);
                 said.then_some(ObjectKey { name: gone.runtime, ..key })
             }
             Observed::Synced | Observed::Interrupted => None,
@@ -48,11 +57,12 @@ impl Pods {
             uid: pod.uid().unwrap_or_default(),
             trouble: trouble::of_pod(pod),
             waits_for_volumes: trouble::waits_for_volumes(pod),
+            isolation: pod.annotations().get(labels::ISOLATION).cloned(),
         };
-        let (now, waits) = (seen.trouble.clone(), seen.waits_for_volumes);
-        let before = self.pods.insert(key.clone(), seen);
-        let before = before.map_or((None, false), |it| (it.trouble, it.waits_for_volumes));
-        (before != (now, waits)).then_some(ObjectKey { name: runtime, ..key })
+        let before = self.pods.get(&key).map_or((None, false, None), Seen::said);
+        let says_something_new = before != seen.said();
+        self.pods.insert(key.clone(), seen);
+        says_something_new.then_some(ObjectKey { name: runtime, ..key })
     }
 
     /// Takes an Event about a volume in; the answer is the Runtime of its pod.
@@ -78,13 +88,22 @@ impl Pods {
 
     /// What keeps the first of a Runtime's pods that something keeps.
     pub(super) fn trouble(&self, runtime: &ObjectKey) -> Option<Trouble> {
-        let first = ObjectKey { namespace: runtime.namespace.clone(), name: String::new() };
-        let pods =
-            self.pods.range(first..).take_while(|(key, _)| key.namespace == runtime.namespace);
-        pods.filter(|(_, seen)| seen.runtime == runtime.name).find_map(|(key, seen)| {
+        self.of(runtime).find_map(|(key, seen)| {
             let trouble = seen.trouble.clone().or_else(|| self.mount(seen))?;
             Some(trouble.on(&key.name))
         })
+    }
+
+    /// What a Runtime's pods say of how they keep Runs apart.
+    pub(super) fn isolations(&self, runtime: &ObjectKey) -> BTreeSet<String> {
+        self.of(runtime).filter_map(|(_, seen)| seen.isolation.clone()).collect()
+    }
+
+    fn of(&self, runtime: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Seen)> {
+        let first = ObjectKey { namespace: runtime.namespace.clone(), name: String::new() };
+        let pods =
+            self.pods.range(first..).take_while(|(key, _)| key.namespace == runtime.namespace);
+        pods.filter(|(_, seen)| seen.runtime == runtime.name)
     }
 
     fn mount(&self, seen: &Seen) -> Option<Trouble> {

@@ -161,7 +161,7 @@ impl Executor for Python {
     type Request = Valid;
 
     fn check(&self, request: Request<ExecuteRequest>) -> Result<Valid, Status> {
-        let valid = self.places.check(request.into_inner())?;
+        let valid = self.places.check(request)?;
         check_handler(&valid.handler)?;
         Ok(valid)
     }
@@ -172,6 +172,10 @@ impl Executor for Python {
 
     async fn clean_up(&self, id: &str) {
         process::remove_temporary(&self.places, id).await;
+    }
+
+    fn isolation(&self) -> Option<&str> {
+        Some(self.places.isolation())
     }
 
     fn health(&self) -> Result<(), String> {

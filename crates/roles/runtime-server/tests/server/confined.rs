@@ -1,6 +1,9 @@
 //! What a Run may use of the pod that it shares.
 
-use crate::fixture::{Fixture, Language, TOKEN};
+use crate::fixture::{Fixture, Language, TOKEN, request, until_end};
+use kruntimes_proto::executor::v1::HealthRequest;
+use kruntimes_proto::{BOUNDS_METADATA, ISOLATION_METADATA};
+use tonic::{Code, Request};
 
 pub(crate) async fn a_run_has_its_own_files_and_no_others(mut fixture: Fixture) {
     fixture.write("other", "secret", "canary");
@@ -58,5 +61,41 @@ for name, attempt in {{
         let seen = fixture.run_args(id, &args).await;
         let expected = "own yes\nimage yes\ntoken no\nother no\nsignal no\nunix no\n";
         assert_eq!(seen.stdout(), expected, "{id}");
+    }
+}
+
+pub(crate) async fn bounds_are_kept_and_unknown_ones_refused(mut fixture: Fixture) {
+    let code = "import socket
+for make in (socket.socket, socket.socketpair):
+    try:
+        make()
+        print(make.__name__, 'yes')
+    except PermissionError:
+        print(make.__name__, 'no')
+";
+    let mut free = Fixture::start_with(Language::Bash, &["--isolation", "none"]).await;
+    for fixture in [&mut fixture, &mut free] {
+        for (bounds, id, can) in [("", "with", "yes"), ("network=none", "without", "no")] {
+            let mut events = fixture.watch(0).await;
+            let mut asked = Request::new(request(id, &["python3", "-c", code]));
+            asked.metadata_mut().insert(BOUNDS_METADATA, bounds.parse().unwrap());
+            fixture.runtime.execute(asked).await.unwrap();
+            let seen = until_end(&mut events, id).await;
+            assert_eq!(seen.stdout(), format!("socket {can}\nsocketpair yes\n"), "{bounds}");
+        }
+        let mut asked = Request::new(request("wrong", &["true"]));
+        asked.metadata_mut().insert(BOUNDS_METADATA, "cpu=1".parse().unwrap());
+        let refused = fixture.runtime.execute(asked).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert_eq!(refused.message(), "kruntimes-bounds: \"cpu=1\" is no bound of an execution");
+    }
+}
+
+pub(crate) async fn health_says_how_runs_are_kept_apart(mut fixture: Fixture) {
+    let mut free = Fixture::start_with(Language::Bash, &["--isolation", "none"]).await;
+    for (fixture, expected) in [(&mut fixture, "full"), (&mut free, "none")] {
+        let health = fixture.runtime.health(HealthRequest {}).await.unwrap();
+        assert_eq!(health.metadata().get(ISOLATION_METADATA).unwrap(), expected);
+        assert!(health.get_ref().healthy);
     }
 }
