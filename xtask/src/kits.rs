@@ -3,6 +3,7 @@
 //!
 //! Packages come from PyPI and npm, into `target/kits`. A rule may only be skipped where this file says so.
 
+use crate::cargo::cargo;
 use crate::generate::root;
 use crate::home::{Build, build};
 use anyhow::{Context, bail, ensure};
@@ -30,6 +31,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let kits = target.join("kits");
     std::fs::create_dir_all(&kits)?;
     let python = python(&kits)?;
+    step(cargo().args(["build", "--quiet", "--package", "example-steps"]).current_dir(root()))?;
+    node()?;
     let mut findings = Vec::new();
     for subject in subjects(&krt, &python) {
         findings.extend(conformance(&krt, &subject)?);
@@ -48,6 +51,26 @@ fn subjects(krt: &Path, python: &Path) -> Vec<Subject> {
             command: format!("{} serve runtime-bash", quoted(krt)),
             works: "bash".to_owned(),
             skipped: &[],
+        },
+        Subject {
+            name: "python",
+            command: format!("{} serve runtime-python", quoted(krt)),
+            works: "python".to_owned(),
+            skipped: &[],
+        },
+        Subject {
+            name: "the Rust example",
+            command: quoted(&krt.with_file_name("example-steps")),
+            works: example("rust/works.json").display().to_string(),
+            // It does its work without processes, and prints text only.
+            skipped: &["execute/no-twins", "cancel/tree", "end/left-behind", "output/bytes"],
+        },
+        Subject {
+            name: "the Node.js example",
+            command: format!("node {}", quoted(&example("node/dist/server.js"))),
+            works: example("node/works.json").display().to_string(),
+            // It leaves RuntimeEvents out.
+            skipped: &["events/told", "events/output", "events/resume", "events/renew"],
         },
         Subject {
             name: "the Python example",
@@ -84,6 +107,17 @@ fn python(kits: &Path) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
+/// Builds the Node.js example in its folder.
+fn node() -> anyhow::Result<()> {
+    let example = root().join("examples/custom/node");
+    step(
+        Command::new("npm")
+            .args(["ci", "--silent", "--no-audit", "--no-fund"])
+            .current_dir(&example),
+    )?;
+    step(Command::new("npm").args(["run", "--silent", "build"]).current_dir(&example))
+}
+
 /// What a server does against the rules.
 fn conformance(krt: &Path, subject: &Subject) -> anyhow::Result<Vec<String>> {
     let name = subject.name;
@@ -116,6 +150,12 @@ fn step(command: &mut Command) -> anyhow::Result<()> {
     limited.args(["--kill-after", "5", LIMIT]).arg(command.get_program()).args(command.get_args());
     if let Some(directory) = command.get_current_dir() {
         limited.current_dir(directory);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
     }
     let status = limited.status().with_context(|| format!("start {command:?}"))?;
     ensure!(status.success(), "{status}: {command:?}");

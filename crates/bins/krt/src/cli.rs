@@ -270,7 +270,7 @@ pub(crate) struct ConformanceArgs {
     /// The --work-dir of a server that runs already, on this machine
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub(crate) work_dir: Option<PathBuf>,
-    /// How to ask for each work: bash, command (arguments are a command), or a JSON file
+    /// How to ask for each work: bash, python, command (arguments are a command), or a JSON file
     #[arg(long, value_name = "WORKS", default_value = "bash")]
     pub(crate) works: String,
     /// Only the rules whose id begins so

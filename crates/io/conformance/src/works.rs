@@ -80,6 +80,7 @@ impl Works {
         let (path, text) = match name {
             "bash" => (name.to_owned(), include_str!("works/bash.json").to_owned()),
             "command" => (name.to_owned(), include_str!("works/command.json").to_owned()),
+            "python" => (name.to_owned(), include_str!("works/python.json").to_owned()),
             file => {
                 let path = file.to_owned();
                 let text = std::fs::read_to_string(Path::new(file))
@@ -97,10 +98,10 @@ mod tests {
 
     #[test]
     fn the_built_in_works_are_complete() {
-        for name in ["bash", "command"] {
+        for name in ["bash", "command", "python"] {
             let works = Works::load(name).unwrap();
             let text = format!("{works:?}");
-            assert!(!text.contains("None"), "{name}: {text}");
+            assert!(!text.contains(": None"), "{name}: {text}");
         }
     }
 
