@@ -6,7 +6,7 @@
 use crate::cargo::cargo;
 use crate::generate::root;
 use crate::home::{self, Home};
-use crate::load::Load;
+use crate::load::{Load, Work};
 use crate::processes;
 use anyhow::ensure;
 use std::path::Path;
@@ -21,6 +21,7 @@ const PODS: usize = 2;
 const AT_ONCE_RUNS: usize = 400;
 const SPAWNS: usize = 300;
 const PROCESSOR_RUNS: usize = 2000;
+const TRUE: [Work; 1] = [("bash", "true")];
 
 /// Builds krt and this tool in release and starts the measurement: a debug load generator would take more of the
 /// machine than what it measures.
@@ -61,7 +62,7 @@ pub(crate) fn processor_time(krt: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         Load::widen(&home, AT_ONCE / PODS).await?;
-        let load = Load::new(&home, "true").await?;
+        let load = Load::new(&home, &TRUE).await?;
         load.run_many(AT_ONCE_RUNS, AT_ONCE).await?;
         let before = processes::of_home(home.pid())?;
         load.run_many(PROCESSOR_RUNS, AT_ONCE).await?;
@@ -88,7 +89,7 @@ pub(crate) fn processor_time(krt: &Path) -> anyhow::Result<()> {
 }
 
 async fn measure(home: &Home) -> anyhow::Result<()> {
-    let load = Load::new(home, "true").await?;
+    let load = Load::new(home, &TRUE).await?;
     for _ in 0..20 {
         load.run_one().await?;
     }

@@ -102,6 +102,8 @@ fn spawn(
     let mut child = Command::new(krt)
         .args(["local", "up", "--port", "0", "--data-dir"])
         .arg(directory)
+        // What is measured and broken is bash, unless a flag says otherwise.
+        .arg("--runtimes=bash")
         .args(flags)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())

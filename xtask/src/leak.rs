@@ -5,7 +5,7 @@
 //! files count as they were at the start: other work on the machine evicts them and lets them come back.
 
 use crate::home::{self, Home};
-use crate::load::Load;
+use crate::load::{Load, Work};
 use crate::processes::{self, Process};
 use anyhow::{Context, ensure};
 use std::path::Path;
@@ -22,10 +22,18 @@ pub(crate) struct Counts {
 }
 
 /// For every change. The warm-up is long enough to fill what is kept for watches that come back.
-pub(crate) const QUICK: Counts = Counts { warm_up: 500, runs: 500 };
+pub(crate) const QUICK: Counts = Counts { warm_up: 1_000, runs: 1_000 };
 /// For a release.
-pub(crate) const FULL: Counts = Counts { warm_up: 500, runs: 5_000 };
+pub(crate) const FULL: Counts = Counts { warm_up: 1_000, runs: 10_000 };
 
+/// bash and Python in turn.
+const WORK: [Work; 2] = [
+    ("bash", "echo one line; echo and another >&2"),
+    (
+        "python",
+        "import sys, json, threading; print('one line'); print('and another', file=sys.stderr)",
+    ),
+];
 const AT_ONCE: usize = 32;
 /// The most that a process may have in the end, of what it had at the start.
 const GROWTH: f64 = 1.05;
@@ -102,7 +110,7 @@ fn grown(now: &Process, start: &Process) -> Vec<String> {
 pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let krt = home::build(home::Build::Dev)?;
-    let home = Home::start(&krt)?;
+    let home = Home::start_with(&krt, &[], &["--runtimes=bash,python"])?;
     load(&home, counts.warm_up)?;
     delete_all(&home)?;
     let start = settled(&home)?;
@@ -127,9 +135,8 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
 /// So many Runs to their ends, on connections that are closed afterwards.
 fn load(home: &Home, count: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let rate = runtime.block_on(async {
-        Load::new(home, "echo one line; echo and another >&2").await?.run_many(count, AT_ONCE).await
-    })?;
+    let rate =
+        runtime.block_on(async { Load::new(home, &WORK).await?.run_many(count, AT_ONCE).await })?;
     println!("leak: {count} Runs, {rate:.0} a second");
     Ok(())
 }

@@ -12,6 +12,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, ResourceExt};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,17 +22,21 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) struct Load {
     runs: Api<Run>,
     waits: mpsc::UnboundedSender<(String, oneshot::Sender<()>)>,
-    script: &'static str,
+    work: &'static [Work],
+    next: AtomicUsize,
 }
 
+/// What a Run of a load is: its Runtime, and its only argument.
+pub(crate) type Work = (&'static str, &'static str);
+
 impl Load {
-    /// A load of this script on the home, on connections of its own.
-    pub(crate) async fn new(home: &Home, script: &'static str) -> anyhow::Result<Self> {
+    /// A load on the home that does each of these in turn, on connections of its own.
+    pub(crate) async fn new(home: &Home, work: &'static [Work]) -> anyhow::Result<Self> {
         let runs = Api::default_namespaced(client(home).await?);
         let watched: Api<Run> = Api::default_namespaced(client(home).await?);
         let (waits, receiver) = mpsc::unbounded_channel();
         tokio::spawn(ends(watched, receiver));
-        Ok(Self { runs, waits, script })
+        Ok(Self { runs, waits, work, next: AtomicUsize::new(0) })
     }
 
     /// Gives each pod of the Runtime `bash` so many slots, and waits until all pods have them.
@@ -38,16 +44,17 @@ impl Load {
         resize(&client(home).await?, json!({}), slots).await
     }
 
-    /// One Run of the script, to its end.
+    /// One Run, to its end.
     pub(crate) async fn run_one(&self) -> anyhow::Result<Duration> {
+        let (runtime, script) = self.work[self.next.fetch_add(1, Relaxed) % self.work.len()];
         let run = Run {
             metadata: ObjectMeta {
                 generate_name: Some("bench-".to_owned()),
                 ..ObjectMeta::default()
             },
             spec: kruntimes_api::RunSpec {
-                runtime: "bash".to_owned(),
-                args: vec![self.script.to_owned()],
+                runtime: runtime.to_owned(),
+                args: vec![script.to_owned()],
                 ..kruntimes_api::RunSpec::default()
             },
             ..Run::default()

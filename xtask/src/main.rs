@@ -45,6 +45,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
               scheduler, controller, runtimed and API server on virtual time under faults; --mutants: seeded bugs, each found
   soak        the same after thousands, and 20 kills a point; then the API server is killed 200 times among writes
   soak kill   only the latter
+  soak leak   only the first: 10,000 Runs over bash and Python
   bench       latency, rate, memory and start, beside the machine's floor
   bench cpu KRT  the processor time of a Run by process, with this binary
   bench board the scheduler's decisions a second, without an API server";
@@ -83,6 +84,7 @@ fn main() -> anyhow::Result<()> {
             faults::run(faults::FULL)?;
             kill::run()
         }
+        ["soak", "leak"] => leak::run(leak::FULL),
         ["soak", "faults"] => faults::run(faults::FULL),
         ["soak", "crashes"] => crashes::run(20),
         ["soak", "kill"] => kill::run(),

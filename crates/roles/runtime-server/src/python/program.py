@@ -17,6 +17,8 @@ NUMPY = "numpy.random"
 def main(names):
     """Imports `names`, then serves; goes on in each process of a Run."""
     forget()
+    title = Title()
+    title.show(["krt-python", "warm interpreter", *names])
     version = ".".join(str(part) for part in sys.version_info[:3])
     try:
         for name in names:
@@ -32,7 +34,24 @@ def main(names):
         # The server ended before this was ready.
         os._exit(0)
     begin(kind, args)
+    title.show(sys.orig_argv)
     run(kind, args)
+
+
+class Title:
+    """The command line as `ps` shows it: this file is no part of it."""
+
+    def __init__(self):
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        # arg_start and arg_end of proc(5).
+        self.start, end = int(fields[45]), int(fields[46])
+        self.size = end - self.start
+
+    def show(self, words):
+        text = os.fsencode("\0".join(words))[: self.size - 1]
+        ctypes.memset(self.start, 0, self.size)
+        ctypes.memmove(self.start, text, len(text))
 
 
 def forget():

@@ -65,6 +65,7 @@ pub(crate) async fn exits_signals_and_tracebacks_are_those_of_python3(mut fixtur
         "import sys; print(sys.stdin.read() == '', sys.stdout.encoding, sys.stdout.errors, sys.stderr.errors)",
         "import signal; print(*[signal.getsignal(s) for s in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)])",
         "import os; print(os.umask(0), os.nice(0))",
+        "print(open('/proc/self/cmdline').read().rstrip('\\0').split('\\0')[1:], open('/proc/self/comm').read())",
     ];
     let mut differences = Vec::new();
     let mut free = Fixture::start_with(Language::Python, &["--isolation", "none"]).await;
