@@ -3,6 +3,8 @@
 //! The load generator is this process: over TLS, with its watch on a connection of its own. The floor is the bare
 //! fork+exec+wait of `bash -c true`. Figures are medians of the rounds, with their range.
 
+pub(crate) mod languages;
+
 use crate::cargo::cargo;
 use crate::generate::root;
 use crate::home::{self, Home};

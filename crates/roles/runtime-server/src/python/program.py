@@ -3,7 +3,11 @@
 Before it stand `PRISTINE`, the names of the modules of a new interpreter, and, in a warm one, `serve` of the fork server.
 """
 
+import _io
+import _weakref
+import atexit
 import builtins
+import gc
 import importlib.machinery
 import json as own_json
 import os
@@ -12,11 +16,16 @@ import sys
 PREPARED, FAILED = "ready", "failed"
 WORD_CHARS, NAMES_SHOWN = 1000, 10
 NUMPY = "numpy.random"
+MAX_CODE = 1 << 63
+FLUSH_FAILED, INTERRUPTED = 120, -1
+# Names of the modules that every Run finds imported.
+SHARED = set()
 
 
 def main(names):
     """Imports `names`, then serves; goes on in each process of a Run."""
     forget()
+    sys.modules["_multiprocessing"] = _multiprocessing
     title = Title()
     title.show(["krt-python", "warm interpreter", *names])
     version = ".".join(str(part) for part in sys.version_info[:3])
@@ -28,6 +37,7 @@ def main(names):
         requests = socket.socket(fileno=REQUESTS)
         requests.send("\n".join([FAILED, version, sys.executable, why[:WORD_CHARS]]).encode())
         sys.exit(1)
+    SHARED.update(sys.modules)
     try:
         kind, args = serve("\n".join([PREPARED, version, sys.executable]))
     except BrokenPipeError:
@@ -35,7 +45,7 @@ def main(names):
         os._exit(0)
     begin(kind, args)
     title.show(sys.orig_argv)
-    run(kind, args)
+    finish(run(kind, args))
 
 
 class Title:
@@ -74,9 +84,9 @@ def begin(kind, args):
 
 
 def run(kind, args):
+    """Executes, and says how: an exit code, or that a SIGINT was the end."""
     new = type(sys)("__main__")
-    new.__dict__.update(__builtins__=builtins, __annotations__={}, __cached__=None, __file__=None)
-    del new.__file__
+    new.__dict__.update(__builtins__=builtins, __annotations__={}, __cached__=None)
     sys.modules["__main__"] = new
     try:
         if kind == "file":
@@ -93,11 +103,14 @@ def run(kind, args):
             sys.path.insert(0, "")
             new.__loader__ = importlib.machinery.BuiltinImporter
             exec(compile(args[0], "<string>", "exec", dont_inherit=True), new.__dict__)
-    except SystemExit:
-        raise
-    except BaseException as error:
+        return 0
+    except SystemExit as error:
+        return asked(error.code)
+    except KeyboardInterrupt as error:
         tell(error)
-        end(error)
+        return INTERRUPTED
+    except BaseException as error:
+        return tell(error)
 
 
 def run_file(new, path):
@@ -114,29 +127,106 @@ def run_file(new, path):
     exec(compile(source, path, "exec", dont_inherit=True), new.__dict__)
 
 
+def asked(code):
+    if code is None or isinstance(code, int):
+        return (code or 0) & 0xFF if -MAX_CODE <= (code or 0) < MAX_CODE else 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
 def tell(error):
-    """Prints the traceback as the interpreter does, without the frames of this file."""
+    """Prints the traceback as the interpreter does, without the frames of this file; the answer is the exit code."""
+    try:
+        sys.excepthook(type(error), error, own_frames_off(error))
+    except SystemExit as end:
+        return asked(end.code)
+    except BaseException as second:
+        if second.__context__ is error:
+            # The interpreter's own call of the hook is no part of the handling of this error.
+            second.__context__ = None
+        sys.stderr.write("Error in sys.excepthook:\n")
+        sys.__excepthook__(type(second), second, own_frames_off(second))
+        sys.stderr.write("\nOriginal exception was:\n")
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    return 1
+
+
+def own_frames_off(error):
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
     error.__traceback__ = trace
-    sys.excepthook(type(error), error, trace)
+    return trace
 
 
-def end(error):
-    """Ends as the interpreter does after an exception."""
-    if not isinstance(error, KeyboardInterrupt):
-        sys.exit(1)
-    import atexit
-    import signal
-    import threading
+def finish(code):
+    """Ends as the interpreter does, but leaves what all Runs have in common as it is: to take that apart takes long."""
+    for end in (getattr(sys.modules.get("threading"), "_shutdown", None), atexit._run_exitfuncs):
+        try:
+            end and end()
+        except BaseException as error:
+            tell(error)
+    failed = flush()
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    write_files()
+    clear_modules()
+    code = FLUSH_FAILED if flush() or failed else code
+    if code == INTERRUPTED:
+        import signal
 
-    threading._shutdown()
-    atexit._run_exitfuncs()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    # It holds on to the interpreter's lock, so that no thread goes on meanwhile, and writes what C has in its buffers.
+    ctypes.PyDLL(None).exit(code)
+
+
+def flush():
+    failed = False
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
+        try:
+            if not (stream is None or getattr(stream, "closed", False)):
+                stream.flush()
+        except BaseException as error:
+            if stream is sys.stdout:
+                failed = True
+                ignored(error, stream)
+    return failed
+
+
+def ignored(error, culprit):
+    """Says of an error that nobody can handle what the interpreter says."""
+    trace = own_frames_off(error)
+    sys.stderr.write(f"Exception ignored in: {culprit!r}\n")
+    sys.__excepthook__(type(error), error, trace)
+
+
+def write_files():
+    """Files that are still open: the collector would close them from below."""
+    for thing in gc.get_objects():
+        if issubclass(type(thing), (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom)):
+            try:
+                thing.flush()
+            except BaseException:
+                continue
+
+
+def clear_modules():
+    """Lets go of all that the Run's own modules hold, so that files are written and finalizers run."""
+    own = []
+    for name in [name for name in sys.modules if name == "__main__" or name not in SHARED]:
+        module = sys.modules.pop(name)
+        if isinstance(module, type(sys)):
+            own.append(_weakref.ref(module))
+    del module
+    gc.collect()
+    for module in filter(None, (reference() for reference in reversed(own))):
+        content = vars(module)
+        for private in (True, False):
+            for key in list(content):
+                is_private = key[:1] == "_" and key[1:2] != "_"
+                if key != "__builtins__" and is_private == private:
+                    content[key] = None
+    gc.collect()
 
 
 def call(name, args):

@@ -2,6 +2,8 @@
 
 use crate::fixture::{Fixture, Language, Seen, handle, kill, parent, request, wait_for_end};
 use kruntimes_proto::executor::v1::{CancelRequest, ExecuteRequest, HealthRequest};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 impl Fixture {
     /// Runs `code` as a script.
@@ -65,16 +67,46 @@ pub(crate) async fn exits_signals_and_tracebacks_are_those_of_python3(mut fixtur
         "import sys; print(sys.stdin.read() == '', sys.stdout.encoding, sys.stdout.errors, sys.stderr.errors)",
         "import signal; print(*[signal.getsignal(s) for s in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)])",
         "import os; print(os.umask(0), os.nice(0))",
+        "class A:\n    def __del__(self): print('del', A.__name__)\na = A()\nb = A()\nb.me = b",
+        "import sys; sys.stdout = open('log', 'w'); print('x' * 99)",
+        "import sys; f = open('log', 'w'); f.write('y'); g = lambda: f; sys.kept = open('log2', 'w'); sys.kept.write('z')",
+        "import ctypes; ctypes.CDLL(None).printf(b'from C\\n'); print('from Python')",
+        "import sys; sys.exit(True)",
+        "import sys; sys.exit(-1)",
+        "import sys; sys.exit(1 << 70)",
+        "import sys; print('out', end=''); sys.exit(('a', 1))",
+        "import sys\ndef hook(*all): raise ValueError('hook')\nsys.excepthook = hook\n1 / 0",
+        "import sys\ndef hook(*all): sys.exit(5)\nsys.excepthook = hook\n1 / 0",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()\nprint('main')",
+        "import atexit\natexit.register(print, 'second')\natexit.register(lambda: None)\natexit.register(print, 'first')",
+        "import weakref\nclass A: pass\na = A()\nweakref.finalize(a, print, 'finalized')",
+        "def g():\n    try: yield 1\n    finally: print('closed')\nx = g(); next(x)",
+        "import concurrent.futures as f\nwith f.ThreadPoolExecutor() as p: print(list(p.map(str, range(3))))\n\
+         print(f.ProcessPoolExecutor(1).submit(abs, -1).result())",
+        "import logging; logging.basicConfig(filename='log'); logging.warning('written'); logging.error('x')",
+        "import sys\nclass Bad:\n    def __repr__(self): return 'bad'\n    def write(self, text): pass\n    def flush(self): 1 / 0\nsys.stdout = Bad()",
+        "import asyncio\nasync def f():\n    await asyncio.sleep(0)\n    return 7\nprint(asyncio.run(f()))",
+        "import multiprocessing as m, threading\n\
+         def work(lock, queue, total, event, n):\n    event.wait(5)\n    with lock, lock: total.put(total.get(timeout=5) + n)\n    queue.put(n)\n\
+         lock, queue, total, event = m.RLock(), m.Queue(), m.Queue(), m.Event()\n\
+         all = [m.Process(target=work, args=(lock, queue, total, event, n)) for n in range(5)]\n\
+         [p.start() for p in all]; total.put(0); event.set(); print(sorted(queue.get(timeout=9) for p in all), [p.join() for p in all], total.get())\n\
+         s = m.BoundedSemaphore(1); print(s.acquire(), s.acquire(False), s.acquire(timeout=0.05), s.release(), s.get_value())\n\
+         try: s.release()\nexcept ValueError as error: print(error)\n\
+         try: lock.release()\nexcept AssertionError as error: print(error)\n\
+         print(m.Pool(2).map(abs, [-1, -2]), m.Lock().acquire(timeout=1), m.JoinableQueue(3).full())\n\
+         with m.Condition() as c: print(c)",
         "print(open('/proc/self/cmdline').read().rstrip('\\0').split('\\0')[1:], open('/proc/self/comm').read())",
     ];
     let mut differences = Vec::new();
     let mut free = Fixture::start_with(Language::Python, &["--isolation", "none"]).await;
     for (number, code) in scripts.into_iter().enumerate() {
         let id = format!("run-{number}");
-        // Its semaphores are files that all Runs of a machine would share.
-        let fixture = if code.contains("multiprocessing") { &mut free } else { &mut fixture };
+        // Semaphores of spawned processes are files that all Runs of a machine would share.
+        let fixture = if code.contains("'spawn'") { &mut free } else { &mut fixture };
         let seen = fixture.run_script(&id, code, &[]).await;
         let dir = fixture.workspace().join(&id);
+        let our_files = take_files(&dir);
         let own = std::process::Command::new("/usr/bin/python3")
             .arg(dir.join("script"))
             .current_dir(&dir)
@@ -88,13 +120,28 @@ pub(crate) async fn exits_signals_and_tracebacks_are_those_of_python3(mut fixtur
         let expected = signal.map_or_else(|| own.status.code().unwrap(), |signal| 128 + signal);
         let (exit_code, own_signal, _) = seen.exit();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let ours = (text(&seen.stdout), text(&seen.stderr), exit_code, own_signal);
-        let theirs = (text(&own.stdout), text(&own.stderr), expected, signal.unwrap_or(0));
+        let ours = (text(&seen.stdout), text(&seen.stderr), exit_code, own_signal, our_files);
+        let theirs =
+            (text(&own.stdout), text(&own.stderr), expected, signal.unwrap_or(0), take_files(&dir));
         if ours != theirs {
             differences.push(format!("{code}\n  ours: {ours:?}\n  own:  {theirs:?}"));
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// What a script has left beside itself, which is removed.
+fn take_files(directory: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && !path.ends_with("script") {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            files.insert(name, std::fs::read_to_string(&path).unwrap());
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    files
 }
 
 fn handler(id: &str, name: &str, args: &[&str]) -> ExecuteRequest {
