@@ -252,6 +252,14 @@ mod tests {
                  volume out of spec.template",
             )),
         );
+        let mut leaving = pod(&waits("runtime", "ErrImagePull", "x"));
+        leaving.metadata.deletion_timestamp =
+            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        assert_eq!(of_pod(&leaving), None);
+    }
+
+    #[test]
+    fn a_server_says_itself_why_it_takes_no_runs() {
         let unhealthy = |status: &str, message: &str| {
             json!({"conditions": [{
                 "type": "kruntimes.io/RuntimedReady", "status": status, "message": message,
@@ -263,10 +271,6 @@ mod tests {
         );
         check(&unhealthy("False", "the Runtime Server can't be asked: tcp connect error"), None);
         check(&unhealthy("True", "the Runtime Server is not healthy: x"), None);
-        let mut leaving = pod(&waits("runtime", "ErrImagePull", "x"));
-        leaving.metadata.deletion_timestamp =
-            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
-        assert_eq!(of_pod(&leaving), None);
     }
 
     #[test]

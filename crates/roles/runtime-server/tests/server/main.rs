@@ -15,6 +15,7 @@ mod control;
 mod fixture;
 mod output;
 mod python;
+mod scripts;
 
 use fixture::{Fixture, Language};
 use std::panic::{AssertUnwindSafe, catch_unwind};
