@@ -31,7 +31,9 @@ pub(super) fn checks() -> Vec<Check> {
         open_files(getrlimit(Resource::Nofile).current),
         bash(find("bash").as_deref()),
         optional("git", &["--version"], "Runs with `spec.source.repoURL` need it: install git"),
-        optional("python3", &["--version"], "Python work needs it: install python3"),
+        python(kruntimes_languages::python::look(
+            &std::env::var_os("PATH").unwrap_or_default().to_string_lossy(),
+        )),
         ports(&|port| TcpListener::bind(SocketAddr::from((PROBE, port))).map(drop)),
     ]
 }
@@ -182,7 +184,18 @@ fn optional(program: &'static str, args: &[&str], remedy: &str) -> Check {
     let Some(path) = find(program) else {
         return Check::degraded(program, "not in $PATH", remedy);
     };
-    match Command::new(&path).args(args).stdin(Stdio::null()).output() {
+    version(program, &path, args, remedy)
+}
+
+fn python(found: Result<PathBuf, String>) -> Check {
+    match found {
+        Ok(path) => version("python3", &path, &["--version"], "the Runtime python needs it"),
+        Err(why) => Check::degraded("python3", "none that can serve", why),
+    }
+}
+
+fn version(program: &'static str, path: &Path, args: &[&str], remedy: &str) -> Check {
+    match Command::new(path).args(args).stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
             let version = text.lines().next().unwrap_or_default().trim();
@@ -275,11 +288,12 @@ mod tests {
                 open_files(Some(1024)),
                 open_files(None),
                 bash(None),
+                python(Err("no python3 found".to_owned())),
                 cgroup(None),
             ]),
             [
                 Fine, Fine, Degraded, Degraded, Degraded, Fine, Degraded, Fine, Degraded, Fine,
-                Missing, Degraded, Fine, Fine, Missing, Degraded
+                Missing, Degraded, Fine, Fine, Missing, Degraded, Degraded
             ]
         );
     }

@@ -21,14 +21,15 @@ use kruntimes_runtime_server::{
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-/// Whether there is an interpreter along this path or in the usual directories; else what to do.
-pub fn look(search_path: &str) -> Result<(), String> {
-    find::find(None, &with_usual(OsStr::new(search_path))).map(drop)
+/// The interpreter along this path or in the usual directories; else what to do.
+pub fn look(search_path: &str) -> Result<PathBuf, String> {
+    find::find(None, &with_usual(OsStr::new(search_path))).map(|found| found.program)
 }
 
 fn with_usual(search_path: &OsStr) -> OsString {
