@@ -66,7 +66,8 @@ const CASES: &[Case] = cases! {
         a_handler_is_called_and_its_result_printed a_bad_handler_says_what_is_wrong
         a_run_leaves_nothing_in_the_next
         what_is_preloaded_is_there without_an_interpreter_health_says_what_to_do
-        a_killed_interpreter_is_replaced_and_its_runs_go_on;
+        a_killed_interpreter_is_replaced_and_its_runs_go_on
+        what_imports_took_from_their_surroundings_is_taken_anew;
 };
 
 fn main() -> ExitCode {

@@ -4,7 +4,7 @@ use crate::fixture::{Fixture, Language, Seen, handle, kill, parent, request, wai
 use crate::scripts::SCRIPTS;
 use kruntimes_proto::executor::v1::{CancelRequest, ExecuteRequest, HealthRequest};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Fixture {
     /// Runs `code` as a script.
@@ -282,4 +282,45 @@ pub(crate) async fn a_killed_interpreter_is_replaced_and_its_runs_go_on(mut fixt
     let cancel = CancelRequest { id: "a".to_owned() };
     fixture.runtime.cancel(cancel).await.unwrap();
     wait_for_end(process).await;
+}
+
+/// A virtual environment with a module that is seeded at its import, as numpy is, and one that remembers a directory.
+fn virtual_environment() -> PathBuf {
+    let name = format!("krt-venv-{}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    let minor = std::process::Command::new("/usr/bin/python3")
+        .args(["-c", "import sys; print(sys.version_info[1])"])
+        .output()
+        .unwrap();
+    let minor = String::from_utf8(minor.stdout).unwrap();
+    let packages = directory.join(format!("lib/python3.{}/site-packages", minor.trim()));
+    std::fs::create_dir_all(packages.join("numpy")).unwrap();
+    std::fs::create_dir_all(directory.join("bin")).unwrap();
+    std::fs::write(directory.join("pyvenv.cfg"), "home = /usr/bin\n").unwrap();
+    let python = directory.join("bin/python3");
+    std::os::unix::fs::symlink("/usr/bin/python3", &python).unwrap();
+    let random = "import os\nstate = 'import'\ndef seed():\n    global state\n    state = os.urandom(9).hex()\n";
+    for (file, content) in [
+        ("numpy/__init__.py", "from numpy import random\n"),
+        ("numpy/random.py", random),
+        ("early.py", "import tempfile\ntempfile.gettempdir()\n"),
+    ] {
+        std::fs::write(packages.join(file), content).unwrap();
+    }
+    directory
+}
+
+pub(crate) async fn what_imports_took_from_their_surroundings_is_taken_anew(_: Fixture) {
+    let directory = virtual_environment();
+    let python = directory.join("bin/python3").display().to_string();
+    let args = ["--python", &python, "--preload", "numpy,early"];
+    let mut fixture = Fixture::start_with(Language::Python, &args).await;
+    let code = "import os, sys, numpy, tempfile\n\
+                print(sys.prefix, tempfile.gettempdir() == os.environ['TMPDIR'], numpy.random.state)";
+    let first = fixture.run_args("a", &["-c", code]).await.stdout();
+    let second = fixture.run_args("b", &["-c", code]).await.stdout();
+    let start = format!("{} True ", directory.display());
+    assert!(first.starts_with(&start) && !first.contains("import"), "{first}");
+    assert!(second.starts_with(&start) && second != first, "{second}");
+    std::fs::remove_dir_all(directory).unwrap();
 }
