@@ -4,6 +4,7 @@ Before it stand `PRISTINE`, the names of the modules of a new interpreter, and, 
 """
 
 import _io
+import _signal
 import _weakref
 import atexit
 import builtins
@@ -172,10 +173,8 @@ def finish(code):
     clear_modules()
     code = FLUSH_FAILED if flush() or failed else code
     if code == INTERRUPTED:
-        import signal
-
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        os.kill(os.getpid(), _signal.SIGINT)
     # It holds on to the interpreter's lock, so that no thread goes on meanwhile, and writes what C has in its buffers.
     ctypes.PyDLL(None).exit(code)
 
@@ -196,7 +195,8 @@ def flush():
 def ignored(error, culprit):
     """Says of an error that nobody can handle what the interpreter says."""
     trace = own_frames_off(error)
-    sys.stderr.write(f"Exception ignored in: {culprit!r}\n")
+    where = "on flushing sys.stdout:" if sys.version_info >= (3, 13) else f"in: {culprit!r}"
+    sys.stderr.write(f"Exception ignored {where}\n")
     sys.__excepthook__(type(error), error, trace)
 
 
@@ -212,10 +212,12 @@ def write_files():
 
 def clear_modules():
     """Lets go of all that the Run's own modules hold, so that files are written and finalizers run."""
+    # Some have two names, one of which only the Run has used.
+    shared = {id(sys.modules.get(name)) for name in SHARED if name != "__main__"}
     own = []
     for name in [name for name in sys.modules if name == "__main__" or name not in SHARED]:
         module = sys.modules.pop(name)
-        if isinstance(module, type(sys)):
+        if isinstance(module, type(sys)) and id(module) not in shared:
             own.append(_weakref.ref(module))
     del module
     gc.collect()

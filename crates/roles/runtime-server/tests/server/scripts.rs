@@ -37,12 +37,14 @@ pub(crate) const SCRIPTS: &[&str] = &[
     "import sys\ndef hook(*all): sys.exit(5)\nsys.excepthook = hook\n1 / 0",
     "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()\nprint('main')",
     "import atexit\natexit.register(print, 'second')\natexit.register(lambda: None)\natexit.register(print, 'first')",
+    "import collections.abc, typing, concurrent.futures, http.client, atexit\nclass A:\n    \
+     def __del__(self): print(issubclass(dict, collections.abc.MutableSequence), len(A.__mro__))\na = A()\nb = A()\nb.me = b",
     "import weakref\nclass A: pass\na = A()\nweakref.finalize(a, print, 'finalized')",
     "def g():\n    try: yield 1\n    finally: print('closed')\nx = g(); next(x)",
     "import concurrent.futures as f\nwith f.ThreadPoolExecutor() as p: print(list(p.map(str, range(3))))\n\
          print(f.ProcessPoolExecutor(1).submit(abs, -1).result())",
     "import logging; logging.basicConfig(filename='log'); logging.warning('written'); logging.error('x')",
-    "import sys\nclass Bad:\n    def __repr__(self): return 'bad'\n    def write(self, text): pass\n    def flush(self): 1 / 0\nsys.stdout = Bad()",
+    "import sys\nclass Bad:\n    def __repr__(self): return 'bad'\n    def write(self, text): pass\n    def flush(self):\n        raise OSError('x')\nsys.stdout = Bad()",
     "import asyncio\nasync def f():\n    await asyncio.sleep(0)\n    return 7\nprint(asyncio.run(f()))",
     "import multiprocessing as m, threading\n\
          def work(lock, queue, total, event, n):\n    event.wait(5)\n    with lock, lock: total.put(total.get(timeout=5) + n)\n    queue.put(n)\n\
