@@ -118,6 +118,8 @@ struct Swarm {
     every: (u64, u64),
     pods: (u64, u64),
     longest: u64,
+    /// `fenceAfter` and `reapAfter`, in seconds.
+    times: &'static [(u64, u64)],
 }
 
 /// What makes a pod lose its Lease and live on.
@@ -145,6 +147,7 @@ impl Swarm {
             every: (2_000, 12_000),
             pods: (3, 5),
             longest: 120_000,
+            times: &[(30, 60), (30, 38), (10, 20), (10, 18), (5, 13)],
         };
         let some = Self { kept: (300, 300), crashing: 700, ..all };
         let few = Self {
@@ -155,12 +158,18 @@ impl Swarm {
             every: (1_000, 5_000),
             ..all
         };
-        let leases =
-            Self { kept: (500, 30), favoured: &OF_LEASES, pods: (1, 3), longest: 25_000, ..few };
+        let leases = Self {
+            kept: (500, 30),
+            favoured: &OF_LEASES,
+            pods: (1, 3),
+            longest: 25_000,
+            times: &[(10, 18), (5, 13)],
+            ..few
+        };
         match random.below(20) {
-            0..5 => all,
-            5..10 => some,
-            10..14 => few,
+            0..6 => all,
+            6..11 => some,
+            11..14 => few,
             _ => leases,
         }
     }
@@ -193,8 +202,8 @@ pub(crate) struct Settings {
 impl Settings {
     /// Each seed has faults of its own choice: none, all of them, some, or a few kinds very often.
     pub(crate) fn draw(random: &mut Random, faults: Faults) -> Self {
-        let (fence, reap) = random.pick(&[(30, 60), (30, 38), (10, 20), (10, 18), (5, 13)]);
         let swarm = Swarm::draw(random);
+        let (fence, reap) = random.pick(swarm.times);
         let mut keep = |of: u64| faults != Faults::None && random.permille(of);
         let chosen = Fault::MESSAGES.into_iter().filter(|(fault, _)| keep(swarm.keeps(*fault)));
         let messages: BTreeMap<_, _> =
@@ -209,7 +218,7 @@ impl Settings {
             every: random.millis(swarm.every.0, swarm.every.1),
             pods: swarm.pods.0 + random.below(swarm.pods.1 - swarm.pods.0 + 1),
             longest: swarm.longest,
-            lasts: random.millis(30_000, 150_000),
+            lasts: random.millis(50_000, 250_000),
             fence_after: Duration::from_secs(fence),
             reap_after: Duration::from_secs(reap),
         }

@@ -185,6 +185,12 @@ fn failed(core: &mut Core, uid: &str, run: &Run, reason: &str, exit: Option<i32>
     promise(core, "a failure is final only when no attempt is left", !again, || {
         format!("{uid}: attempt {attempt} {reason}")
     });
+    let by_itself = matches!(known, Reason::RuntimeError | Reason::Unschedulable);
+    let succeeds = core.oracle.runs.get(uid).is_some_and(|truth| truth.plan.must_succeed());
+    let by_fault = !(succeeds && by_itself);
+    promise(core, "what succeeds without faults fails only by one", by_fault, || {
+        format!("{uid}: attempt {attempt} {reason}")
+    });
     if known == Reason::RuntimeError {
         promise(
             core,

@@ -141,9 +141,7 @@ fn step_clock(core: &mut Core) -> bool {
         clock.step(seconds);
     }
     // What a restart reads back was written by another clock.
-    let restarts = core.settings.timed.contains(&Fault::RestartRuntimed);
-    if restarts
-        && let Address::Runtimed(pod) = node
+    if let Address::Runtimed(pod) = node
         && core.random.permille(600)
         && of_pod(core, Fault::RestartRuntimed, pod)
     {

@@ -87,7 +87,7 @@ impl World {
         }
         let pods = core.settings.pods;
         cluster::create(core, pods);
-        let runs = usize::try_from(4 + random.below(14)).unwrap_or(8);
+        let runs = usize::try_from(6 + random.below(24)).unwrap_or(8);
         client::draw(core, runs, lasts * 8 / 10);
         core.settings.active = true;
         let begin = Duration::from_secs(1);
