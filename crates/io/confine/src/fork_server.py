@@ -17,10 +17,13 @@ FORKED, REAPED = 1, 2
 NOT_STARTED, AT_SUPERVISOR, AT_WORKING_DIRECTORY = 4, 0, 1
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 4, 15, 36
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-SYS_CLOSE_RANGE, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 436, 445, 446
+SYS_CLOSE_RANGE = 436
+SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
 RULE_PATH_BENEATH, READ_FILE, READ_DIR = 1, 4, 8
+SCOPE_SIGNALS = 2
 IN_FILE, NETWORK, HAS_RULES = 2, 3, 4
 CONFINE_FAILED = 126
+COMMAND, UNLIMITED = "<IIIIQQQ", 2**64 - 1
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -95,12 +98,14 @@ def supervised(body, fds, filters):
     code = 1
     try:
         control, out, err = fds[:3]
-        program, working_dir, args, env, bounds = parse(body)
+        program, working_dir, args, env, bounds, allowance = parse(body)
         try:
             libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             stage = AT_WORKING_DIRECTORY
             os.chdir(working_dir)
             stage = AT_SUPERVISOR
+            if bounds & NETWORK:
+                scope_signals()
             main = os.fork()
         except OSError as error:
             report(control, stage, error)
@@ -112,7 +117,7 @@ def supervised(body, fds, filters):
             confine(rules, filters[(bounds & NETWORK) - 1] if bounds & NETWORK else None)
             return os.fsdecode(program), [os.fsdecode(arg) for arg in args]
         os.dup2(control, CONTROL)
-        os.execve(SUPERVISOR, ["krt-supervisor", str(main)], {})
+        os.execve(SUPERVISOR, [b"krt-supervisor", b"%d" % main, *allowance], {})
     except BaseException:
         os._exit(code)
 
@@ -145,15 +150,26 @@ def confine(rules, filter):
         must(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0))
 
 
+def scope_signals():
+    """Keeps the signals of this process and its children among themselves, where Landlock can."""
+    attributes = ctypes.create_string_buffer(struct.pack("=QQQ", 0, 0, SCOPE_SIGNALS))
+    rules = libc.syscall(SYS_LANDLOCK_CREATE_RULESET, attributes, 24, 0)
+    if rules >= 0:
+        libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, rules, 0)
+        os.close(rules)
+
+
 def must(result):
     if result != 0:
         os._exit(CONFINE_FAILED)
 
 
 def parse(body):
-    args, env, bounds = struct.unpack_from("<III", body)
-    words = body[12:].split(b"\0")
-    return words[0], words[1], words[2 : 2 + args], words[2 + args : 2 + args + env], bounds
+    args, env, bounds, places, *limits = struct.unpack_from(COMMAND, body)
+    program, working_dir, *words = body[struct.calcsize(COMMAND) :].split(b"\0")
+    limits = [b"none" if limit == UNLIMITED else b"%d" % limit for limit in limits]
+    allowance = limits + words[args + env : args + env + places]
+    return program, working_dir, words[:args], words[args : args + env], bounds, allowance
 
 
 def report(control, stage, error):

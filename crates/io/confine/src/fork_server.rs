@@ -5,11 +5,14 @@
 //! everything that holds for a command of the zygote's holds for one of a fork server's.
 
 use crate::supervisor;
+use crate::watchdog::Allowance;
 use crate::zygote::{Child, Command, SpawnError, Zygote};
 use rustix::net::RecvFlags;
 use rustix::process::Pid;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 
 /// Python's end. It defines `serve(word)`, which says that word and returns `(program, args)` in each fork.
 pub const PYTHON: &str = include_str!("fork_server.py");
@@ -66,6 +69,11 @@ pub fn supervise() -> Option<u8> {
         return None;
     }
     let main = args.next().and_then(|pid| Pid::from_raw(pid.to_str()?.parse().ok()?))?;
-    let code = supervisor::run_inherited(main).ok().and_then(|code| u8::try_from(code).ok());
+    let mut limit = || args.next().and_then(|limit| limit.to_str()?.parse().ok());
+    let (memory, processes, disk) = (limit(), limit(), limit());
+    let places = args.filter_map(|place| CString::new(place.into_vec()).ok()).collect();
+    let allowance = Allowance { memory, processes, disk, places };
+    let code =
+        supervisor::run_inherited(main, allowance).ok().and_then(|code| u8::try_from(code).ok());
     Some(code.unwrap_or(1))
 }

@@ -13,7 +13,7 @@ use crate::tree::{self, ROUND};
 use crate::wire::{self, End, INLINE_BYTES, Notice, Parsed, REQUEST_BYTES, Report, Request, Stage};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::fs::File;
@@ -68,6 +68,8 @@ impl Keeper {
         rustix::process::setsid()?;
         rustix::thread::set_name(NAME)?;
         rustix::thread::set_no_new_privs(true)?;
+        let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+        rustix::process::setrlimit(Resource::Core, nothing)?;
         crate::set_child_subreaper()?;
         stdin_from_null()?;
         // Above every target, so that putting one in place cannot close the other.

@@ -20,6 +20,8 @@ mod rules;
 mod supervisor;
 mod sys;
 mod tree;
+mod usage;
+mod watchdog;
 mod wire;
 mod zygote;
 
@@ -30,7 +32,8 @@ pub use limits::{Limits, limit};
 pub use rules::{Files, Mounts};
 pub use supervisor::TERMINATE_GRACE;
 pub use tree::{kill_own_descendants, kill_tree};
-pub use wire::{End, Report, Stage};
+pub use watchdog::Allowance;
+pub use wire::{End, Excess, Report, Stage};
 pub use zygote::{Child, Command, Control, SpawnError, StartError, Zygote};
 
 use rustix::process::Signal;

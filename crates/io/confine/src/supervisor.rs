@@ -7,7 +7,9 @@
 use crate::filter::{self, Filters};
 use crate::sys::{self, Bounds};
 use crate::tree::{self, ROUND};
-use crate::wire::{self, End, Order, Parsed, Report, Stage};
+use crate::usage;
+use crate::watchdog::{Allowance, Watchdog};
+use crate::wire::{self, End, Excess, Order, Parsed, Report, Stage};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -20,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// How long a command may go on after it was told to end.
 pub const TERMINATE_GRACE: Duration = Duration::from_secs(2);
+
+/// Between two looks at all processes.
+const BETWEEN_SCANS: Duration = Duration::from_millis(50);
 
 const NAME: &CStr = c"krt-supervisor";
 
@@ -53,12 +58,13 @@ pub(crate) fn run(start: &Start<'_>) -> i32 {
             return 0;
         }
     };
-    supervise(control, start.signals, main)
+    let allowance = start.command.as_ref().map(|command| command.allowance.clone());
+    supervise(control, start.signals, main, allowance.unwrap_or_default())
 }
 
 /// The life of a supervisor that a fork server forked and had execute this program: control stands in its place, and the
 /// main process is its child already.
-pub(crate) fn run_inherited(main: Pid) -> io::Result<i32> {
+pub(crate) fn run_inherited(main: Pid, allowance: Allowance) -> io::Result<i32> {
     sys::block_signals()?;
     crate::hide_memory()?;
     rustix::thread::set_name(NAME)?;
@@ -66,18 +72,33 @@ pub(crate) fn run_inherited(main: Pid) -> io::Result<i32> {
     let high = rustix::io::fcntl_dupfd_cloexec(&sys::child_signals()?, SIGNALS_FD + 1)?;
     let signals = sys::install(high.as_fd(), SIGNALS_FD)?;
     drop(high);
-    Ok(supervise(control, signals.as_fd(), main))
+    Ok(supervise(control, signals.as_fd(), main, allowance))
 }
 
-fn supervise(control: OwnedFd, signals: BorrowedFd<'_>, main: Pid) -> i32 {
+fn supervise(control: OwnedFd, signals: BorrowedFd<'_>, main: Pid, allowance: Allowance) -> i32 {
     // The pipes must end with the command, and other commands' sockets are none of ours. The command has none of them:
     // they close on exec.
     if sys::close_from(SIGNALS_FD + 1).is_err() {
         return 1;
     }
     send(&control, Report::Started(main.as_raw_pid()));
-    Supervision { control: Some(control), signals, main, state: State::Running, end: None }
-        .until_all_are_gone()
+    let watchdog = Watchdog::new(allowance, Instant::now());
+    if watchdog.is_some() {
+        // Without it this looks later.
+        let _ = sys::be_prompt();
+    }
+    Supervision {
+        control: Some(control),
+        signals,
+        main,
+        state: State::Running,
+        end: None,
+        watchdog,
+        excess: None,
+        reach: if sys::has_scoped_signals() { Reach::Scope } else { Reach::Each },
+        scanned: None,
+    }
+    .until_all_are_gone()
 }
 
 fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
@@ -85,7 +106,7 @@ fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(supervisor)?;
     rustix::thread::set_name(NAME).map_err(supervisor)?;
     let unreadable = || (Stage::Supervisor, Errno::INVAL.into());
-    let Parsed { program, working_dir, bounding } =
+    let Parsed { program, working_dir, bounding, .. } =
         start.command.as_ref().ok_or_else(unreadable)?;
     if bounding.has_rules != start.rules.is_some() {
         return Err(unreadable());
@@ -96,6 +117,8 @@ fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
         None => &[],
         Some(network) => filter::of(start.filters, network),
     };
+    // Where it fails, what the command leaves is killed one by one.
+    let _ = bounding.network.is_some() && sys::scope_signals();
     let bounds = Bounds { files: start.rules, calls };
     sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)], bounds)
 }
@@ -111,6 +134,24 @@ enum State {
     Killing,
 }
 
+/// How the command's processes are killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// All at once: nobody else can be signalled.
+    Scope,
+    /// One by one.
+    Each,
+}
+
+/// What a look for the dead found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reaped {
+    None,
+    Some,
+    /// Nobody is left.
+    All,
+}
+
 #[derive(Debug)]
 struct Supervision<'a> {
     /// Absent when the server is gone.
@@ -119,33 +160,88 @@ struct Supervision<'a> {
     main: Pid,
     state: State,
     end: Option<End>,
+    watchdog: Option<Watchdog>,
+    excess: Option<Excess>,
+    reach: Reach,
+    /// When it last looked at all processes to kill its own.
+    scanned: Option<Instant>,
 }
 
 impl Supervision<'_> {
     fn until_all_are_gone(mut self) -> i32 {
-        while self.reap() {
+        while self.reap() != Reaped::All {
+            self.look();
             self.advance(Instant::now());
             if matches!(self.state, State::Killing) {
-                signal_all(&[Signal::KILL]);
+                self.kill();
             }
             self.wait();
         }
+        let excess = self.excess.or_else(|| self.watchdog.as_ref()?.last_look());
         // Without the main process's status this is a failure of ours: the zygote then treats it as lost.
         let Some(end) = self.end else { return 1 };
+        let end = match (end, excess) {
+            (End::Exited(_) | End::Signaled(_), Some(excess)) => End::Exceeded(excess),
+            (end, _) => end,
+        };
         if let Some(control) = &self.control {
             send(control, Report::Ended(end));
         }
         0
     }
 
-    /// Takes the dead; false when nobody is left.
-    fn reap(&mut self) -> bool {
+    fn look(&mut self) {
+        if matches!(self.state, State::Killing) {
+            return;
+        }
+        let excess = self.watchdog.as_mut().and_then(|watchdog| watchdog.look(Instant::now()));
+        if excess.is_some() {
+            self.excess = excess;
+            self.state = State::Killing;
+        }
+    }
+
+    /// One round. The group goes at once, which outruns those that fork without end, then the children of this process,
+    /// which nobody else reaps, then whoever is left.
+    fn kill(&mut self) {
+        if self.reach == Reach::Scope {
+            sys::kill_all_in_scope();
+        }
+        // Not reaped, so that the number is still its own.
+        if self.end.is_none() {
+            let _ = rustix::process::kill_process_group(self.main, Signal::KILL);
+        }
+        while let Some(children) = usage::children(tree::own_pid()) {
+            for pid in children.into_iter().filter_map(Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            // What the dead leave behind are children too.
+            if self.reap() != Reaped::Some {
+                break;
+            }
+        }
+        // A look at all processes is long where there are many.
+        let now = Instant::now();
+        if self.scanned.is_none_or(|scanned| now >= scanned + BETWEEN_SCANS) {
+            signal_all(&[Signal::KILL]);
+            self.scanned = Some(Instant::now());
+        }
+    }
+
+    /// Takes the dead.
+    fn reap(&mut self) -> Reaped {
+        let mut reaped = Reaped::None;
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.main => self.end = Some(end(status)),
-                Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) => return true,
-                Err(_) => return false,
+                Ok(Some((pid, status))) => {
+                    reaped = Reaped::Some;
+                    if pid == self.main {
+                        self.end = Some(end(status));
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Ok(None) => return reaped,
+                Err(_) => return Reaped::All,
             }
         }
     }
@@ -159,11 +255,13 @@ impl Supervision<'_> {
     }
 
     fn wait(&mut self) {
-        let timeout = match self.state {
-            State::Running => None,
-            State::Terminating { until } => Some(until.saturating_duration_since(Instant::now())),
-            State::Killing => Some(ROUND),
+        let looks = self.watchdog.as_ref().map(Watchdog::next);
+        let wakes = match self.state {
+            State::Running => looks,
+            State::Terminating { until } => Some(looks.map_or(until, |looks| looks.min(until))),
+            State::Killing => Some(Instant::now() + ROUND),
         };
+        let timeout = wakes.map(|wakes| wakes.saturating_duration_since(Instant::now()));
         let control = self.control.as_ref().map(AsFd::as_fd);
         let [orders, children] = poll([control, Some(self.signals)], timeout);
         if children {

@@ -78,6 +78,12 @@ pub(crate) fn signal_descendants(
     Ok(Found { live: live.len(), all: found.len() })
 }
 
+/// The live descendants of `root`.
+pub(crate) fn descendant_pids(root: i32) -> Vec<i32> {
+    let found = descendants(&all().unwrap_or_default(), root, &BTreeSet::new());
+    found.iter().filter(|process| !process.dead).map(|process| process.pid).collect()
+}
+
 pub(crate) fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_pid()
 }

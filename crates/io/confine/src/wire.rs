@@ -1,15 +1,18 @@
 //! What server, zygote and supervisor say to each other: packets of a few integers, and a start request whose strings
 //! end in NUL, so that they are used where they lie.
 
-use crate::Network;
 use crate::sys::Program;
 use crate::zygote::Command;
+use crate::{Allowance, Network};
 use std::ffi::{CStr, CString};
 
 /// A start request up to this size travels in the packet, a larger one in a memfd.
 pub(crate) const INLINE_BYTES: usize = 32 * 1024;
 /// The largest start request that is taken.
 pub(crate) const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
+/// What stands for no limit.
+const UNLIMITED: u64 = u64::MAX;
+const KIB: u64 = 1024;
 pub(crate) const HEADER_BYTES: usize = 12;
 pub(crate) const REPORT_BYTES: usize = 12;
 pub(crate) const NOTICE_BYTES: usize = 16;
@@ -44,6 +47,7 @@ pub(crate) struct Parsed<'a> {
     pub(crate) program: Program<'a>,
     pub(crate) working_dir: &'a CStr,
     pub(crate) bounding: Bounding,
+    pub(crate) allowance: Allowance,
 }
 
 impl Bounding {
@@ -90,6 +94,8 @@ pub enum End {
     Exited(i32),
     /// The main process was ended by this signal.
     Signaled(i32),
+    /// It used more than it may, and was killed.
+    Exceeded(Excess),
     /// Nothing was executed.
     NotStarted {
         /// The step that failed.
@@ -97,6 +103,17 @@ pub enum End {
         /// The system's error number.
         errno: i32,
     },
+}
+
+/// More than a command may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// So many bytes of memory.
+    Memory(u64),
+    /// So many processes.
+    Processes(u64),
+    /// So many bytes on disk.
+    Disk(u64),
 }
 
 /// The steps of a start that can fail.
@@ -148,7 +165,7 @@ pub(crate) fn parse_header(packet: &[u8]) -> Option<(Request, u64, &[u8])> {
 }
 
 pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
-    let Command { program, working_dir, args, env, confinement } = command;
+    let Command { program, working_dir, args, env, confinement, allowance } = command;
     let count =
         |strings: &[CString]| u32::try_from(strings.len()).unwrap_or(u32::MAX).to_le_bytes();
     let bounding = Bounding {
@@ -159,8 +176,12 @@ pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
     bytes.extend(count(args));
     bytes.extend(count(env));
     bytes.extend(bounding.encode().to_le_bytes());
+    bytes.extend(count(&allowance.places));
+    for number in [allowance.memory, allowance.processes, allowance.disk] {
+        bytes.extend(number.unwrap_or(UNLIMITED).to_le_bytes());
+    }
     let strings = [program, working_dir].into_iter();
-    for string in strings.chain(args).chain(env) {
+    for string in strings.chain(args).chain(env).chain(&allowance.places) {
         bytes.extend(string.to_bytes_with_nul());
     }
     bytes
@@ -170,7 +191,12 @@ pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
 pub(crate) fn parse_command(body: &[u8]) -> Option<Parsed<'_>> {
     let (args, rest) = body.split_first_chunk()?;
     let (env, rest) = rest.split_first_chunk()?;
-    let (bounding, mut rest) = rest.split_first_chunk()?;
+    let (bounding, rest) = rest.split_first_chunk()?;
+    let (places, rest) = rest.split_first_chunk()?;
+    let (memory, rest) = rest.split_first_chunk()?;
+    let (processes, rest) = rest.split_first_chunk()?;
+    let (disk, mut rest) = rest.split_first_chunk()?;
+    let limit = |bytes: &[u8; 8]| Some(u64::from_le_bytes(*bytes)).filter(|it| *it != UNLIMITED);
     let bounding = Bounding::decode(u32::from_le_bytes(*bounding))?;
     let mut next = || {
         let string = CStr::from_bytes_until_nul(rest).ok()?;
@@ -181,7 +207,12 @@ pub(crate) fn parse_command(body: &[u8]) -> Option<Parsed<'_>> {
     let working_dir = next()?;
     let args = (0..u32::from_le_bytes(*args)).map(|_| next()).collect::<Option<_>>()?;
     let env = (0..u32::from_le_bytes(*env)).map(|_| next()).collect::<Option<_>>()?;
-    Some(Parsed { program: Program { path, args, env }, working_dir, bounding })
+    let places = (0..u32::from_le_bytes(*places))
+        .map(|_| next().map(CStr::to_owned))
+        .collect::<Option<_>>()?;
+    let (memory, processes, disk) = (limit(memory), limit(processes), limit(disk));
+    let allowance = Allowance { memory, processes, disk, places };
+    Some(Parsed { program: Program { path, args, env }, working_dir, bounding, allowance })
 }
 
 pub(crate) fn parse_notice(packet: &[u8]) -> Option<Notice> {
@@ -216,6 +247,11 @@ pub(crate) fn encode_report(report: Report) -> [u8; REPORT_BYTES] {
         Report::Started(pid) => (1, pid, 0),
         Report::Ended(End::Exited(code)) => (2, code, 0),
         Report::Ended(End::Signaled(signal)) => (3, signal, 0),
+        Report::Ended(End::Exceeded(excess)) => match excess {
+            Excess::Memory(used) => (5, 0, rounded(used / KIB)),
+            Excess::Processes(used) => (5, 1, rounded(used)),
+            Excess::Disk(used) => (5, 2, rounded(used / KIB)),
+        },
         Report::Ended(End::NotStarted { stage, errno }) => (
             4,
             errno,
@@ -233,10 +269,17 @@ pub(crate) fn encode_report(report: Report) -> [u8; REPORT_BYTES] {
     bytes
 }
 
+/// As much of it as a report can say.
+fn rounded(amount: u64) -> i32 {
+    i32::try_from(amount).unwrap_or(i32::MAX)
+}
+
 pub(crate) fn parse_report(bytes: [u8; REPORT_BYTES]) -> Option<Report> {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
     let first = i32::from_le_bytes([e, f, g, h]);
-    let stage = match i32::from_le_bytes([i, j, k, l]) {
+    let second = i32::from_le_bytes([i, j, k, l]);
+    let amount = u64::try_from(second).unwrap_or(0);
+    let stage = match second {
         1 => Stage::WorkingDirectory,
         2 => Stage::Execute,
         _ => Stage::Supervisor,
@@ -246,6 +289,12 @@ pub(crate) fn parse_report(bytes: [u8; REPORT_BYTES]) -> Option<Report> {
         2 => Some(Report::Ended(End::Exited(first))),
         3 => Some(Report::Ended(End::Signaled(first))),
         4 => Some(Report::Ended(End::NotStarted { stage, errno: first })),
+        5 => Some(Report::Ended(End::Exceeded(match first {
+            0 => Excess::Memory(amount * KIB),
+            1 => Excess::Processes(amount),
+            2 => Excess::Disk(amount * KIB),
+            _ => return None,
+        }))),
         _ => None,
     }
 }
@@ -263,6 +312,11 @@ mod tests {
             args: args.iter().map(|bytes| CString::new(*bytes).unwrap()).collect(),
             env: [c"A=1", c"B="].map(CStr::to_owned).into(),
             confinement: confinement.map(Arc::new),
+            allowance: Allowance {
+                processes: Some(7),
+                places: vec![c"/w/p".to_owned()],
+                ..Allowance::default()
+            },
         }
     }
 
@@ -270,13 +324,14 @@ mod tests {
     fn a_command_keeps_every_byte() {
         let command = command(&[b"bash", b"-c", b"", b"a\n\xff  b"], None);
         let bytes = encode_command(&command);
-        let Parsed { program, working_dir, bounding } = parse_command(&bytes).unwrap();
+        let Parsed { program, working_dir, bounding, allowance } = parse_command(&bytes).unwrap();
         let all = |strings: &[CString]| strings.to_vec();
         let own = |strings: Vec<&CStr>| strings.into_iter().map(CStr::to_owned).collect::<Vec<_>>();
         assert_eq!((program.path, working_dir), (c"/bin/bash", c"/w"));
         assert_eq!(own(program.args), all(&command.args));
         assert_eq!(own(program.env), all(&command.env));
         assert_eq!(bounding, Bounding { network: None, has_rules: false });
+        assert_eq!(allowance, command.allowance);
     }
 
     #[test]
@@ -303,7 +358,13 @@ mod tests {
     fn reports_come_back_as_sent() {
         let ends = [Stage::Supervisor, Stage::WorkingDirectory, Stage::Execute]
             .map(|stage| End::NotStarted { stage, errno: 2 });
-        let ended = ends.into_iter().chain([End::Exited(7), End::Signaled(9)]).map(Report::Ended);
+        let excesses =
+            [Excess::Memory(3 << 30), Excess::Processes(9), Excess::Disk(4096)].map(End::Exceeded);
+        let ended = ends
+            .into_iter()
+            .chain(excesses)
+            .chain([End::Exited(7), End::Signaled(9)])
+            .map(Report::Ended);
         for report in ended.chain([Report::Started(42)]) {
             assert_eq!(parse_report(encode_report(report)), Some(report));
         }

@@ -3,10 +3,10 @@
 //! Nothing here waits: a full socket is `WouldBlock`, and each descriptor is non-blocking, for whichever executor the
 //! server uses. When the zygote's socket becomes readable the zygote is dead.
 
-use crate::Confinement;
 use crate::keeper;
 use crate::sys;
 use crate::wire::{self, INLINE_BYTES, Order, REPORT_BYTES, REQUEST_BYTES, Report, Request};
+use crate::{Allowance, Confinement};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -66,6 +66,8 @@ pub struct Command {
     pub env: Vec<CString>,
     /// What keeps it among its own; nothing keeps a command that is trusted.
     pub confinement: Option<Arc<Confinement>>,
+    /// What it may use.
+    pub allowance: Allowance,
 }
 
 /// A command that was handed over: its output and the line to its supervisor. Dropping `control` kills it.

@@ -10,10 +10,12 @@
 mod confined;
 #[path = "processes/forks.rs"]
 mod forks;
+#[path = "processes/limited.rs"]
+mod limited;
 #[path = "processes/rates.rs"]
 mod rates;
 
-use kruntimes_confine::{Child, Command, End, Report, Stage, Zygote};
+use kruntimes_confine::{Allowance, Child, Command, End, Report, Stage, Zygote};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 use std::ffi::CString;
@@ -46,6 +48,11 @@ const CASES: &[Case] = &[
     ("confined::sockets", confined::sockets),
     ("confined::large_commands", confined::large_commands),
     ("confined::forks", confined::forks),
+    ("limited::memory", limited::memory),
+    ("limited::processes", limited::processes),
+    ("limited::disk", limited::disk),
+    ("limited::a_fork_bomb_ends", limited::a_fork_bomb_ends),
+    ("limited::forks", limited::forks),
     ("forks::a_fork_is_a_process_as_any_other", forks::a_fork_is_a_process_as_any_other),
     ("forks::ends_are_reported", forks::ends_are_reported),
     ("forks::one_fork_leaves_nothing_to_the_next", forks::one_fork_leaves_nothing_to_the_next),
@@ -287,6 +294,7 @@ fn command(args: &[&str]) -> Command {
         args,
         env: vec![c"PATH=/usr/local/bin:/usr/bin:/bin".to_owned()],
         confinement: None,
+        allowance: Allowance::default(),
     }
 }
 

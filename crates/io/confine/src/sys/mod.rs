@@ -4,9 +4,11 @@
 #![expect(unsafe_code, reason = "fork, clone and signal sets exist only as C functions")]
 
 mod landlock;
+mod priority;
 mod spawn;
 
-pub(crate) use landlock::{Rights, add_rule, landlock_abi, make_ruleset};
+pub(crate) use landlock::{Rights, add_rule, landlock_abi, make_ruleset, scope_signals};
+pub(crate) use priority::{be_prompt, yield_to_all};
 pub(crate) use spawn::{Bounds, Program, spawn};
 
 use rustix::process::{Pid, Resource, Rlimit};
@@ -92,6 +94,25 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
         check(fd)?;
         Ok(OwnedFd::from_raw_fd(fd))
     }
+}
+
+/// Whether this process's signals reach those only that it started, as [`scope_signals`] has it: its parent has the same
+/// user and lives, and yet can't be reached.
+pub(crate) fn has_scoped_signals() -> bool {
+    // SAFETY: plain integers; nothing is sent.
+    unsafe {
+        let parent = libc::getppid();
+        let refused = libc::kill(parent, 0) == -1 && *libc::__errno_location() == libc::EPERM;
+        parent > 1 && refused && libc::getppid() == parent
+    }
+}
+
+/// Kills all that this process may signal, itself excepted, in one step that no fork escapes.
+///
+/// The caller has asked [`has_scoped_signals`].
+pub(crate) fn kill_all_in_scope() {
+    // SAFETY: plain integers.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
 }
 
 /// Makes `target` a close-on-exec copy of `fd`, closing what `target` was.

@@ -1,0 +1,183 @@
+//! Looks at what the processes of one command use, and says when that is above a limit.
+//!
+//! Nothing tells a process of its descendants' use, so this looks: soon after the start, then ever more rarely while little
+//! is used, and never for more than a twentieth of the time. It asks about the command's own processes only, whatever else
+//! the machine runs.
+//!
+//! Invariant: every number is what the kernel says of processes and files as they are; names and contents are not read.
+
+use crate::sys;
+use crate::usage;
+use crate::wire::Excess;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What a command and all that it starts may use. Nothing of it is looked at that has no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes of memory that are its own: shared with nobody else, or its part of what is shared.
+    pub memory: Option<u64>,
+    /// How many processes it has at once.
+    pub processes: Option<u64>,
+    /// Bytes on disk below `places`, and in deleted files that it holds open.
+    pub disk: Option<u64>,
+    /// Where its files are.
+    pub places: Vec<CString>,
+}
+
+/// After the start; and while a limit is near.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(400);
+/// A look may take this part of the time.
+const PART_OF_TIME: u32 = 20;
+/// A command with more processes yields to all others: one that forks without end must not keep this from looking.
+const CROWD: usize = 24;
+
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    allowance: Allowance,
+    places: Vec<PathBuf>,
+    processes: Rhythm,
+    disk: Rhythm,
+}
+
+/// When to look next.
+#[derive(Debug)]
+struct Rhythm {
+    next: Instant,
+    pause: Duration,
+}
+
+/// How near a limit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Low,
+    High,
+}
+
+impl Rhythm {
+    fn new(now: Instant) -> Self {
+        Self { next: now + SHORTEST, pause: SHORTEST }
+    }
+
+    fn looked(&mut self, began: Instant, now: Instant, used: Use) {
+        self.pause = match used {
+            Use::High => SHORTEST,
+            Use::Low => (self.pause * 2).min(LONGEST),
+        };
+        let cost = now.saturating_duration_since(began);
+        self.next = now + self.pause.max(cost * PART_OF_TIME);
+    }
+}
+
+impl Watchdog {
+    /// Nothing where there is no limit.
+    pub(crate) fn new(allowance: Allowance, now: Instant) -> Option<Self> {
+        let Allowance { memory, processes, disk, places } = &allowance;
+        if memory.is_none() && processes.is_none() && disk.is_none() {
+            return None;
+        }
+        let places = places
+            .iter()
+            .map(|place| PathBuf::from(OsString::from_vec(place.as_bytes().to_vec())))
+            .collect();
+        Some(Self { places, allowance, processes: Rhythm::new(now), disk: Rhythm::new(now) })
+    }
+
+    /// When it wants to look next.
+    pub(crate) fn next(&self) -> Instant {
+        match (self.allowance.memory.or(self.allowance.processes), self.allowance.disk) {
+            (Some(_), Some(_)) => self.processes.next.min(self.disk.next),
+            (Some(_), None) => self.processes.next,
+            (None, _) => self.disk.next,
+        }
+    }
+
+    /// Looks, if it is time to.
+    pub(crate) fn look(&mut self, now: Instant) -> Option<Excess> {
+        let of_processes = self.allowance.memory.is_some() || self.allowance.processes.is_some();
+        if of_processes && self.processes.next <= now {
+            let (excess, used) = self.look_at_processes();
+            self.processes.looked(now, Instant::now(), used);
+            if excess.is_some() {
+                return excess;
+            }
+        }
+        if self.allowance.disk.is_some() && self.disk.next <= now {
+            let began = Instant::now();
+            let excess = self.look_at_disk();
+            let used = if excess.is_some() { Use::High } else { Use::Low };
+            self.disk.looked(began, Instant::now(), used);
+            return excess;
+        }
+        None
+    }
+
+    /// What is on disk at the end: a short command may have filled it between two looks.
+    pub(crate) fn last_look(&self) -> Option<Excess> {
+        self.allowance.disk.and_then(|_| self.look_at_disk())
+    }
+
+    fn look_at_processes(&self) -> (Option<Excess>, Use) {
+        let pids = usage::own_tree(self.allowance.processes);
+        if pids.len() > CROWD {
+            pids.iter().for_each(|pid| sys::yield_to_all(*pid));
+        }
+        let count = pids.len() as u64;
+        if self.allowance.processes.is_some_and(|limit| count > limit) {
+            return (Some(Excess::Processes(count)), Use::High);
+        }
+        let near = |used: u64, limit: Option<u64>| limit.is_some_and(|limit| used > limit / 2);
+        let mut used = if near(count, self.allowance.processes) { Use::High } else { Use::Low };
+        if let Some(limit) = self.allowance.memory {
+            let quick = usage::quick_memory(&pids);
+            if near(quick, Some(limit)) {
+                used = Use::High;
+            }
+            // What forks share is in the quick sum once for each.
+            if quick > limit {
+                let exact = usage::memory(&pids);
+                return ((exact > limit).then_some(Excess::Memory(exact)), used);
+            }
+        }
+        (None, used)
+    }
+
+    fn look_at_disk(&self) -> Option<Excess> {
+        let limit = self.allowance.disk?;
+        let below: u64 = self.places.iter().map(|place| usage::disk(place)).sum();
+        let deleted = usage::deleted_files(&usage::own_tree(None));
+        let used = below.saturating_add(deleted);
+        (used > limit).then_some(Excess::Disk(used))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_limit_nothing_is_looked_at() {
+        let now = Instant::now();
+        let places = vec![c"/".to_owned()];
+        assert!(Watchdog::new(Allowance { places, ..Allowance::default() }, now).is_none());
+    }
+
+    #[test]
+    fn looks_become_rarer_while_little_is_used_and_take_a_part_of_the_time() {
+        let start = Instant::now();
+        let mut rhythm = Rhythm::new(start);
+        let mut pauses = Vec::new();
+        for used in [Use::Low, Use::Low, Use::Low, Use::Low, Use::Low, Use::High] {
+            let now = rhythm.next;
+            rhythm.looked(now, now, used);
+            pauses.push((rhythm.next - now).as_millis());
+        }
+        assert_eq!(pauses, [20, 40, 80, 160, 320, 10]);
+        let now = rhythm.next;
+        rhythm.looked(now, now + Duration::from_millis(100), Use::High);
+        assert_eq!(rhythm.next - now, Duration::from_millis(2100));
+    }
+}
