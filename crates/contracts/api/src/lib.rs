@@ -18,8 +18,8 @@ mod sources;
 
 pub use reasons::Reason;
 pub use run::{
-    AttemptRecord, Network, Phase, RetryPolicy, Run, RunResources, RunSpec, RunStatus, Source,
-    Timeline,
+    AttemptRecord, Network, Phase, RetryPolicy, Run, RunLimits, RunResources, RunSpec, RunStatus,
+    Source, Timeline,
 };
 pub use runtime::{Capacity, Isolation, Runtime, RuntimeSpec, RuntimeStatus};
 pub use sources::SourceKind;

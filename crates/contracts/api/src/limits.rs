@@ -79,3 +79,6 @@ pub const REAP_AFTER_SECONDS: u64 = 60;
 pub const REAP_BEYOND_FENCE_SECONDS: u64 = 8;
 /// `--fence-after-seconds` and `--reap-after-seconds` at most: a day.
 pub const LOSS_SECONDS_MAX: u64 = 86_400;
+
+/// Processes that a limit of a Run may allow.
+pub const RUN_PROCESSES: i64 = 1_000_000;

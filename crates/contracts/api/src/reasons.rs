@@ -39,6 +39,12 @@ pub enum Reason {
     NotStarted,
     /// No pod of the Runtime could ever take the Run.
     Unschedulable,
+    /// The Run used more memory than it may.
+    MemoryLimit,
+    /// The Run had more processes than it may.
+    ProcessLimit,
+    /// The Run used more disk than it may.
+    DiskLimit,
     /// The outputs file is not as it must be.
     OutputsInvalid,
     /// The outputs are above their limits.
@@ -49,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::RunCompleted,
         Self::Timeout,
         Self::PrepareSource,
@@ -65,6 +71,9 @@ impl Reason {
         Self::Fenced,
         Self::NotStarted,
         Self::Unschedulable,
+        Self::MemoryLimit,
+        Self::ProcessLimit,
+        Self::DiskLimit,
         Self::OutputsInvalid,
         Self::OutputsTooLarge,
         Self::ArtifactInvalid,
@@ -89,6 +98,9 @@ impl Reason {
             Self::Fenced => "Fenced",
             Self::NotStarted => "NotStarted",
             Self::Unschedulable => "Unschedulable",
+            Self::MemoryLimit => "MemoryLimit",
+            Self::ProcessLimit => "ProcessLimit",
+            Self::DiskLimit => "DiskLimit",
             Self::OutputsInvalid => "OutputsInvalid",
             Self::OutputsTooLarge => "OutputsTooLarge",
             Self::ArtifactInvalid => "ArtifactInvalid",
@@ -178,6 +190,23 @@ impl Reason {
                 "No pod of the Runtime could ever hold the Run: it asks for more than a whole pod offers; the \
                  message names the resource and the limit.",
                 "Ask for less in `spec.resources.requests`, or raise `spec.capacity.resources` of the Runtime.",
+            ),
+            Self::MemoryLimit => (
+                "The processes of the Run used more memory than it may, and were killed; the message says how much, and \
+                 the limit.",
+                "Use less, or raise `spec.resources.limits.memory` of the Run or `spec.runLimits.memory` of its Runtime.",
+            ),
+            Self::ProcessLimit => (
+                "The Run had more processes at once than it may, and they were killed; the message says how many, and \
+                 the limit.",
+                "Start fewer at once, or raise `spec.resources.limits.processes` of the Run or \
+                 `spec.runLimits.processes` of its Runtime.",
+            ),
+            Self::DiskLimit => (
+                "The Run used more disk in its workspace and `$TMPDIR` than it may, and was killed; the message says how \
+                 much, and the limit.",
+                "Write less there, or raise `spec.resources.limits.disk` of the Run or `spec.runLimits.disk` of its \
+                 Runtime.",
             ),
             Self::OutputsInvalid => (
                 "The file at `$KRUNTIME_OUTPUTS` is not what it must be: a regular file with lines NAME=VALUE; the \

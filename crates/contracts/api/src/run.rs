@@ -135,6 +135,29 @@ pub struct RunResources {
     /// Example: `{runs: 1, gpu: 1}`. Default: `{runs: 1}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub requests: BTreeMap<String, Quantity>,
+    /// What the Run may use at most: above it all its processes are killed, and the attempt ends with reason MemoryLimit,
+    /// ProcessLimit or DiskLimit. Example: `{memory: 512Mi, processes: 100, disk: 1Gi}`. Default: `spec.runLimits` of the
+    /// Runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RunLimits>,
+}
+
+/// What one Run may use at most. It is looked at some times a second, so that more may be used for a moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunLimits {
+    /// Bytes of memory of all its processes, with their part of what they share. Files that are mapped do not count.
+    /// Example: `512Mi`. Default: what the pod has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+    /// Processes at once. Threads do not count. Default: 512 where Runs are kept apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = "limits::RUN_PROCESSES"))]
+    pub processes: Option<i64>,
+    /// Bytes on disk in its workspace and `$TMPDIR`, with deleted files that it holds open. Example: `1Gi`. Default: what the
+    /// volume has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Quantity>,
 }
 
 /// Whether and when a failed attempt is tried again. Each attempt has a fresh workspace and its own timeout, on any pod.
@@ -151,7 +174,8 @@ pub struct RetryPolicy {
     #[schemars(length(max = 32))]
     pub backoff: Option<String>,
     /// Reasons of a failed attempt after which it is tried again, of Timeout, PrepareSource, RuntimeExecute, RuntimeError,
-    /// ExecutionLost, PodGone, PodTerminating, PodUnhealthy and Fenced. Default: all of these.
+    /// MemoryLimit, ProcessLimit, DiskLimit, ExecutionLost, PodGone, PodTerminating, PodUnhealthy and Fenced. Default: all of
+    /// these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 128)))]
     pub retryable_reasons: Vec<String>,

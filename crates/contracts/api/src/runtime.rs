@@ -1,6 +1,6 @@
 //! Runtime: a warm pool of pods.
 
-use crate::{limits, namespaced_kind};
+use crate::{RunLimits, limits, namespaced_kind};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -53,6 +53,10 @@ pub struct RuntimeSpec {
     /// What one pod can take at once. Default: 2 Runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// What each Run may use at most that says nothing else in its `spec.resources.limits`. A change replaces the pods.
+    /// Example: `{memory: 512Mi, processes: 100, disk: 1Gi}`. Default: 512 processes, and what the pod has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_limits: Option<RunLimits>,
     /// How the Runs of one pod are kept apart. process: by the kernel; each sees its own files and processes and nothing of
     /// others; the condition Isolation says what the kernel lacks. none: not at all, for Runs that trust each other and need
     /// what is refused otherwise. A change replaces the pods. Default: process.

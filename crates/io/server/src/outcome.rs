@@ -46,6 +46,12 @@ impl Outcome {
         Self { exit_code: 128 + signal, signal, message }
     }
 
+    /// What was killed for a reason in your words, which are not empty.
+    #[must_use]
+    pub fn killed(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::signaled(9) }
+    }
+
     /// A failure in your words; the code is 0 where no command exited.
     #[must_use]
     pub fn failed(exit_code: i32, message: impl Into<String>) -> Self {

@@ -52,7 +52,7 @@ impl Bash {
             .await
             .map_err(|error| Outcome::failed(0, error.to_string()))?;
         let end = process::follow(&self.zygote, child, output, cancel).await?;
-        Ok(outcome(end, &name, &staged.working_dir.display().to_string()))
+        Ok(outcome(end, &name, &staged.working_dir.display().to_string(), &staged.allowance))
     }
 
     fn prepare(&self, staged: &Staged) -> Result<Prepared, Outcome> {

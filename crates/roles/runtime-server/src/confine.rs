@@ -1,11 +1,15 @@
 //! Which confinement each Run gets: decided here from the server's settings and the Run's own places.
 
-use kruntimes_confine::{Confinement, Files, Mounts, Network};
+use crate::prepare::path_string;
+use kruntimes_confine::{Allowance, Confinement, Files, Mounts, Network};
 use kruntimes_proto::Bounds;
 use kruntimes_runtime_server::{Outcome, describe};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+/// Processes of a Run whose limit nobody has set: no work needs so many, and a fork bomb ends before others suffer.
+const PROCESSES: u64 = 512;
 
 /// How Runs are kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -81,13 +85,38 @@ impl Confine {
             kruntimes_proto::Network::Full => Network::Full,
             kruntimes_proto::Network::None => Network::None,
         };
-        let own = [workspace(&self.work_dir, working_dir), temporary.to_owned()];
+        let own = self.own(working_dir, temporary);
         let own: Vec<_> = own.iter().map(PathBuf::as_path).collect();
         let files = self.files.as_ref().map(|files| files.ruleset(&own, network)).transpose();
         let files = files.map_err(|error| {
             Outcome::failed(0, format!("the Run can't be confined: {}", describe(&error)))
         })?;
         Ok(Some(Arc::new(Confinement { files, network })))
+    }
+
+    /// What a Run may use; where Runs are kept apart there is a limit of processes even if nobody has set one.
+    pub(crate) fn allowance(
+        &self,
+        working_dir: &Path,
+        temporary: &Path,
+        bounds: Bounds,
+    ) -> Result<Allowance, Outcome> {
+        let Bounds { memory, processes, disk, .. } = bounds;
+        let default = (self.isolation == Isolation::Process).then_some(PROCESSES);
+        let places = match disk {
+            None => Vec::new(),
+            Some(_) => self
+                .own(working_dir, temporary)
+                .iter()
+                .map(|path| path_string(path))
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(Allowance { memory, processes: processes.or(default), disk, places })
+    }
+
+    /// A Run's places.
+    fn own(&self, working_dir: &Path, temporary: &Path) -> [PathBuf; 2] {
+        [workspace(&self.work_dir, working_dir), temporary.to_owned()]
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the supervisor says of a command's end, in the words and numbers of the wire.
 
-use kruntimes_confine::{End, Stage};
+use kruntimes_confine::{Allowance, End, Excess, Stage};
 use kruntimes_runtime_server::{Outcome, describe};
 use std::io;
 
@@ -10,12 +10,45 @@ pub(crate) const NOT_FOUND: i32 = 127;
 pub(crate) const NOT_EXECUTABLE: i32 = 126;
 
 /// What the supervisor's word amounts to; `None` is a lost supervisor. `name` is the command's as the user wrote it.
-pub(crate) fn outcome(end: Option<End>, name: &str, working_dir: &str) -> Outcome {
+pub(crate) fn outcome(
+    end: Option<End>,
+    name: &str,
+    working_dir: &str,
+    allowance: &Allowance,
+) -> Outcome {
     match end {
+        Some(End::Exceeded(excess)) => Outcome::killed(exceeded(excess, allowance)),
         Some(End::Exited(code)) => Outcome::exited(code),
         Some(End::Signaled(signal)) => Outcome::signaled(signal),
         Some(End::NotStarted { stage, errno }) => not_started(stage, errno, name, working_dir),
         None => Outcome::lost("its supervisor was killed"),
+    }
+}
+
+/// The beginnings are runtimed's to know.
+fn exceeded(excess: Excess, allowance: &Allowance) -> String {
+    let limit = |limit: Option<u64>| limit.unwrap_or(0);
+    match excess {
+        Excess::Memory(used) => {
+            let (used, limit) = (size(used), size(limit(allowance.memory)));
+            format!("memory limit: {used} were used, {limit} are allowed")
+        }
+        Excess::Processes(used) => {
+            let limit = limit(allowance.processes);
+            format!("process limit: there were at least {used}, {limit} are allowed")
+        }
+        Excess::Disk(used) => {
+            let (used, limit) = (size(used), size(limit(allowance.disk)));
+            format!("disk limit: {used} were used, {limit} are allowed")
+        }
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    match bytes {
+        0..MIB => format!("{} KiB", bytes >> 10),
+        MIB.. => format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
     }
 }
 
@@ -43,12 +76,21 @@ mod tests {
     #[test]
     fn every_end_has_its_code_and_words() {
         let check = |end, expected: Outcome| {
-            assert_eq!(outcome(end, "x", "/w"), expected, "{end:?}");
+            let allowance =
+                Allowance { memory: Some(1 << 20), processes: Some(7), ..Allowance::default() };
+            assert_eq!(outcome(end, "x", "/w", &allowance), expected, "{end:?}");
         };
         let not_started = |stage, errno| Some(End::NotStarted { stage, errno });
         check(Some(End::Exited(0)), Outcome::exited(0));
         check(Some(End::Exited(7)), Outcome::exited(7));
         check(Some(End::Signaled(9)), Outcome::signaled(9));
+        let exceeded = |excess| Some(End::Exceeded(excess));
+        let memory = "memory limit: 1.5 MiB were used, 1.0 MiB are allowed";
+        check(exceeded(Excess::Memory(3 << 19)), Outcome::killed(memory));
+        let processes = "process limit: there were at least 8, 7 are allowed";
+        check(exceeded(Excess::Processes(8)), Outcome::killed(processes));
+        let disk = "disk limit: 4 KiB were used, 0 KiB are allowed";
+        check(exceeded(Excess::Disk(4096)), Outcome::killed(disk));
         check(None, Outcome::lost("its supervisor was killed"));
         let failed = Outcome::failed;
         check(not_started(Stage::Execute, 2), failed(127, "exec: \"x\": not found"));

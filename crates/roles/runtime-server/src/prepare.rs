@@ -3,7 +3,7 @@
 //! Nothing of the server's own environment reaches the command.
 
 use crate::confine::{Confine, Settings};
-use kruntimes_confine::{Command, Confinement};
+use kruntimes_confine::{Allowance, Command, Confinement};
 use kruntimes_daemon::remove_tree;
 use kruntimes_proto::{BOUNDS_METADATA, Bounds};
 use kruntimes_runtime_server::{ExecuteRequest, Outcome, Request, Status, describe};
@@ -55,6 +55,7 @@ pub(crate) struct Staged {
     /// For files of its own.
     pub(crate) temporary: PathBuf,
     confinement: Option<Arc<Confinement>>,
+    pub(crate) allowance: Allowance,
 }
 
 impl Places {
@@ -120,6 +121,7 @@ impl Places {
         let temporary = self.make_directories(&valid)?;
         let script = script(&valid)?;
         let confinement = self.confine.confinement(&valid.working_dir, &temporary, valid.bounds)?;
+        let allowance = self.confine.allowance(&valid.working_dir, &temporary, valid.bounds)?;
         let env = environment(&valid.working_dir, &temporary, valid.env);
         Ok(Staged {
             script,
@@ -129,6 +131,7 @@ impl Places {
             working_dir: valid.working_dir,
             temporary,
             confinement,
+            allowance,
         })
     }
 
@@ -178,6 +181,7 @@ impl Staged {
             env: env.collect::<Result<_, _>>()?,
             args: args.iter().map(|arg| c_string(arg.as_str())).collect::<Result<_, _>>()?,
             confinement: self.confinement.clone(),
+            allowance: self.allowance.clone(),
         })
     }
 }

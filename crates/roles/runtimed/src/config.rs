@@ -4,6 +4,7 @@ use crate::journal::Durability;
 use crate::source::SourceConfig;
 use kruntimes_api::{labels, limits, names};
 use kruntimes_rules::capacity::{self, Resources};
+use kruntimes_rules::run::limits::Limits;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,9 @@ pub struct Config {
     /// What else this pod has for the Runs that execute at once, as `gpu=2`.
     #[arg(long, value_name = "NAME=AMOUNT", value_delimiter = ',', value_parser = resource)]
     pub capacity: Vec<(String, u64)>,
+    /// What each Run may use at most that says nothing else, as `memory=512Mi`, `processes=100` or `disk=1Gi`.
+    #[arg(long, value_name = "NAME=AMOUNT", value_delimiter = ',', value_parser = run_limit)]
+    pub run_limit: Vec<(String, u64)>,
     /// What stands for 127.0.0.1 in this pod.
     #[arg(long, env = "KRUNTIMES_LOOPBACK", hide = true)]
     pub loopback: Option<IpAddr>,
@@ -91,7 +95,25 @@ fn resource(text: &str) -> Result<(String, u64), String> {
     Ok((name.to_owned(), amount))
 }
 
+/// Reads `memory=512Mi`.
+fn run_limit(text: &str) -> Result<(String, u64), String> {
+    let (name, value) =
+        text.split_once('=').ok_or("a limit and its amount, as `memory=512Mi`, are needed")?;
+    let amount = capacity::amount("--run-limit", name, value).map_err(|error| error.to_string())?;
+    match Limits::default().with(name, amount) {
+        Some(_) => Ok((name.to_owned(), amount)),
+        None => Err("the limits of a Run are memory, processes and disk".to_owned()),
+    }
+}
+
 impl Config {
+    /// What each Run may use at most that says nothing else.
+    pub(crate) fn run_limits(&self) -> Limits {
+        let all =
+            |all: Limits, (name, amount): &(String, u64)| all.with(name, *amount).unwrap_or(all);
+        self.run_limit.iter().fold(Limits::default(), all)
+    }
+
     /// What this pod has for the Runs that execute at once.
     pub(crate) fn resources(&self) -> Resources {
         let runs = Resources::runs(self.workers);
@@ -209,5 +231,17 @@ mod tests {
         assert_eq!(parse(&[]).source.source_max_bytes, 100 << 20);
         let empty = parse(&["--source-ca-bundle="]).source.source_ca_bundle;
         assert_eq!(empty, Some(PathBuf::new()));
+    }
+
+    #[test]
+    fn limits_of_runs_have_names_and_amounts() {
+        let config = parse(&["--run-limit=memory=512Mi,processes=7", "--run-limit=disk=1"]);
+        let expected = Limits { memory: Some(512 << 20), processes: Some(7), disk: Some(1) };
+        assert_eq!(config.run_limits(), expected);
+        assert_eq!(parse(&[]).run_limits(), Limits::default());
+        for wrong in ["memory", "cpu=1", "memory=-1", "memory=1.5Gi"] {
+            let flag = format!("--run-limit={wrong}");
+            assert!(Command::try_parse_from(["x", "--pod-name=p", &flag]).is_err(), "{wrong}");
+        }
     }
 }

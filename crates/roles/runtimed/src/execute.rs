@@ -8,6 +8,7 @@ use kruntimes_api::Run;
 use kruntimes_proto::executor::v1::ExecuteRequest;
 use kruntimes_proto::{Bounds, Network};
 use kruntimes_rules::run::event::Event;
+use kruntimes_rules::run::limits::Limits;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -50,12 +51,14 @@ pub(crate) async fn under_lease(
 }
 
 /// What the server is asked to bound the execution by.
-pub(crate) fn bounds(run: &Run) -> Bounds {
+pub(crate) fn bounds(run: &Run, others: Limits) -> Bounds {
     let network = match run.spec.network {
         None | Some(kruntimes_api::Network::Full) => Network::Full,
         Some(kruntimes_api::Network::None) => Network::None,
     };
-    Bounds { network, ..Bounds::default() }
+    let own = run.spec.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    let Limits { memory, processes, disk } = own.map(Limits::of).unwrap_or_default().or(others);
+    Bounds { network, memory, processes, disk }
 }
 
 /// What the server is asked to execute.

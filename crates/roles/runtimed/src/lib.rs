@@ -244,6 +244,7 @@ fn open(
         mounted: mounted::Mounted::new(config.mounted.clone()),
         slots: slots::Slots::new(config.resources()),
         cancels: pod::Cancels::default(),
+        run_limits: config.run_limits(),
         synced: watch::Sender::new(false),
         leaving: watch::Sender::new(false),
         drain: watch::Sender::new(pod::Drain::No),

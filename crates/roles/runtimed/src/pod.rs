@@ -12,6 +12,7 @@ use crate::spool::Spool;
 use crate::workspace::Workspaces;
 use kruntimes_api::Run;
 use kruntimes_cluster::events::Recorder;
+use kruntimes_rules::run::limits::Limits;
 use kube::Api;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,8 @@ pub(crate) struct Pod {
     pub(crate) mounted: Mounted,
     pub(crate) slots: Slots,
     pub(crate) cancels: Cancels,
+    /// What a Run may use that says nothing else.
+    pub(crate) run_limits: Limits,
     /// Whether the Runs of this pod have been listed once.
     pub(crate) synced: watch::Sender<bool>,
     /// Whether the pod ends: its Runtime Server ends beside, with all that it remembers.

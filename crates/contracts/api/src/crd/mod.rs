@@ -44,6 +44,8 @@ fn run() -> Definition {
     rules::add_run(&mut root);
     source::add_run(&mut root);
     resources::limit(&mut root, "spec.resources.requests");
+    resources::bytes(&mut root, "spec.resources.limits.memory");
+    resources::bytes(&mut root, "spec.resources.limits.disk");
     env::add_run(&mut root);
     unserved::add_run(&mut root);
     definition(
@@ -72,6 +74,8 @@ fn runtime() -> Definition {
     rules::add_runtime(&mut root);
     resources::limit(&mut root, "spec.capacity.resources");
     env::add_runtime(&mut root);
+    resources::bytes(&mut root, "spec.runLimits.memory");
+    resources::bytes(&mut root, "spec.runLimits.disk");
     unserved::add_runtime(&mut root);
     definition(
         &Names { kind: "Runtime", plural: "runtimes", short: "rt" },

@@ -9,7 +9,22 @@ use serde_json::{Value, json};
 
 /// Digits, or digits with a factor; never a fraction, a sign or an exponent.
 const PATTERN: &str = "^(0|[1-9][0-9]{0,15})(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$";
+const BYTES: &str = "^[1-9][0-9]{0,15}(k|M|G|T|Ki|Mi|Gi|Ti)?$";
 const NAME: &str = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+
+/// Limits the amount of bytes at `path`.
+pub(super) fn bytes(root: &mut Value, path: &str) {
+    let schema = at(root, path);
+    let description = schema["description"].take();
+    *schema = json!({
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": true,
+        "pattern": BYTES,
+        "minimum": 1,
+        "maximum": limits::RESOURCE_AMOUNT,
+        "description": description,
+    });
+}
 
 /// Limits the map of amounts at `path`.
 pub(super) fn limit(root: &mut Value, path: &str) {

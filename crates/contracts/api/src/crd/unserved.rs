@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 /// Fields of Run: path below the root, and the CEL that finds the field absent.
 pub(super) const RUN: &[(&str, &str)] = &[
-    ("spec.resources.limits", "!has(self.limits)"),
     ("spec.env[].valueFrom.fileKeyRef", "!has(self.fileKeyRef)"),
     ("spec.env[].valueFrom.resourceFieldRef", "!has(self.resourceFieldRef)"),
 ];

@@ -127,6 +127,8 @@ fn arguments(pool: &ValidPool) -> Vec<String> {
         format!("--drain-timeout-seconds={}", pool.drain_seconds),
         format!("--fence-after-seconds={}", pool.fence_after.as_secs()),
     ];
+    let limits = pool.run_limits.iter();
+    arguments.extend(limits.map(|(name, limit)| format!("--run-limit={name}={limit}")));
     if let Some(capacity) = &pool.capacity {
         arguments.push(format!("--workers={}", capacity.slots()));
         let others = capacity.iter().filter(|(name, _)| *name != labels::RUNS_RESOURCE);

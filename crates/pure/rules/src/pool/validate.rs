@@ -4,6 +4,7 @@
 use super::egress::{self, InvalidEgress};
 use super::template::{self, Refusals};
 use crate::capacity::{InvalidAmount, Resources};
+use crate::run::limits::Limits;
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kruntimes_api::{Isolation, Runtime, limits, names};
@@ -52,6 +53,8 @@ pub struct ValidPool {
     pub(super) config_maps: BTreeSet<String>,
     /// How long a pod that is to end waits for its Runs.
     pub(super) drain_seconds: i64,
+    /// What a Run may use that says nothing else.
+    pub(super) run_limits: Limits,
     /// How the Runs of a pod are kept apart.
     pub(super) isolation: Isolation,
     /// Whom the pods may reach; everybody where there is none.
@@ -157,6 +160,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
             .drain_timeout_seconds
             .unwrap_or(limits::DRAIN_SECONDS)
             .clamp(1, limits::DRAIN_SECONDS_MAX),
+        run_limits: runtime.spec.run_limits.as_ref().map(Limits::of).unwrap_or_default(),
         isolation: runtime.spec.isolation.unwrap_or_default(),
         egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
         api_server: settings.api_server.clone(),

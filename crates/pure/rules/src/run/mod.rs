@@ -3,6 +3,7 @@
 pub mod correlate;
 pub mod env;
 pub mod event;
+pub mod limits;
 pub mod machine;
 pub mod notes;
 pub mod outcome;

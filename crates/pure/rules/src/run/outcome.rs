@@ -115,6 +115,9 @@ pub const fn phase_of(reason: Reason) -> Phase {
         | Reason::Fenced
         | Reason::NotStarted
         | Reason::Unschedulable
+        | Reason::MemoryLimit
+        | Reason::ProcessLimit
+        | Reason::DiskLimit
         | Reason::OutputsInvalid
         | Reason::OutputsTooLarge
         | Reason::ArtifactInvalid => Phase::Failed,
@@ -129,7 +132,17 @@ fn visible_exit_code(exit: &Exit) -> Option<i32> {
     (1..=255).contains(&exit.exit_code).then_some(exit.exit_code)
 }
 
+/// How the messages of our Runtime Servers begin for a Run that was killed for what it used.
+pub const EXCESSES: [(&str, Reason); 3] = [
+    ("memory limit: ", Reason::MemoryLimit),
+    ("process limit: ", Reason::ProcessLimit),
+    ("disk limit: ", Reason::DiskLimit),
+];
+
 fn failure_reason(message: &str) -> Reason {
+    if let Some((_, reason)) = EXCESSES.iter().find(|(start, _)| message.starts_with(start)) {
+        return *reason;
+    }
     let of_source = ["mkdir:", "git clone:", "git checkout:", "write inline:"];
     if message == "no args or script provided" || of_source.iter().any(|p| message.starts_with(p)) {
         Reason::PrepareSource
@@ -194,6 +207,24 @@ mod tests {
             (exit(4096, 0, "odd", ""), RuntimeError, "odd", None),
             (exit(-1, 0, "timeout", ""), Timeout, "timeout after 2s", None),
             (exit(0, 0, "timeout", ""), Timeout, "timeout after 2s", None),
+            (
+                exit(137, 9, "memory limit: 2 MiB", ""),
+                Reason::MemoryLimit,
+                "memory limit: 2 MiB",
+                Some(137),
+            ),
+            (
+                exit(137, 9, "process limit: 9", ""),
+                Reason::ProcessLimit,
+                "process limit: 9",
+                Some(137),
+            ),
+            (
+                exit(137, 9, "disk limit: 2 MiB", ""),
+                Reason::DiskLimit,
+                "disk limit: 2 MiB",
+                Some(137),
+            ),
             (exit(7, 0, "timeout", ""), RuntimeError, "timeout", Some(7)),
             (exit(0, 0, "mkdir: no", ""), PrepareSource, "mkdir: no", None),
             (

@@ -34,6 +34,9 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
         | Reason::EnvUnavailable
         | Reason::RuntimeExecute
         | Reason::RuntimeError
+        | Reason::MemoryLimit
+        | Reason::ProcessLimit
+        | Reason::DiskLimit
         | Reason::ExecutionLost
         | Reason::PodGone
         | Reason::PodTerminating

@@ -6,7 +6,7 @@
 use super::find::{self, Found};
 use super::program;
 use crate::prepare::{c_string, path_string};
-use kruntimes_confine::{Command, ForkServer, Zygote};
+use kruntimes_confine::{Allowance, Command, ForkServer, Zygote};
 use kruntimes_daemon::watched;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -122,6 +122,7 @@ fn command(settings: &Settings, program: &std::path::Path) -> Result<Command, St
         env: env.collect::<Result<_, _>>().map_err(bad)?,
         args: args.map(|arg| c_string(arg.as_str())).collect::<Result<_, _>>().map_err(bad)?,
         confinement: None,
+        allowance: Allowance::default(),
     })
 }
 

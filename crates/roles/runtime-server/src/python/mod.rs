@@ -107,7 +107,7 @@ impl Python {
             why = cancel.wait() => return Err(Outcome::ended(why)),
         };
         let end = process::follow(&self.zygote, started, output, cancel).await?;
-        Ok(outcome(end, "python3", &staged.working_dir.display().to_string()))
+        Ok(outcome(end, "python3", &staged.working_dir.display().to_string(), &staged.allowance))
     }
 
     async fn start(&self, staged: &Staged, choice: Choice) -> Result<Child, Outcome> {

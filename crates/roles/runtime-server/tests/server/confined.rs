@@ -99,3 +99,30 @@ pub(crate) async fn health_says_how_runs_are_kept_apart(mut fixture: Fixture) {
         assert!(health.get_ref().healthy);
     }
 }
+
+pub(crate) async fn who_uses_too_much_ends_and_says_so(mut fixture: Fixture) {
+    let bomb = "bomb() { bomb | bomb & wait; }; bomb";
+    let memory = "python3 -c \"b = []\nwhile True: b.append(b'x' * 2**20)\"";
+    let disk = "while :; do head -c 1M /dev/zero >> \"$TMPDIR/file\"; done";
+    for (id, bounds, script, starts) in [
+        (
+            "processes",
+            "processes=64",
+            bomb,
+            "process limit: there were at least 65, 64 are allowed",
+        ),
+        ("by-default", "", bomb, "process limit: there were at least 513, 512 are allowed"),
+        ("memory", "memory=67108864", memory, "memory limit: "),
+        ("disk", "disk=4194304", disk, "disk limit: "),
+    ] {
+        let mut events = fixture.watch(0).await;
+        let mut asked = Request::new(request(id, &[script]));
+        asked.metadata_mut().insert(BOUNDS_METADATA, bounds.parse().unwrap());
+        fixture.runtime.execute(asked).await.unwrap();
+        let seen = until_end(&mut events, id).await;
+        let (exit_code, signal, message) = seen.exit();
+        assert_eq!((exit_code, signal), (137, 9), "{message}");
+        assert!(message.starts_with(starts), "{message}");
+    }
+    assert_eq!(fixture.run_args("after", &["echo on"]).await.stdout(), "on\n");
+}

@@ -47,7 +47,7 @@ const CASES: &[Case] = cases! {
         bad_requests_are_refused;
     Bash confined: a_run_has_its_own_files_and_no_others without_isolation_it_has_all
         the_server_shows_a_run_nothing bounds_are_kept_and_unknown_ones_refused
-        health_says_how_runs_are_kept_apart;
+        health_says_how_runs_are_kept_apart who_uses_too_much_ends_and_says_so;
     Bash output: any_bytes_are_fine output_is_cut_at_the_limit_and_counted output_is_live
         a_reader_resumes_where_it_was a_list_is_bounded;
     Bash control: a_daemon_is_gone_when_the_end_is_told a_background_child_does_not_hold_the_run

@@ -123,8 +123,13 @@ impl Attempt {
             crash::point("runtimed-journalled");
             let own = environment.get().cloned().unwrap_or_default();
             let request = execute::request(&pod, &uid, &run, &own);
-            let event =
-                execute::under_lease(&pod, &request, execute::bounds(&run), abandoned).await;
+            let event = execute::under_lease(
+                &pod,
+                &request,
+                execute::bounds(&run, pod.run_limits),
+                abandoned,
+            )
+            .await;
             crash::point("runtimed-executed");
             if event == Event::LeaseMissed {
                 pod.journal.void(&uid);

@@ -143,6 +143,7 @@ impl World {
             health_probe_bind_address: ":9094".to_owned(),
             runtime_name: "bash".to_owned(),
             workers: self.workers,
+            run_limit: Vec::new(),
             capacity: vec![("gpu".to_owned(), 2)],
             loopback: Some(self.address),
             workspace: self.directory.join("workspace"),
