@@ -18,9 +18,9 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-/// Between the end of an interpreter and the start of the next, doubled while none becomes ready.
+/// Between the end of an interpreter and the start of the next, doubled while none lives for the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -62,13 +62,16 @@ pub(crate) async fn keep(
     loop {
         match start(&zygote, &settings).await {
             Ok(warm) => {
-                pause = FIRST_PAUSE;
+                let since = Instant::now();
                 let warm = Arc::new(warm);
                 state.send_replace(State::Ready(Arc::clone(&warm)));
                 // It says nothing more: this is its end.
                 while let Ok(Some(_)) = word(&warm.forks).await {}
                 tracing::warn!("the Python interpreter ended; another is started");
                 state.send_replace(State::Starting);
+                if since.elapsed() >= LONGEST_PAUSE {
+                    pause = FIRST_PAUSE;
+                }
             }
             Err(why) => {
                 let told = matches!(&*state.borrow(), State::Broken(known) if **known == *why);
