@@ -5,11 +5,12 @@
 //! files count as they were at the start: other work on the machine evicts them and lets them come back.
 
 use crate::home::{self, Home};
-use crate::load::{Load, Work};
+use crate::load::{self, Load, Work};
 use crate::processes::{self, Process};
-use anyhow::{Context, ensure};
+use anyhow::ensure;
+use kruntimes_api::Run;
+use kube::api::{Api, DeleteParams, ListParams};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How many Runs.
@@ -41,6 +42,7 @@ const GROWTH: f64 = 1.05;
 const RUN_KIB: f64 = 8.0;
 /// Threads that wait for work, changes kept for watches that come back (75 s) and freed memory go back within this time.
 const SETTLES_WITHIN: Duration = Duration::from_secs(150);
+const DELETED_WITHIN: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What the home holds.
@@ -111,11 +113,11 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let krt = home::build(home::Build::Dev)?;
     let home = Home::start_with(&krt, &[], &["--runtimes=bash,python"])?;
-    load(&home, counts.warm_up)?;
+    run_many(&home, counts.warm_up)?;
     delete_all(&home)?;
     let start = settled(&home)?;
     print("start", &start);
-    load(&home, counts.runs)?;
+    run_many(&home, counts.runs)?;
     let kept = settled(&home)?;
     print("kept", &kept);
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -133,7 +135,7 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
 }
 
 /// So many Runs to their ends, on connections that are closed afterwards.
-fn load(home: &Home, count: usize) -> anyhow::Result<()> {
+fn run_many(home: &Home, count: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rate =
         runtime.block_on(async { Load::new(home, &WORK).await?.run_many(count, AT_ONCE).await })?;
@@ -141,17 +143,21 @@ fn load(home: &Home, count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All at once: kubectl would delete them one by one, five a second.
 fn delete_all(home: &Home) -> anyhow::Result<()> {
     let started = Instant::now();
-    let status = Command::new("kubectl")
-        .args(["delete", "runs", "--all"])
-        .env("KUBECONFIG", home.kubeconfig())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .context("start kubectl: it must be installed")?;
-    ensure!(status.success(), "kubectl delete runs --all failed");
-    println!("leak: kubectl delete runs --all took {} s", started.elapsed().as_secs());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let runs: Api<Run> = Api::default_namespaced(load::client(home).await?);
+        runs.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        let one = ListParams::default().limit(1);
+        while !runs.list_metadata(&one).await?.items.is_empty() {
+            ensure!(started.elapsed() < DELETED_WITHIN, "Runs are still there");
+            tokio::time::sleep(LOOK).await;
+        }
+        anyhow::Ok(())
+    })?;
+    println!("leak: their deletion took {} s", started.elapsed().as_secs());
     Ok(())
 }
 
