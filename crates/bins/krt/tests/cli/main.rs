@@ -6,6 +6,7 @@ mod background;
 mod both;
 mod conformance;
 mod ephemeral;
+mod isolation;
 mod local_home;
 mod mistakes;
 mod operate;
