@@ -11,7 +11,12 @@ const ADDED: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_
 
 /// A cargo command without the variables of the cargo that started this tool.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new("cargo");
+    program("cargo")
+}
+
+/// A program that may start cargo, likewise.
+pub(crate) fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
     for (name, _) in std::env::vars_os() {
         let added = |name: &str| ADDED.iter().any(|prefix| name.starts_with(prefix));
         if name.to_str().is_some_and(|name| added(name) || name == "OUT_DIR") {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// No step takes longer; `timeout` ends it.
-const LIMIT: &str = "300";
+const LIMIT: &str = "200";
 const MYPY: &str = "mypy==2.4.1";
 
 /// A server and what is known of it.
@@ -40,7 +40,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if !findings.is_empty() {
         bail!("conformance:\n  {}", findings.join("\n  "));
     }
-    Ok(())
+    crate::guide::run(&krt)
 }
 
 fn subjects(krt: &Path, python: &Path) -> Vec<Subject> {
@@ -145,7 +145,7 @@ fn conformance(krt: &Path, subject: &Subject) -> anyhow::Result<Vec<String>> {
 }
 
 /// Runs a command that must succeed, within the limit.
-fn step(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn step(command: &mut Command) -> anyhow::Result<()> {
     let mut limited = Command::new("timeout");
     limited.args(["--kill-after", "5", LIMIT]).arg(command.get_program()).args(command.get_args());
     if let Some(directory) = command.get_current_dir() {

@@ -11,6 +11,7 @@ mod e2e;
 mod e2e_objects;
 mod faults;
 mod generate;
+mod guide;
 mod home;
 mod images;
 mod kill;

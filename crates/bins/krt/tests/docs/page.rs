@@ -2,7 +2,7 @@
 //!
 //! | label | meaning |
 //! |---|---|
-//! | `sh` | commands, run in order in one bash; `exit=N` expects that code, `kubectl` needs kubectl, `no-home` runs them where no home is, `ci` is a stage of `cargo xtask ci`, `cluster` needs a cluster: `cargo xtask e2e test` |
+//! | `sh` | commands, run in order in one bash; `exit=N` expects that code, `kubectl` needs kubectl, `no-home` runs them where no home is, `ci` is a stage of `cargo xtask ci`, `cluster` needs a cluster: `cargo xtask e2e test`, `kits` needs PyPI, npm and a checkout: `cargo xtask e2e kits` |
 //! | `text` | what the `sh` block before it prints; `…` stands for anything in a line, alone for any lines |
 //! | `yaml file=NAME`, `bash file=NAME` | a file that later blocks read |
 
@@ -32,11 +32,13 @@ pub(crate) struct Commands {
     pub(crate) ci: bool,
     /// Needs a cluster, and what a cluster's admin has: helm, kubectl and the charts.
     pub(crate) cluster: bool,
+    /// Needs package registries and a checkout: `cargo xtask e2e kits` runs it.
+    pub(crate) kits: bool,
     /// What is printed, stdout and stderr together.
     pub(crate) output: Option<String>,
 }
 
-const LABELS: &str = "label it `sh` with `exit=N`, `kubectl`, `no-home`, `ci` or `cluster` where they apply, `text`, `yaml file=NAME`, `bash file=NAME` or `python file=NAME`";
+const LABELS: &str = "label it `sh` with `exit=N`, `kubectl`, `no-home`, `ci`, `cluster` or `kits` where they apply, `text`, `yaml file=NAME`, `bash file=NAME` or `python file=NAME`";
 
 /// The steps of a page, in order.
 pub(crate) fn parse(name: &str, page: &str) -> Result<Vec<Step>, String> {
@@ -93,12 +95,14 @@ fn commands(place: &str, options: &[&str], text: String) -> Result<Commands, Str
             ("no-home", _) => commands.no_home = true,
             ("ci", _) => commands.ci = true,
             ("cluster", _) => commands.cluster = true,
+            ("kits", _) => commands.kits = true,
             (_, Some(Ok(code))) => commands.exit = code,
             _ => return Err(format!("{place}: `{option}` is no option of sh: {LABELS}")),
         }
     }
     let calls = |line: &str| line.split_whitespace().any(|word| word.ends_with("kubectl"));
-    if !commands.kubectl && !commands.cluster && commands.text.lines().any(calls) {
+    let elsewhere = commands.cluster || commands.kits;
+    if !commands.kubectl && !elsewhere && commands.text.lines().any(calls) {
         return Err(format!("{place}: the block calls kubectl: label it `sh kubectl`"));
     }
     Ok(commands)

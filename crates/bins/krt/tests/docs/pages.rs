@@ -34,7 +34,8 @@ fn steps(name: &str, text: &str) -> Result<(Vec<Step>, usize), String> {
     }
     steps.retain(|step| match &step.action {
         Action::Run(commands) => {
-            !commands.ci && !commands.cluster && (with_kubectl() || !commands.kubectl)
+            let elsewhere = commands.ci || commands.cluster || commands.kits;
+            !elsewhere && (with_kubectl() || !commands.kubectl)
         }
         Action::Write { .. } => true,
     });
@@ -107,6 +108,21 @@ fn every_block_for_a_cluster_does_what_its_page_says() {
     for (_, steps) in found {
         none(&session::run(&Reader::with_cluster(&kubeconfig), &steps));
     }
+}
+
+/// Pages with blocks that `cargo xtask e2e kits` runs.
+const FOR_KITS: [&str; 1] = ["docs/custom-runtime.md"];
+
+#[test]
+fn every_block_for_the_kits_is_on_a_page_that_they_run() {
+    let kits = |step: &Step| matches!(&step.action, Action::Run(commands) if commands.kits && commands.output.is_some());
+    let mut found = Vec::new();
+    for (name, text) in pages() {
+        if parse(&name, &text).unwrap().iter().any(kits) {
+            found.push(name);
+        }
+    }
+    assert_eq!(found, FOR_KITS);
 }
 
 #[test]
