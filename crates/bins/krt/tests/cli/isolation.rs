@@ -22,7 +22,7 @@ const PROBES: &str = include_str!("isolation/probes.py");
 const COUNT: usize = 30;
 
 /// Gives the Runtime `bash` one pod of four slots with this isolation, and waits for it.
-async fn one_pod(client: &Client, isolation: &str) {
+pub(crate) async fn one_pod(client: &Client, isolation: &str) {
     let runtimes: Api<Runtime> = Api::default_namespaced(client.clone());
     let spec = json!({
         "replicas": 1, "isolation": isolation, "capacity": {"resources": {"runs": 4}},

@@ -3,6 +3,7 @@
 
 mod api;
 mod background;
+mod bombs;
 mod both;
 mod conformance;
 mod ephemeral;
