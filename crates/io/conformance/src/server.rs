@@ -1,20 +1,27 @@
 //! A server that the kit starts by a shell command, with a control token and a directory of its own, and stops again.
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::fs::File;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long a server may take to end after SIGTERM.
 pub(crate) const END_WITHIN: Duration = Duration::from_secs(5);
 /// The last bytes of its log that are shown when it does not start.
 const LOG_BYTES: usize = 2000;
+/// How long the rest of its log may take after its end.
+const LOG_WITHIN: Duration = Duration::from_millis(500);
 
 /// Why there is no server to be tried.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +55,14 @@ pub(crate) struct Server {
     port: u16,
     directory: TempDir,
     child: Option<Child>,
+    log: Log,
+}
+
+/// The last bytes of what the server says, and the task that reads them.
+#[derive(Debug, Default)]
+struct Log {
+    tail: Arc<Mutex<VecDeque<u8>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -62,7 +77,7 @@ impl Server {
             Some(port) => port,
             None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port(),
         };
-        Ok(Self { command, port, directory, child: None })
+        Ok(Self { command, port, directory, child: None, log: Log::default() })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -80,7 +95,8 @@ impl Server {
 
     /// Starts the process; it may take a while to answer.
     pub(crate) fn start(&mut self) -> io::Result<()> {
-        let log = File::create(self.log())?;
+        let (log, writer) = io::pipe()?;
+        self.log = Log::read(log.into())?;
         let child = Command::new("sh")
             .arg("-c")
             .arg(format!("exec {} \"$@\"", self.command))
@@ -89,8 +105,8 @@ impl Server {
             .env("KRUNTIMES_CONTROL", self.directory.path().join("control"))
             .env("CONFORMANCE", "of the server")
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
@@ -99,11 +115,14 @@ impl Server {
     }
 
     /// What it said last, if it has ended.
-    pub(crate) fn has_ended(&mut self) -> Option<String> {
+    pub(crate) async fn has_ended(&mut self) -> Option<String> {
         let status = self.child.as_mut()?.try_wait().ok()??;
-        let log = std::fs::read(self.log()).unwrap_or_default();
-        let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_BYTES)..]);
-        Some(format!("{status}: {}", tail.trim()))
+        if let Some(reader) = &mut self.log.reader {
+            // A process that it has left behind may keep the pipe open.
+            let _ = timeout(LOG_WITHIN, reader).await;
+        }
+        let mut tail = self.log.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(format!("{status}: {}", String::from_utf8_lossy(tail.make_contiguous()).trim()))
     }
 
     /// Sends a signal to the process alone, as a kubelet does, and waits for its end; then its group is killed.
@@ -123,9 +142,23 @@ impl Server {
         let _ = timeout(END_WITHIN, child.wait()).await;
         ended
     }
+}
 
-    fn log(&self) -> PathBuf {
-        self.directory.path().join("log")
+impl Log {
+    fn read(pipe: OwnedFd) -> io::Result<Self> {
+        let tail = Arc::default();
+        let kept: Arc<Mutex<VecDeque<u8>>> = Arc::clone(&tail);
+        let mut pipe = Receiver::from_owned_fd(pipe)?;
+        let reader = tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend(&buffer[..count]);
+                let over = kept.len().saturating_sub(LOG_BYTES);
+                kept.drain(..over);
+            }
+        });
+        Ok(Self { tail, reader: Some(reader) })
     }
 }
 

@@ -114,7 +114,9 @@ impl Subject {
                 Ok(Err(status)) => said(&status),
                 Err(_) => "Health is not answered".to_owned(),
             };
-            if let Some(end) = self.server.as_mut().and_then(Server::has_ended) {
+            if let Some(server) = &mut self.server
+                && let Some(end) = server.has_ended().await
+            {
                 return Err(StartError::Ended(end));
             }
             if Instant::now() >= deadline {

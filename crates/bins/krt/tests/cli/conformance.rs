@@ -48,6 +48,18 @@ fn a_server_that_outlives_its_end_is_found_out() {
     }
 }
 
+/// What a server says has no end, and is not kept.
+#[test]
+fn a_server_that_ends_says_why_behind_all_else() {
+    let user = User::new();
+    let command = "sh -c 'head -c 9000000 /dev/zero | tr \\\\0 x; echo no disk; exit 3'";
+    let ended = user.run(&["runtime", "conformance", "--command", command]);
+    ended.expect(125);
+    let line = ended.stderr.trim();
+    assert!(line.ends_with("xno disk") && line.contains("exit status: 3"), "{line}");
+    assert!(line.len() < 2200, "{}", line.len());
+}
+
 fn kill(pid: &str) {
     let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
     // It is its own group's leader, unless setsid had to fork.
