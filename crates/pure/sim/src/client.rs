@@ -103,7 +103,7 @@ fn one(random: &mut Random, number: usize) -> Plan {
     let max_attempts = random.pick(&[1, 1, 2, 3, 4]);
     let lasts = random.pick(&[20, 40, 200, 1_000, 3_000, 8_000, 20_000, 45_000]);
     let lasts = random.millis(lasts, lasts * 2);
-    let timeout = random.permille(350).then(|| random.pick(&[1_u64, 2, 5, 10, 30]));
+    let timeout = random.permille(450).then(|| random.pick(&[1_u64, 2, 5, 10, 30, 60, 60]));
     let succeeds_at = random.pick(&[1, 1, 1, 1, 2, 3, 9]);
     let mut spec = json!({"runtime": "bash", "args": ["true"]});
     if let Some(timeout) = timeout {

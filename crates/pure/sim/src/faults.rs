@@ -167,9 +167,9 @@ impl Swarm {
             ..few
         };
         match random.below(20) {
-            0..6 => all,
-            6..11 => some,
-            11..14 => few,
+            0..4 => all,
+            4..8 => some,
+            8..12 => few,
             _ => leases,
         }
     }

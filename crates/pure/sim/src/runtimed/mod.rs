@@ -151,8 +151,14 @@ impl Runtimed {
                     continue;
                 }
                 Seen::Applied(object) => object.run.map(|run| self.roster.observe(run)),
-                Seen::Deleted(_) if mutant::is(Mutant::DeletionKillsNothing) => None,
                 Seen::Deleted(object) => {
+                    let uid = &object.stored.uid;
+                    if self.attempts.contains_key(uid) {
+                        crate::oracle::watch_death(core, self.at, uid);
+                    }
+                    if mutant::is(Mutant::DeletionKillsNothing) {
+                        continue;
+                    }
                     let phase = object.run.as_ref().map_or(Phase::Pending, |run| run.phase());
                     Some(self.roster.gone(&object.stored.uid, phase))
                 }

@@ -100,3 +100,9 @@ fn what_an_earlier_life_may_have_given_up_is_killed_then_handed_back() {
     let effects = machine.handle(Event::CancelAcknowledged, at(2));
     assert_eq!(effects, [Effect::RemoveWorkspace], "a Run that is gone gets no status");
 }
+
+#[test]
+fn what_was_executed_was_not_missed() {
+    let machine = after_running(spec(None, 1), &[(9, Event::LeaseMissed, &[])]);
+    assert!(machine.may_have_started());
+}

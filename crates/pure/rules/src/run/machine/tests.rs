@@ -394,9 +394,3 @@ fn the_first_reason_to_stop_stays_but_a_run_that_is_gone_gets_no_status() {
         ],
     );
 }
-
-#[test]
-fn what_was_executed_was_not_missed() {
-    let machine = after_running(spec(None, 1), &[(9, Event::LeaseMissed, &[])]);
-    assert!(machine.may_have_started());
-}
