@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -61,15 +62,17 @@ class Functions(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_function_in_a_thread_is_told_to_end(self):
         told = []
+        seen = threading.Event()
 
         def execute(execution: Execution):
             execution.on_cancel(lambda: told.append("called"))
-            execution.cancelled.wait(10)
-            told.append("seen")
+            if execution.cancelled.wait(10):
+                seen.set()
 
         status = await self.run_it(execute, timeout_seconds=1)
         self.assertEqual((status.exit_code, status.error_message), (-1, "timeout"))
-        self.assertIn("called", told)
+        self.assertEqual(told, ["called"])
+        self.assertTrue(seen.wait(5))
 
     async def test_a_function_that_does_not_end_is_let_go(self):
         released = asyncio.Event()
