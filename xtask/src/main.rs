@@ -3,6 +3,7 @@
 
 mod bench;
 mod board;
+mod bombs;
 mod cargo;
 mod ci;
 mod cluster;
@@ -41,11 +42,13 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   e2e kits    the Python kit, and the conformance of every Runtime Server here; needs PyPI and npm
   e2e crashes each part killed twice at each of its crash points, among Runs
   e2e faults  trees that hide, floods of output, clocks that jump, sidecars that freeze
+  e2e bombs   Runs that use up processes, memory and disk, beside others in their pod
   e2e leak    a local home after a few hundred Runs holds what it held before
   sim [--seeds N] [--from S] [--trace] [--mutants]
               scheduler, controller, runtimed and API server on virtual time under faults; --mutants: seeded bugs, each found
   soak        the same after thousands, and 20 kills a point; then the API server is killed 200 times among writes
   soak kill   only the latter
+  soak bombs  20 bombs of each kind
   soak leak   only the first: 10,000 Runs over bash and Python
   bench       latency, rate, memory and start, beside the machine's floor
   bench cpu KRT  the processor time of a Run by process, with this binary
@@ -78,6 +81,7 @@ fn main() -> anyhow::Result<()> {
         ["e2e", "kits"] => kits::run(),
         ["e2e", "crashes"] => crashes::run(2),
         ["e2e", "faults"] => faults::run(faults::QUICK),
+        ["e2e", "bombs"] => bombs::run(bombs::QUICK),
         ["e2e", "leak"] => leak::run(leak::QUICK),
         ["sim", words @ ..] => sim::run(words),
         ["soak"] => {
@@ -86,6 +90,7 @@ fn main() -> anyhow::Result<()> {
             faults::run(faults::FULL)?;
             kill::run()
         }
+        ["soak", "bombs"] => bombs::run(bombs::FULL),
         ["soak", "leak"] => leak::run(leak::FULL),
         ["soak", "faults"] => faults::run(faults::FULL),
         ["soak", "crashes"] => crashes::run(20),
