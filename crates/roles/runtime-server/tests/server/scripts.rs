@@ -39,9 +39,6 @@ pub(crate) const SCRIPTS: &[&str] = &[
     "import atexit\natexit.register(print, 'second')\natexit.register(lambda: None)\natexit.register(print, 'first')",
     "import collections.abc, typing, concurrent.futures, http.client, atexit\nclass A:\n    \
      def __del__(self): print(issubclass(dict, collections.abc.MutableSequence), len(A.__mro__))\na = A()\nb = A()\nb.me = b",
-    "import sys, collections.abc\nclass A:\n    \
-     def __del__(self, m=collections.abc): print(m.MutableSequence is not None)\n\
-     a = A()\nsys.kept = sys.modules['__main__']",
     "import weakref\nclass A: pass\na = A()\nweakref.finalize(a, print, 'finalized')",
     "def g():\n    try: yield 1\n    finally: print('closed')\nx = g(); next(x)",
     "import concurrent.futures as f\nwith f.ThreadPoolExecutor() as p: print(list(p.map(str, range(3))))\n\
