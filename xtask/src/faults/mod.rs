@@ -67,19 +67,23 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
     })
 }
 
+/// Slots of a pod until a check wants others.
+const SLOTS: usize = 2;
+
 impl World {
     async fn start(krt: &Path, environment: &[(&str, &Path)]) -> anyhow::Result<Self> {
         let flags = ["--fence-after-seconds", FENCE_AFTER, "--reap-after-seconds", REAP_AFTER];
         let home = Home::start_with(krt, environment, &flags)?;
         let client = load::client(&home).await?;
+        // The scripts of its Runs write down outside what they do.
+        load::resize(&client, json!({"isolation": "none"}), SLOTS).await?;
         let runs = Api::default_namespaced(client.clone());
         Ok(Self { home, outside: Outside::new()?, runs, client })
     }
 
     /// Gives the Runtime `bash` so many pods of so many slots, and waits for them.
     async fn widen(&self, pods: usize, slots: usize) -> anyhow::Result<()> {
-        // Their scripts write down outside what they do.
-        let patch = json!({"replicas": pods, "isolation": "none"});
+        let patch = json!({"replicas": pods});
         timeout(PATIENCE, load::resize(&self.client, patch, slots)).await?
     }
 
