@@ -64,6 +64,11 @@ impl Sample {
         self.processes.iter().map(|process| process.pss_kib).sum()
     }
 
+    /// Without the pages of files.
+    fn own_kib(&self) -> f64 {
+        self.processes.iter().map(|process| process.pss_kib - process.file_kib).sum()
+    }
+
     /// What is more than it was.
     fn findings(&self, start: &Self) -> Vec<String> {
         let mut findings = Vec::new();
@@ -121,7 +126,7 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
     let kept = settled(&home)?;
     print("kept", &kept);
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let run_kib = (kept.pss_kib() - start.pss_kib()) / counts.runs as f64;
+    let run_kib = (kept.own_kib() - start.own_kib()) / counts.runs as f64;
     println!("leak: {run_kib:.2} KiB a Run while {} are kept", counts.runs);
     delete_all(&home)?;
     let (end, mut findings) = settles_to(&home, &start)?;
