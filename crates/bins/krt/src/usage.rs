@@ -201,6 +201,9 @@ mod tests {
 
     #[test]
     fn a_group_names_its_commands() {
-        assert_eq!(said(&["krt", "runtime"]).unwrap(), "krt runtime needs a command: list, get");
+        assert_eq!(
+            said(&["krt", "runtime"]).unwrap(),
+            "krt runtime needs a command: list, get, conformance"
+        );
     }
 }
