@@ -27,10 +27,16 @@ struct Bomb {
 }
 
 const BOMBS: [Bomb; 4] = [
-    Bomb { name: "forks", script: "bomb() { bomb | bomb & wait; }; bomb", reason: "ProcessLimit" },
+    Bomb {
+        name: "forks",
+        script: "bomb() { [ $1 = 0 ] && exec sleep 20; \
+    bomb $(($1 - 1)) | bomb $(($1 - 1)) & wait; }; bomb 10",
+        reason: "ProcessLimit",
+    },
     Bomb {
         name: "hiding",
-        script: "bomb() { setsid bash -c \"$(declare -f bomb); bomb & bomb\" & wait; }; bomb",
+        script: "bomb() { [ $1 = 0 ] && exec sleep 20; \
+    setsid bash -c \"$(declare -f bomb); bomb $(($1 - 1)) & bomb $(($1 - 1))\" & wait; }; bomb 10",
         reason: "ProcessLimit",
     },
     Bomb {

@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 /// How soon a bomb must have ended.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// A fork bomb in one process group, and one whose every process hides in a session of its own.
-const FORKS: &str = "bomb() { bomb | bomb & wait; }; bomb";
-const HIDING: &str = "bomb() { setsid bash -c \"$(declare -f bomb); bomb & bomb\" & wait; }; bomb";
+const FORKS: &str = "bomb() { [ $1 = 0 ] && exec sleep 20; \
+    bomb $(($1 - 1)) | bomb $(($1 - 1)) & wait; }; bomb 10";
+const HIDING: &str = "bomb() { [ $1 = 0 ] && exec sleep 20; \
+    setsid bash -c \"$(declare -f bomb); bomb $(($1 - 1)) & bomb $(($1 - 1))\" & wait; }; bomb 10";
 const MEMORY: &str = "python3 -c 'b = []\nwhile True: b.append(bytes([1]) * 2**20)'";
 const DISK: &str = "while :; do head -c 1M /dev/zero >> file; done";
 

@@ -97,11 +97,16 @@ impl Drop for Place {
     }
 }
 
-/// In one process group; and each in a session of its own, which only the confined are caught in before the machine is full.
+/// No more than a thousand or two processes, should nothing end it. In one process group; and each in a session of its own, which only the confined are caught in before the machine is full.
 pub(super) fn a_fork_bomb_ends(zygote: &Zygote) {
     let place = confined::Place::new("bombs");
-    let hiding = "bomb() { setsid bash -c \"$(declare -f bomb); bomb & bomb\" & wait; }; bomb";
-    for bomb in ["bomb() { bomb | bomb & wait; }; bomb", hiding] {
+    let hiding = "bomb() { [ $1 = 0 ] && exec sleep 20; \
+    setsid bash -c \"$(declare -f bomb); bomb $(($1 - 1)) & bomb $(($1 - 1))\" & wait; }; bomb 10";
+    for bomb in [
+        "bomb() { [ $1 = 0 ] && exec sleep 20; \
+    bomb $(($1 - 1)) | bomb $(($1 - 1)) & wait; }; bomb 10",
+        hiding,
+    ] {
         let allowance = Allowance { processes: Some(128), ..Allowance::default() };
         let command = place.confine(may(bash(bomb), allowance), Network::Full);
         let started = Instant::now();

@@ -101,7 +101,8 @@ pub(crate) async fn health_says_how_runs_are_kept_apart(mut fixture: Fixture) {
 }
 
 pub(crate) async fn who_uses_too_much_ends_and_says_so(mut fixture: Fixture) {
-    let bomb = "bomb() { bomb | bomb & wait; }; bomb";
+    let bomb = "bomb() { [ $1 = 0 ] && exec sleep 20; \
+    bomb $(($1 - 1)) | bomb $(($1 - 1)) & wait; }; bomb 10";
     let memory = "python3 -c \"b = []\nwhile True: b.append(b'x' * 2**20)\"";
     let disk = "while :; do head -c 1M /dev/zero >> \"$TMPDIR/file\"; done";
     for (id, bounds, script, starts) in [

@@ -52,7 +52,9 @@ pub(crate) async fn exits_signals_and_tracebacks_are_those_of_python3(mut fixtur
         let seen = fixture.run_script(&id, code, &[]).await;
         let dir = fixture.workspace().join(&id);
         let our_files = take_files(&dir);
-        let own = std::process::Command::new("/usr/bin/python3")
+        // Who runs the tests in the background ignores signals, and children inherit that.
+        let own = std::process::Command::new("/usr/bin/env")
+            .args(["--default-signal", "/usr/bin/python3"])
             .arg(dir.join("script"))
             .current_dir(&dir)
             .env_clear()
