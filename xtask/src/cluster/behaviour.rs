@@ -130,7 +130,7 @@ pub(super) fn tenants(tools: &Tools) -> anyhow::Result<()> {
         ensure!(services.is_empty(), "{tenant} has {services}");
     }
     for tenant in tenants {
-        tools.kubectl(&format!("delete namespace {tenant} --timeout=120s"))?;
+        tools.kubectl(&format!("delete namespace {tenant} --timeout=240s"))?;
     }
     Ok(())
 }

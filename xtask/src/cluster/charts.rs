@@ -144,9 +144,9 @@ fn clear(world: &World) -> anyhow::Result<()> {
     world.helm("uninstall kruntimes -n kruntimes-system --ignore-not-found --wait")?;
     let tools = &world.tools;
     tools.kubectl(
-        "delete crd runs.kruntimes.io runtimes.kruntimes.io --ignore-not-found --timeout=120s",
+        "delete crd runs.kruntimes.io runtimes.kruntimes.io --ignore-not-found --timeout=240s",
     )?;
-    tools.kubectl("delete namespace kruntimes-system team-a --ignore-not-found --timeout=120s")?;
+    tools.kubectl("delete namespace kruntimes-system team-a --ignore-not-found --timeout=240s")?;
     Ok(())
 }
 

@@ -73,10 +73,10 @@ pub(super) fn derived(world: &World) -> anyhow::Result<()> {
         "upgrade --install runtimes charts/kruntimes-runtimes -n e2e-images --create-namespace \
          --set bash.image={name} --set bash.replicas=1 --set bash.resources.requests.cpu=50m"
     ))?;
-    kubectl("wait -n e2e-images --for=condition=Ready runtime/bash --timeout=120s")?;
+    kubectl("wait -n e2e-images --for=condition=Ready runtime/bash --timeout=240s")?;
     let said = world.tools.krt("-n e2e-images run -- jq --null-input 20+1")?;
     ensure!(said == "21\n", "jq says {said:?}");
-    kubectl("delete namespace e2e-images --timeout=120s").map(drop)
+    kubectl("delete namespace e2e-images --timeout=240s").map(drop)
 }
 
 /// The chart's Runtime of Python in its own image: what is preloaded, a command, a handler, an exception.
@@ -90,7 +90,7 @@ pub(super) fn python(world: &World) -> anyhow::Result<()> {
         named("python-runtime")
     ))?;
     kubectl("label namespace e2e-python pod-security.kubernetes.io/enforce=restricted")?;
-    kubectl("wait -n e2e-python --for=condition=Ready runtime/python --timeout=120s")?;
+    kubectl("wait -n e2e-python --for=condition=Ready runtime/python --timeout=240s")?;
     let said = world.tools.krt_refused("-n e2e-python run -r python -- -c 1/0")?;
     ensure!(said.contains("ZeroDivisionError: division by zero"), "an exception says {said:?}");
     let said = krt("run -r python -- print('decimal'in(__import__('sys').modules),6*7)")?;
@@ -101,7 +101,7 @@ pub(super) fn python(world: &World) -> anyhow::Result<()> {
         let said = krt(&format!("run -f examples/{example}.yaml"))?;
         ensure!(said == expected, "{example} says {said:?}");
     }
-    kubectl("delete namespace e2e-python --timeout=120s").map(drop)
+    kubectl("delete namespace e2e-python --timeout=240s").map(drop)
 }
 
 fn install_jq(rootfs: &Path) -> anyhow::Result<()> {

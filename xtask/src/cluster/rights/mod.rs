@@ -54,7 +54,8 @@ fn in_namespace(
     })();
     // A pod lets its Runs end before it does: with them gone it has nothing to wait for.
     tools.kubectl(&format!("delete runs -n {name} --all --timeout=60s"))?;
-    let removed = tools.kubectl(&format!("delete namespace {name} --timeout=120s"));
+    // Kubernetes deletes the pods first, and looks again after half of their grace (300 s) if they had not ended.
+    let removed = tools.kubectl(&format!("delete namespace {name} --timeout=240s"));
     done?;
     removed.map(drop)
 }
