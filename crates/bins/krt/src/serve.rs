@@ -140,10 +140,12 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
                     .map_err(|error| Failure::new(chain(&error)))
             })
         }
-        Role::RuntimeBash { log, config } => language(&log.log, async |zygote, shutdown| {
+        Role::RuntimeBash { log, mut config } => language(&log.log, async |zygote, shutdown| {
+            config.confine.environment = kruntimes_languages::inherited(std::env::vars_os());
             kruntimes_languages::serve(config, zygote, shutdown).await
         }),
-        Role::RuntimePython { log, config } => language(&log.log, async |zygote, shutdown| {
+        Role::RuntimePython { log, mut config } => language(&log.log, async |zygote, shutdown| {
+            config.confine.environment = kruntimes_languages::inherited(std::env::vars_os());
             kruntimes_languages::python::serve(config, zygote, shutdown).await
         }),
         Role::Apiserver { log, data_dir, port } => {

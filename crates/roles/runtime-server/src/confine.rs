@@ -4,6 +4,7 @@ use crate::prepare::path_string;
 use kruntimes_confine::{Allowance, Confinement, Files, Mounts, Network};
 use kruntimes_proto::Bounds;
 use kruntimes_runtime_server::{Outcome, describe};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub struct Settings {
     /// Directory of the local home that this pod belongs to: no Run may enter it
     #[arg(long, env = "KRUNTIMES_HOME", hide = true)]
     pub home: Option<PathBuf>,
+    /// What Runs get of the container's environment, as [`crate::inherited()`] says
+    #[arg(skip)]
+    pub environment: BTreeMap<String, String>,
 }
 
 /// What the Runs of this server are confined by.

@@ -6,6 +6,7 @@ mod bash;
 mod command;
 mod config;
 mod confine;
+mod inherited;
 mod outcome;
 mod prepare;
 mod process;
@@ -13,6 +14,7 @@ pub mod python;
 
 pub use config::Config;
 pub use confine::{Isolation, Settings};
+pub use inherited::inherited;
 
 use bash::Bash;
 use kruntimes_confine::Zygote;

@@ -1,6 +1,6 @@
 //! From an Execute request to what a command needs: checks, directories, the script, the environment.
 //!
-//! Nothing of the server's own environment reaches the command.
+//! Of the server's own environment the command gets what [`crate::inherited()`] leaves.
 
 use crate::confine::{Confine, Settings};
 use kruntimes_confine::{Allowance, Command, Confinement};
@@ -29,6 +29,8 @@ pub(crate) struct Places {
     work_dir: PathBuf,
     workspace: Option<PathBuf>,
     confine: Confine,
+    /// What every command gets that is the same for all.
+    warm: BTreeMap<String, String>,
 }
 
 /// A request that passed the checks.
@@ -60,7 +62,12 @@ pub(crate) struct Staged {
 
 impl Places {
     pub(crate) fn new(work_dir: &Path, workspace: Option<PathBuf>) -> Self {
-        let mut places = Self { work_dir: PathBuf::new(), workspace, confine: Confine::none() };
+        let warm = BTreeMap::from([
+            ("LANG".to_owned(), "C.UTF-8".to_owned()),
+            ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
+        ]);
+        let confine = Confine::none();
+        let mut places = Self { work_dir: PathBuf::new(), workspace, confine, warm };
         places.work_dir = places.real(work_dir);
         places
     }
@@ -69,7 +76,14 @@ impl Places {
     pub(crate) fn confined(self, settings: &Settings, control: &Path) -> io::Result<Self> {
         let hidden: Vec<_> = self.workspace.as_deref().into_iter().chain([control]).collect();
         let confine = Confine::new(settings, &self.work_dir, &hidden)?;
-        Ok(Self { confine, ..self })
+        let mut warm = self.warm;
+        warm.extend(settings.environment.clone());
+        Ok(Self { confine, warm, ..self })
+    }
+
+    /// What every command gets that is the same for all.
+    pub(crate) fn warm_environment(&self) -> &BTreeMap<String, String> {
+        &self.warm
     }
 
     /// How Runs are kept apart.
@@ -82,6 +96,21 @@ impl Places {
         if let Err(error) = remove_tree(&self.temporary_root()) {
             tracing::warn!(%error, "old temporary files stay");
         }
+    }
+
+    /// What every command gets, and the Run's own on top.
+    fn environment(
+        &self,
+        working_dir: &Path,
+        temporary: &Path,
+        own: BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mut env = self.warm.clone();
+        env.insert("HOME".to_owned(), text(working_dir));
+        env.insert("TMPDIR".to_owned(), text(temporary));
+        env.extend(own);
+        env
     }
 
     /// Checks what can be wrong in a request with an id that names a directory.
@@ -122,7 +151,7 @@ impl Places {
         let script = script(&valid)?;
         let confinement = self.confine.confinement(&valid.working_dir, &temporary, valid.bounds)?;
         let allowance = self.confine.allowance(&valid.working_dir, &temporary, valid.bounds)?;
-        let env = environment(&valid.working_dir, &temporary, valid.env);
+        let env = self.environment(&valid.working_dir, &temporary, valid.env);
         Ok(Staged {
             script,
             args: valid.args,
@@ -233,28 +262,6 @@ fn script(valid: &Valid) -> Result<Option<PathBuf>, Outcome> {
         }
         Err(error) => refuse(&format!("can't be looked at: {}", describe(&error))),
     }
-}
-
-/// What every command gets, and the Run's own on top.
-fn environment(
-    working_dir: &Path,
-    temporary: &Path,
-    own: BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut env = warm_environment();
-    env.insert("HOME".to_owned(), text(working_dir));
-    env.insert("TMPDIR".to_owned(), text(temporary));
-    env.extend(own);
-    env
-}
-
-/// What every command gets that is the same for all.
-pub(crate) fn warm_environment() -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("LANG".to_owned(), "C.UTF-8".to_owned()),
-        ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
-    ])
 }
 
 pub(crate) fn path_string(path: &Path) -> Result<CString, Outcome> {

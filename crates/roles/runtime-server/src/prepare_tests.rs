@@ -65,7 +65,10 @@ fn working_directories_are_absolute_and_the_workspace_is_where_it_is() {
 fn the_runs_own_environment_stands_above_the_given() {
     let own =
         BTreeMap::from([("PATH".to_owned(), "/p".to_owned()), ("X".to_owned(), "1".to_owned())]);
-    let env = environment(Path::new("/w"), Path::new("/t"), own);
+    let mut places = places(None);
+    places.warm.insert("POOL".to_owned(), "a".to_owned());
+    places.warm.insert("TMPDIR".to_owned(), "/elsewhere".to_owned());
+    let env = places.environment(Path::new("/w"), Path::new("/t"), own);
     let pairs: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(pairs, ["HOME=/w", "LANG=C.UTF-8", "PATH=/p", "TMPDIR=/t", "X=1"]);
+    assert_eq!(pairs, ["HOME=/w", "LANG=C.UTF-8", "PATH=/p", "POOL=a", "TMPDIR=/t", "X=1"]);
 }

@@ -9,7 +9,7 @@ mod program;
 pub use config::Config;
 
 use crate::outcome::outcome;
-use crate::prepare::{DEFAULT_PATH, Places, Staged, Valid, warm_environment};
+use crate::prepare::{DEFAULT_PATH, Places, Staged, Valid};
 use crate::{Error, process, until_dead};
 use choice::{Choice, Kind, choose};
 use interpreter::{Settings, State, Warm};
@@ -82,7 +82,7 @@ impl Python {
             python: config.python.clone(),
             search_path: with_usual(&config.search_path),
             preload: config.preload.clone(),
-            env: warm_environment(),
+            env: places.warm_environment().clone(),
         });
         let (state, interpreter) = watch::channel(State::Starting);
         tokio::spawn(interpreter::keep(Arc::clone(&zygote), Arc::clone(&settings), state));
