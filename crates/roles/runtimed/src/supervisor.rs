@@ -122,6 +122,7 @@ impl Supervisor {
                 let orders = self.roster.list_ends();
                 self.perform_all(orders);
                 self.sweeping = None;
+                self.look_at_idle();
                 self.look_at_clearing();
                 self.pod.synced.send_replace(true);
                 self.live.send_replace(true);
@@ -234,11 +235,15 @@ impl Supervisor {
         self.attempts.remove(&uid);
         let orders = self.roster.ended(&uid);
         self.perform_all(orders);
+        self.look_at_idle();
+        self.look_at_clearing();
+        self.look_at_drain();
+    }
+
+    fn look_at_idle(&self) {
         if self.roster.is_empty() {
             self.pod.lease.tell(Told::Idle);
         }
-        self.look_at_clearing();
-        self.look_at_drain();
     }
 
     /// Ends and removes what an earlier life left of a Run that is not this pod's any more.

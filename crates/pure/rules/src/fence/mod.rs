@@ -149,10 +149,12 @@ impl Holder {
         }
     }
 
-    /// A runtimed that started again in a pod whose executions may have lived on.
+    /// A runtimed that started again in a pod whose executions may have lived on: it has work until its first list says
+    /// otherwise.
     #[must_use]
     pub fn resume(timing: Timing, now: Duration) -> Self {
-        Self { fence_at: Some(now + timing.fence_after), doubt: true, ..Self::new(timing, now) }
+        let fence_at = Some(now + timing.fence_after);
+        Self { fence_at, doubt: true, works: true, ..Self::new(timing, now) }
     }
 
     /// Whether something may begin to execute.

@@ -305,6 +305,23 @@ fn a_restarted_runtimed_fences_what_lives_on_unless_it_gets_the_lease_in_time() 
     }
 }
 
+/// What lives on may have started: until the first list says how it stands, its claim must stay.
+#[test]
+fn a_restarted_runtimed_gives_nothing_back_before_it_knows_its_runs() {
+    let keeps = vec![
+        Line::Step(0, Step::Look),
+        Looked(stored("4", LeaseHolder::Me)),
+        Line::Step(1, hold("4")),
+        Answered(accepted("5"), 1, 2),
+        Line::Step(12_000, hold("5")),
+        Answered(accepted("6"), 12_000, 12_001),
+        Idle(12_001),
+        Line::Step(12_002, wait(15_000)),
+        Line::Step(22_001, Step::Release("6".to_owned())),
+    ];
+    check(Holder::resume(Timing::fencing_after(FENCE), at(0)), keeps);
+}
+
 #[test]
 fn an_idle_pod_creates_no_lease_and_misses_one_that_it_had() {
     let nothing = vec![

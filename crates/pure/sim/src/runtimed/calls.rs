@@ -39,6 +39,19 @@ pub(super) enum Rpc {
     Renew { epoch: u64 },
 }
 
+impl Rpc {
+    /// The Run whose attempt asks.
+    pub(super) fn attempt(&self) -> Option<&String> {
+        match self {
+            Self::Execute(uid) | Self::Status(uid) | Self::Cancel(uid) | Self::Forget(uid) => {
+                Some(uid)
+            }
+            Self::Arm { uid, .. } => Some(uid),
+            Self::Sweep(_) | Self::Renew { .. } => None,
+        }
+    }
+}
+
 /// The last write of an attempt.
 #[derive(Debug, Clone)]
 pub(super) enum Final {

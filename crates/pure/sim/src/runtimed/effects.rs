@@ -230,7 +230,11 @@ impl Runtimed {
 
     /// The server has answered, or has not.
     pub(super) fn said(&mut self, core: &mut Core, call: u64, said: Said) {
-        let Some(rpc) = self.rpcs.remove(&call) else { return };
+        let Some((rpc, life)) = self.rpcs.remove(&call) else { return };
+        // What an attempt asked ends with it.
+        if self.life_of(&rpc) != life {
+            return;
+        }
         match rpc {
             Rpc::Execute(uid) => self.executed(core, &uid, said),
             Rpc::Status(uid) => self.status(core, &uid, said),
@@ -311,9 +315,14 @@ impl Runtimed {
         }
     }
 
+    fn life_of(&self, rpc: &Rpc) -> Option<u64> {
+        self.attempts.get(rpc.attempt()?).map(|attempt| attempt.life)
+    }
+
     pub(super) fn ask(&mut self, core: &mut Core, ask: Ask, within: Duration, rpc: Rpc) {
         let call = core.fresh();
-        self.rpcs.insert(call, rpc);
+        let life = self.life_of(&rpc);
+        self.rpcs.insert(call, (rpc, life));
         let server = crate::message::Address::Server(self.at);
         if core.is_up(server) {
             let until = core.now + within;

@@ -48,7 +48,7 @@ pub(crate) struct Runtimed {
     was_held: bool,
     armed: Option<u64>,
     calls: BTreeMap<u64, Call>,
-    rpcs: BTreeMap<u64, Rpc>,
+    rpcs: BTreeMap<u64, (Rpc, Option<u64>)>,
     ends_at: Option<Duration>,
     leaving: bool,
 }
@@ -147,6 +147,7 @@ impl Runtimed {
                     let orders = self.roster.list_ends();
                     self.perform_orders(core, orders);
                     self.look_at_sweeps(core);
+                    self.look_at_idle(core);
                     self.look_at_clearing();
                     continue;
                 }
@@ -206,10 +207,14 @@ impl Runtimed {
     pub(super) fn on_ended(&mut self, core: &mut Core, uid: &str) {
         let orders = self.roster.ended(uid);
         self.perform_orders(core, orders);
+        self.look_at_idle(core);
+        self.look_at_clearing();
+    }
+
+    fn look_at_idle(&mut self, core: &Core) {
         if self.roster.is_empty() {
             self.holder.idle(keeper::boottime(core, self.me));
         }
-        self.look_at_clearing();
     }
 
     pub(super) fn look_at_sweeps(&mut self, core: &mut Core) {
