@@ -41,7 +41,6 @@ impl Bash {
         let program = command::find("bash", OsStr::new(DEFAULT_PATH), Path::new("/"))
             .or_else(|_| command::find("bash", search_path, Path::new("/")))
             .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "there is no bash"))?;
-        places.clear();
         Ok(Self { zygote, places, program })
     }
 

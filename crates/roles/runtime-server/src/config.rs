@@ -12,7 +12,7 @@ pub struct Config {
     /// How Runs are kept apart.
     #[command(flatten)]
     pub confine: Settings,
-    /// Where bash is looked for beside the usual directories; executions never see it
+    /// Where bash is looked for beside the usual directories
     #[arg(long, env = "PATH", default_value = "", hide = true, hide_env_values = true)]
     pub search_path: OsString,
 }

@@ -66,13 +66,23 @@ pub async fn serve_on(
 }
 
 fn new(config: &Config, zygote: Zygote) -> io::Result<Bash> {
+    let (zygote, places) = begin(&config.server, &config.confine, zygote)?;
+    Bash::new(zygote, places, &config.search_path)
+}
+
+/// Makes this process one that serves executions, and its places empty and ready.
+fn begin(
+    server: &kruntimes_runtime_server::Config,
+    confine: &Settings,
+    zygote: Zygote,
+) -> io::Result<(Arc<AsyncFd<Zygote>>, Places)> {
     kruntimes_confine::set_child_subreaper()?;
     kruntimes_confine::hide_memory()?;
-    let server = &config.server;
     let places = Places::new(&server.work_dir, server.workspace.clone());
-    let places = places.confined(&config.confine, &server.control)?;
-    let zygote = Arc::new(watched(zygote, Interest::READABLE | Interest::WRITABLE)?);
-    Bash::new(zygote, places, &config.search_path)
+    let places = places.confined(confine, &server.control)?;
+    places.clear();
+    let zygote = watched(zygote, Interest::READABLE | Interest::WRITABLE)?;
+    Ok((Arc::new(zygote), places))
 }
 
 /// Serves until the shutdown or the zygote's death.

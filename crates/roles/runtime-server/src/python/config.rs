@@ -18,7 +18,7 @@ pub struct Config {
     /// The interpreter, as a name or a path; default: python3, else the newest python3.N
     #[arg(long, value_name = "PATH")]
     pub python: Option<OsString>,
-    /// Where the interpreter is looked for; executions never see it
+    /// Where the interpreter is looked for
     #[arg(long, env = "PATH", default_value = "", hide = true, hide_env_values = true)]
     pub search_path: OsString,
 }

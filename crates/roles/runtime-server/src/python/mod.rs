@@ -10,11 +10,11 @@ pub use config::Config;
 
 use crate::outcome::outcome;
 use crate::prepare::{DEFAULT_PATH, Places, Staged, Valid};
-use crate::{Error, process, until_dead};
+use crate::{Error, begin, process, until_dead};
 use choice::{Choice, Kind, choose};
 use interpreter::{Settings, State, Warm};
 use kruntimes_confine::{Child, SpawnError, Zygote};
-use kruntimes_daemon::{Shutdown, watched};
+use kruntimes_daemon::Shutdown;
 use kruntimes_runtime_server::{
     Cancel, ExecuteRequest, Executor, Outcome, Output, Request, Status,
 };
@@ -23,7 +23,6 @@ use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -72,12 +71,7 @@ struct Python {
 
 impl Python {
     fn new(config: &Config, zygote: Zygote) -> io::Result<Self> {
-        kruntimes_confine::set_child_subreaper()?;
-        kruntimes_confine::hide_memory()?;
-        let places = Places::new(&config.server.work_dir, config.server.workspace.clone());
-        let places = places.confined(&config.confine, &config.server.control)?;
-        places.clear();
-        let zygote = Arc::new(watched(zygote, Interest::READABLE | Interest::WRITABLE)?);
+        let (zygote, places) = begin(&config.server, &config.confine, zygote)?;
         let settings = Arc::new(Settings {
             python: config.python.clone(),
             search_path: with_usual(&config.search_path),
