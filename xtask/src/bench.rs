@@ -106,9 +106,8 @@ async fn measure(home: &Home) -> anyhow::Result<()> {
             times.push(load.run_one().await?.as_secs_f64() * 1e3);
         }
         let rate_one = ONE_BY_ONE as f64 / started.elapsed().as_secs_f64();
-        times.sort_by(f64::total_cmp);
-        latency.push(times[times.len() / 2]);
-        tail.push(times[times.len() * 95 / 100]);
+        latency.push(percentile(&mut times, 50));
+        tail.push(percentile(&mut times, 95));
         alone.push(rate_one);
         single.push(bare_one);
         ratio_one.push(rate_one / bare_one);
@@ -130,10 +129,18 @@ async fn measure(home: &Home) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_figure(name: &str, figures: &mut [f64]) {
+/// Below it are so many of a hundred figures. There must be one.
+pub(crate) fn percentile(figures: &mut [f64], of_hundred: usize) -> f64 {
     figures.sort_by(f64::total_cmp);
-    let (Some(low), Some(high)) = (figures.first(), figures.last()) else { return };
-    let median = figures[figures.len() / 2];
+    figures[figures.len() * of_hundred / 100]
+}
+
+fn print_figure(name: &str, figures: &mut [f64]) {
+    if figures.is_empty() {
+        return;
+    }
+    let median = percentile(figures, 50);
+    let (low, high) = (figures[0], figures[figures.len() - 1]);
     println!("{name:<42} {median:>9.2}   ({low:.2} to {high:.2})");
 }
 

@@ -3,6 +3,7 @@
 //! Each figure is decisions a second over one round of "place everything, end everything"; it must not fall with the
 //! backlog or with the pods.
 
+use crate::bench::percentile;
 use jiff::Timestamp;
 use kruntimes_api::Run;
 use kruntimes_rules::capacity::Resources;
@@ -31,8 +32,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 fn print(what: &str, rates: &mut [f64]) {
-    rates.sort_by(f64::total_cmp);
-    let (low, middle, high) = (rates[0], rates[rates.len() / 2], rates[rates.len() - 1]);
+    let middle = percentile(rates, 50);
+    let (low, high) = (rates[0], rates[rates.len() - 1]);
     println!("{what:<45} {middle:>9.0} decisions/s ({low:.0} to {high:.0})");
 }
 

@@ -1,6 +1,7 @@
 //! Runs that use up what they can, beside Runs that share their pod: each bomb ends in time and with its reason. Prints how
 //! much longer the others' starts take, at the 99th percentile, than beside a neighbour that does nothing.
 
+use crate::bench::percentile;
 use crate::home::{self, Home};
 use crate::load::{self, Load, Work};
 use anyhow::{Context, ensure};
@@ -63,7 +64,7 @@ pub(crate) fn run(count: usize) -> anyhow::Result<()> {
         let load = Load::new(&home, &TRUE).await?;
         create(&runs, "neighbour", "exec sleep 1000", &json!({})).await?;
         samples(&load, 50).await?;
-        let idle = percentile(&samples(&load, SAMPLES).await?);
+        let idle = percentile(&mut samples(&load, SAMPLES).await?, 99);
         println!("bombs: beside a neighbour that sleeps, p99 of a start {:.1} ms", idle * 1e3);
         for bomb in &BOMBS {
             beside(&runs, &load, bomb, count, idle).await.context(bomb.name)?;
@@ -103,7 +104,7 @@ async fn beside(
     }
     // As many as beside the sleeper, so that both percentiles mean the same.
     times.extend(samples(load, SAMPLES.saturating_sub(times.len())).await?);
-    let ratio = percentile(&times) / idle;
+    let ratio = percentile(&mut times, 99) / idle;
     println!(
         "bombs: {count} of {count} {} ended, the slowest after {} ms; p99 of the others' starts {ratio:.2} times",
         bomb.name,
@@ -129,10 +130,4 @@ async fn samples(load: &Load, count: usize) -> anyhow::Result<Vec<f64>> {
         times.push(load.run_one().await?.as_secs_f64());
     }
     Ok(times)
-}
-
-fn percentile(times: &[f64]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_by(f64::total_cmp);
-    times[times.len() * 99 / 100]
 }

@@ -1,6 +1,6 @@
 //! What a Run of Python takes over one of bash, beside what the interpreters themselves take to start.
 
-use super::{ONE_BY_ONE, ROUNDS, print_figure};
+use super::{ONE_BY_ONE, ROUNDS, percentile, print_figure};
 use crate::home::{self, Home};
 use crate::load::{Load, Work};
 use anyhow::ensure;
@@ -42,7 +42,7 @@ async fn rounds(home: &Home) -> anyhow::Result<f64> {
             of_bash.push(bash.run_one().await?.as_secs_f64() * 1e3);
             of_python.push(python.run_one().await?.as_secs_f64() * 1e3);
         }
-        let (of_bash, of_python) = (median(&mut of_bash), median(&mut of_python));
+        let (of_bash, of_python) = (percentile(&mut of_bash, 50), percentile(&mut of_python, 50));
         let (bare_bash, bare_python) =
             (bare("/bin/bash", "true")?, bare("/usr/bin/python3", "pass")?);
         let all = [of_bash, of_python, of_python - of_bash, bare_bash, bare_python];
@@ -57,12 +57,7 @@ async fn rounds(home: &Home) -> anyhow::Result<f64> {
     print_figure("Python over bash [ms]", over);
     print_figure("floor: bash -c true [ms]", bare_bash);
     print_figure("floor: python3 -c pass [ms]", bare_python);
-    Ok(median(over))
-}
-
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    Ok(percentile(over, 50))
 }
 
 /// Bare fork, exec and wait, in milliseconds.
@@ -74,5 +69,5 @@ fn bare(program: &str, code: &str) -> anyhow::Result<f64> {
         ensure!(status.success(), "{program} failed");
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(median(&mut times))
+    Ok(percentile(&mut times, 50))
 }

@@ -86,11 +86,7 @@ impl RuntimeServer {
         if let Ok(Ok(answer)) = &answer {
             let said = answer.metadata().get(ISOLATION_METADATA).and_then(|it| it.to_str().ok());
             let said = said.map(|text| text.chars().take(ISOLATION_CHARS).collect());
-            self.isolation.send_if_modified(|known| {
-                let differs = *known != said;
-                *known = said;
-                differs
-            });
+            self.isolation.send_replace(said);
         }
         match answer {
             Err(_) => Err(format!("the Runtime Server did not answer within {HEALTH_WITHIN:?}")),
