@@ -51,6 +51,16 @@ pub const MAX_ATTEMPTS: i32 = 100;
 pub const MESSAGE_CHARS: u32 = 4096;
 /// What runtimed keeps of a message: bytes.
 pub const MESSAGE_BYTES: usize = 1024;
+/// `status.outputs`: names.
+pub const OUTPUTS_ITEMS: u32 = 64;
+/// Name of an output: bytes.
+pub const OUTPUT_NAME_BYTES: usize = 128;
+/// Value of an output: bytes.
+pub const OUTPUT_VALUE_BYTES: usize = 8192;
+/// All names and values of `status.outputs`: bytes.
+pub const OUTPUTS_BYTES: usize = 65_536;
+/// The file at `$KRUNTIME_OUTPUTS`, with comments and what later lines replace: bytes.
+pub const OUTPUTS_FILE_BYTES: u64 = 262_144;
 /// `status.attempts`: the last attempts that are kept.
 pub const ATTEMPT_RECORDS: usize = 10;
 /// Slots of a pod whose Runtime names no capacity.

@@ -7,6 +7,7 @@ pub mod limits;
 pub mod machine;
 pub mod notes;
 pub mod outcome;
+pub mod outputs;
 pub mod patch;
 pub mod phase;
 pub mod received;
