@@ -50,8 +50,8 @@ pub struct RunSpec {
     #[schemars(length(max = "limits::ENTRYPOINT_CHARS"))]
     pub entrypoint: Option<String>,
     /// Function to call instead of a file or a command, for Runtimes of Python: `module.function`, the module imported
-    /// from the working directory. It gets `{"args": [...]}`; what it returns is printed as JSON, unless it is None. A file
-    /// without the ending `.py`, such as `script`, is a module too. Default: none.
+    /// from the working directory. It gets `{"args": [...]}`; what it returns is printed as JSON, unless it is None, and a dict
+    /// of strings becomes `status.outputs`. A file without the ending `.py`, such as `script`, is a module too. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::HANDLER_CHARS"))]
     pub handler: Option<String>,
@@ -293,7 +293,9 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub attempts: Vec<AttemptRecord>,
-    /// Structured outputs from the file `$KRUNTIME_OUTPUTS`. Not served yet.
+    /// What the newest attempt that ended has given out, by name: lines `NAME=VALUE` that it wrote to the file
+    /// `$KRUNTIME_OUTPUTS`, or what the handler of a Runtime of Python returned. A name has letters, digits, `_`, `-` and
+    /// `.`, at most 128; a value at most 8,192 bytes; all together 65,536 bytes. An attempt that failed keeps its own too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
     /// Scheduled: a pod is chosen, or why not. Running: the attempt executes. Completed: true after success, false with the

@@ -70,6 +70,8 @@ mutants! {
     TakingForgotten: "a Lease that may have been taken is not looked at",
     SweptNotCounted: "Runs are admitted beside what a crash left executing",
     CancelIgnored: "a cancelled Run runs on",
+    OutputsStay: "an assignment leaves the outputs of the attempt before",
+    NothingCollected: "an attempt ends before what it left behind is looked through",
     TimeoutIgnored: "the deadline of a Run is not kept",
 }
 

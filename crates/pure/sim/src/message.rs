@@ -167,6 +167,7 @@ pub(crate) enum Step {
     CancelAgain,
     ForgetAgain,
     Poll,
+    Collected,
     WorkspaceRemoved,
     WriteAgain,
     RunningAgain,

@@ -27,6 +27,8 @@ pub enum Effect {
     Execute,
     /// runtimed: sends Cancel.
     Cancel,
+    /// runtimed: looks through what an attempt left behind.
+    LookThrough,
     /// runtimed: sends Forget.
     Forget,
     /// runtimed: removes a workspace.
@@ -55,7 +57,7 @@ pub enum Effect {
 
 impl Effect {
     /// All effects.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Assign,
         Self::Refuse,
         Self::SchedulerLease,
@@ -68,6 +70,7 @@ impl Effect {
         Self::Renew,
         Self::Execute,
         Self::Cancel,
+        Self::LookThrough,
         Self::Forget,
         Self::Remove,
         Self::Running,
@@ -88,7 +91,7 @@ impl Effect {
             Self::Commit | Self::SchedulerLease | Self::ControllerLease | Self::Hold => 1,
             Self::Renew | Self::Assign | Self::Running | Self::Report => 4,
             Self::Prepare | Self::Journal | Self::Execute | Self::Start => 8,
-            Self::Forget | Self::Remove | Self::Finish => 8,
+            Self::LookThrough | Self::Forget | Self::Remove | Self::Finish => 8,
             Self::Cancel | Self::Kill | Self::Retry | Self::Release | Self::Refuse => 25,
             Self::Take | Self::Collect => 50,
             Self::Break => 60,

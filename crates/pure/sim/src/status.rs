@@ -47,6 +47,7 @@ pub(crate) fn check(core: &mut Core, from: Address, uid: &str, old: &Value, new:
         return;
     };
     check_attempt(core, uid, &was, &run);
+    check_outputs(core, uid, &run);
     match after {
         Phase::Scheduled if before == Phase::Pending => assigned(core, uid, &was, &run),
         Phase::Pending if before != Phase::Pending => handed_on(core, uid, &run),
@@ -78,6 +79,19 @@ fn check_attempt(core: &mut Core, uid: &str, was: &Run, run: &Run) {
     promise(core, "no attempt beyond maxAttempts", after <= most, || {
         format!("{uid}: attempt {after} of {most}")
     });
+}
+
+/// Each attempt gives out one value that names it.
+fn check_outputs(core: &mut Core, uid: &str, run: &Run) {
+    let Some(status) = &run.status else { return };
+    let own = format!("of-{}", status.attempt.unwrap_or(0));
+    let outputs: Vec<_> = status.outputs.keys().cloned().collect();
+    let alone = outputs.iter().all(|name| *name == own);
+    promise(core, "outputs are those of the newest attempt alone", alone, || {
+        format!("{uid}: {outputs:?}, not {own}")
+    });
+    let complete = status.phase != Phase::Succeeded || !outputs.is_empty();
+    promise(core, "a success has its outputs", complete, || format!("{uid}: {:?}", status.attempt));
 }
 
 fn assigned(core: &mut Core, uid: &str, was: &Run, run: &Run) {

@@ -3,7 +3,7 @@
 //! `supervisor` watches this pod's Runs and gives each a task (`attempt`), which drives the machine of
 //! `rules::run::machine`; `keeper` keeps the pod's Lease, without which nothing executes; `runtime` calls the Runtime
 //! Server, `events` and `poll` bring what it reports to the task by way of `registry`; `spool` keeps the output, `serving`
-//! shows it; `journal` keeps a restart from executing twice.
+//! shows it; `journal` keeps a restart from executing twice; `outputs` reads what a Run leaves behind.
 //! Nothing here decides what happens to a Run, and nothing here trusts the Runtime Server.
 
 mod attempt;
@@ -16,6 +16,7 @@ mod keeper;
 mod lease;
 mod lines;
 mod mounted;
+mod outputs;
 mod pod;
 mod poll;
 mod preparing;

@@ -73,7 +73,14 @@ impl Workspaces {
 
     /// What the Run may write its outputs to, beside the working directory.
     pub(crate) fn outputs(&self, uid: &str) -> PathBuf {
-        self.root.join(uid).join("outputs")
+        self.root.join(uid).join(crate::outputs::FILE)
+    }
+
+    /// The workspace, which is a directory of this pod and no link.
+    pub(crate) fn open(&self, uid: &str) -> rustix::io::Result<OwnedFd> {
+        let root =
+            openat(rustix::fs::CWD, &self.root, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty())?;
+        openat(&root, uid, DIRECTORY, Mode::empty())
     }
 
     /// Makes the workspace of `run` anew, with its source, which was fetched if it is a repository.

@@ -83,6 +83,7 @@ pub(super) fn add_run(root: &mut Value) {
     add_immutability(root);
     add_paths(root);
     add_text(root);
+    limit_outputs(root);
     add_run_status(root);
 }
 
@@ -160,6 +161,12 @@ fn add_text(root: &mut Value) {
             &format!("must have at most {total} characters in all"),
         ),
     );
+}
+
+fn limit_outputs(root: &mut Value) {
+    let outputs = at(root, "status.outputs");
+    outputs["maxProperties"] = json!(limits::OUTPUTS_ITEMS);
+    outputs["additionalProperties"]["maxLength"] = json!(limits::OUTPUT_VALUE_BYTES);
 }
 
 const TERMINAL: &str = "['Succeeded', 'Failed', 'Timeout', 'Cancelled']";

@@ -1,8 +1,18 @@
 //! What can happen to one attempt, and what its machine asks for.
 
 use super::outcome::{Exit, Outcome};
+use super::outputs::Outputs;
 use jiff::Timestamp;
 use kruntimes_api::{Reason, Timeline};
+
+/// What an attempt whose processes have ended left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// What is kept of its outputs.
+    pub outputs: Outputs,
+    /// Why something of it can't be kept.
+    pub refused: Option<(Reason, String)>,
+}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +53,8 @@ pub enum Event {
     Drain,
     /// No process of the execution is left, and the server forgot it.
     CancelAcknowledged,
+    /// What the attempt left behind is looked through.
+    Collected(Collected),
     /// The final write was accepted, or refused because somebody else owns the Run.
     Written,
     /// The server forgot the execution.
@@ -74,6 +86,8 @@ pub enum Effect {
     Inspect,
     /// Kill the execution; answers `CancelAcknowledged`, however long it takes.
     Cancel,
+    /// Look through what the ended attempt left behind; answers `Collected`.
+    Collect,
     /// Drop the ended execution; answers `Forgotten`.
     Forget,
     /// Remove the workspace; answers `WorkspaceRemoved`.

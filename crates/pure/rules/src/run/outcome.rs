@@ -2,6 +2,8 @@
 //!
 //! Everything a server says is untrusted: exit codes are clamped, messages are cut.
 
+use super::event::Collected;
+use super::outputs::Outputs;
 use super::retry::format_duration;
 use kruntimes_api::{Phase, Reason, conditions, limits};
 use std::time::Duration;
@@ -20,6 +22,8 @@ pub struct Outcome {
     pub message: String,
     /// 0 to 255; absent if nothing ran.
     pub exit_code: Option<i32>,
+    /// What the attempt gave out.
+    pub outputs: Outputs,
 }
 
 /// What a Runtime Server reports about an execution that ended.
@@ -44,13 +48,30 @@ impl Outcome {
             reason: Reason::RunCompleted,
             message: conditions::MESSAGE_COMPLETED.to_owned(),
             exit_code: Some(0),
+            outputs: Outputs::new(),
         }
     }
 
     /// Failed with a reason of the system or of the command.
     #[must_use]
     pub fn failed(reason: Reason, message: &str) -> Self {
-        Self { phase: phase_of(reason), reason, message: bounded(message), exit_code: None }
+        let (phase, message) = (phase_of(reason), bounded(message));
+        Self { phase, reason, message, exit_code: None, outputs: Outputs::new() }
+    }
+
+    /// The end with what the attempt left behind. What can't be kept fails a success; another failure it only adds to.
+    #[must_use]
+    pub fn with(mut self, collected: Collected) -> Self {
+        let Collected { outputs, refused } = collected;
+        if let Some((reason, why)) = refused {
+            self = if self.phase == Phase::Succeeded {
+                Self { exit_code: self.exit_code, ..Self::failed(reason, &why) }
+            } else {
+                let message = bounded(&format!("{}; {reason}: {why}", self.message));
+                Self { message, ..self }
+            };
+        }
+        Self { outputs, ..self }
     }
 
     /// Ran longer than its timeout.
@@ -236,12 +257,34 @@ mod tests {
         ];
         for (exit, reason, message, exit_code) in cases {
             let outcome = Outcome::from_exit(&exit, Some(Duration::from_secs(2)));
-            let want =
-                Outcome { phase: phase_of(reason), reason, message: message.to_owned(), exit_code };
+            let want = Outcome { exit_code, ..Outcome::failed(reason, message) };
             assert_eq!(outcome, want, "{exit:?}");
         }
         let fenced = Outcome::from_exit(&exit(-1, 15, NOT_RENEWED, ""), None);
         assert_eq!(fenced, Outcome { exit_code: Some(143), ..Outcome::fenced() });
+    }
+
+    #[test]
+    fn what_cannot_be_kept_fails_a_success_and_adds_to_a_failure() {
+        let outputs = Outputs::from([("a".to_owned(), "1".to_owned())]);
+        let kept = Collected { outputs: outputs.clone(), refused: None };
+        let refused = Collected {
+            refused: Some((Reason::OutputsInvalid, "line 2".to_owned())),
+            ..Collected::default()
+        };
+        let failed = Outcome {
+            exit_code: Some(3),
+            ..Outcome::failed(Reason::RuntimeError, "exit status 3")
+        };
+        for outcome in [Outcome::succeeded(), failed.clone(), Outcome::cancelled()] {
+            let want = Outcome { outputs: outputs.clone(), ..outcome.clone() };
+            assert_eq!(outcome.with(kept.clone()), want);
+        }
+        let want =
+            Outcome { exit_code: Some(0), ..Outcome::failed(Reason::OutputsInvalid, "line 2") };
+        assert_eq!(Outcome::succeeded().with(refused.clone()), want);
+        let message = "exit status 3; OutputsInvalid: line 2".to_owned();
+        assert_eq!(failed.clone().with(refused), Outcome { message, ..failed });
     }
 
     #[test]

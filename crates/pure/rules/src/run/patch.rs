@@ -7,6 +7,7 @@
 
 use super::outcome::Outcome;
 use super::retry;
+use crate::mutant::{self, Mutant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kruntimes_api::{AttemptRecord, Phase, Reason, Run, RunStatus, Timeline, conditions, limits};
@@ -44,6 +45,9 @@ pub fn assign(run: &Run, assignment: &Assignment<'_>, now: Timestamp) -> StatusP
     status.insert("attempt".to_owned(), json!(assignment.attempt));
     for stale in ["reason", "message", "nextAttemptTime", "startTime", "exitCode"] {
         status.insert(stale.to_owned(), Value::Null);
+    }
+    if !mutant::is(Mutant::OutputsStay) {
+        status.insert("outputs".to_owned(), Value::Null);
     }
     // A merge patch merges objects: stages of the former attempt go by null.
     status.insert("timeline".to_owned(), timeline_value(assignment.timeline, true));
@@ -115,6 +119,7 @@ pub fn running(run: &Run, timeline: &Timeline, now: Timestamp) -> StatusPatch {
 #[must_use]
 pub fn finish(run: &Run, outcome: &Outcome, timeline: &Timeline, now: Timestamp) -> StatusPatch {
     let mut status = terminal(run, outcome, now);
+    insert_outputs(&mut status, outcome);
     let start = received(timeline, now);
     status.insert("startTime".to_owned(), json!(Time(start)));
     status.insert("timeline".to_owned(), timeline_value(timeline, false));
@@ -126,6 +131,7 @@ pub fn finish(run: &Run, outcome: &Outcome, timeline: &Timeline, now: Timestamp)
 #[must_use]
 pub fn retry(run: &Run, outcome: &Outcome, timeline: &Timeline, now: Timestamp) -> StatusPatch {
     let mut status = back_for_retry(run, outcome, now);
+    insert_outputs(&mut status, outcome);
     status.insert("timeline".to_owned(), timeline_value(timeline, false));
     insert_record(&mut status, run, outcome, Some(received(timeline, now)), now);
     guarded_by_token(run, Phase::Pending, status)
@@ -250,6 +256,13 @@ fn insert_conditions(
         }
     }
     status.insert("conditions".to_owned(), json!(list));
+}
+
+/// The assignment took away what an earlier attempt gave out: a merge patch would keep it.
+fn insert_outputs(status: &mut Map<String, Value>, outcome: &Outcome) {
+    if !outcome.outputs.is_empty() {
+        status.insert("outputs".to_owned(), json!(outcome.outputs));
+    }
 }
 
 /// Appends the attempt's record and keeps the last [`limits::ATTEMPT_RECORDS`].

@@ -1,6 +1,7 @@
 //! Status patches, field by field.
 
 use super::*;
+use crate::run::outputs::Outputs;
 use k8s_openapi::api::core::v1::EnvVar;
 use kruntimes_api::{RetryPolicy, RunSpec};
 
@@ -122,6 +123,27 @@ fn a_failure_stands_in_completed_false_and_finished_true() {
         ]
     );
     assert_eq!(run.status.unwrap().exit_code, Some(3));
+}
+
+#[test]
+fn outputs_are_those_of_the_newest_attempt_alone() {
+    let outputs = |name: &str| Outputs::from([(name.to_owned(), "1".to_owned())]);
+    let shown = |run: &Run| run.status.as_ref().unwrap().outputs.clone();
+    let mut run = assigned(2);
+    let failed =
+        Outcome { outputs: outputs("a"), ..Outcome::failed(Reason::RuntimeError, "exit status 1") };
+    let patch = retry(&run, &failed, &Timeline::default(), at(1));
+    apply(&mut run, &patch);
+    assert_eq!(shown(&run), outputs("a"));
+    let timeline = Timeline::default();
+    let assignment = Assignment { pod: "p", pod_uid: "u", attempt: 2, timeline: &timeline };
+    let patch = assign(&run, &assignment, at(2));
+    apply(&mut run, &patch);
+    assert_eq!(shown(&run), Outputs::new());
+    let last = Outcome { outputs: outputs("b"), ..Outcome::succeeded() };
+    let patch = finish(&run, &last, &timeline, at(3));
+    apply(&mut run, &patch);
+    assert_eq!(shown(&run), outputs("b"));
 }
 
 #[test]

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use kruntimes_api::{Run, RunSpec};
 use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::mutant::{self, Mutant};
-use kruntimes_rules::run::event::Event;
+use kruntimes_rules::run::event::{Collected, Event};
 use kruntimes_rules::run::machine::Machine;
 use kruntimes_rules::run::outcome::Exit;
+use kruntimes_rules::run::outputs::Outputs;
 use kruntimes_rules::run::roster::Origin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,6 +234,11 @@ impl Runtimed {
             Step::CancelAgain => self.send_cancel(core, uid),
             Step::ForgetAgain => self.send_forget(core, uid),
             Step::Poll => self.poll(core, uid),
+            Step::Collected => {
+                let number = self.attempts.get(uid).map_or(0, |attempt| attempt.number);
+                let outputs = Outputs::from([(format!("of-{number}"), number.to_string())]);
+                self.tell(core, uid, Event::Collected(Collected { outputs, refused: None }));
+            }
             Step::WorkspaceRemoved => self.tell(core, uid, Event::WorkspaceRemoved),
             Step::WriteAgain => self.write_last(core, uid),
             Step::RunningAgain => self.write_running(core, uid),

@@ -15,7 +15,7 @@ import os
 import sys
 
 PREPARED, FAILED = "ready", "failed"
-WORD_CHARS, NAMES_SHOWN = 1000, 10
+WORD_CHARS, NAMES_SHOWN, KEY_SHOWN = 1000, 10, 40
 NUMPY = "numpy.random"
 MAX_CODE = 1 << 63
 FLUSH_FAILED, INTERRUPTED = 120, -1
@@ -232,7 +232,8 @@ def clear_modules():
 
 
 def call(name, args):
-    """Calls the function `name` with the arguments, and prints what it returns as JSON."""
+    """Calls the function `name` with the arguments, and prints what it returns as JSON; a dict of strings is outputs too."""
+    outputs = os.environ.get("KRUNTIME_OUTPUTS")
     module_name, _, function_name = name.rpartition(".")
     module = load(name, module_name)
     function = getattr(module, function_name, None)
@@ -249,6 +250,29 @@ def call(name, args):
     except (TypeError, ValueError, RecursionError) as error:
         fail(name, f"what it returned is not JSON: {error}")
     print(text)
+    strings = isinstance(result, dict) and all(isinstance(text, str) for item in result.items() for text in item)
+    if outputs and strings and result:
+        give_out(name, outputs, result)
+
+
+def give_out(name, path, result):
+    written = []
+    for key, value in result.items():
+        letters = key.replace("_", "a").replace("-", "a").replace(".", "a")
+        if key[:1] in ("-", ".") or not (letters.isascii() and letters.isalnum()):
+            why = "it must have letters, digits, _, - and . only, and begin with none of the last two"
+            fail(name, f"the key {key[:KEY_SHOWN]!r} of the dict that it returned can't be the name of an output: {why}")
+        end = "END"
+        while end in value:
+            end += "_"
+        written.append(f"{key}<<{end}\n{value}\n{end}\n")
+    try:
+        text = "".join(written).encode()
+        with open(path, "ab") as file:
+            # What the function itself wrote there may lack the end of its last line.
+            file.write(b"\n" + text if file.tell() else text)
+    except (OSError, UnicodeEncodeError) as error:
+        fail(name, f"what it returned can't be written to $KRUNTIME_OUTPUTS: {error}")
 
 
 def load(name, module_name):

@@ -14,6 +14,7 @@ mod confined;
 mod control;
 mod fixture;
 mod output;
+mod outputs;
 mod python;
 mod scripts;
 
@@ -62,6 +63,7 @@ const CASES: &[Case] = cases! {
         a_file_needs_no_execute_bit_but_must_be_readable ten_thousand_arguments_arrive
         names_that_no_process_can_take_are_refused;
     Python confined: a_run_of_python_is_confined_warm_and_new;
+    Python outputs: a_handler_that_returns_a_dict_of_strings_gives_them_out;
     Python python: what_is_executed exits_signals_and_tracebacks_are_those_of_python3
         a_handler_is_called_and_its_result_printed a_bad_handler_says_what_is_wrong
         a_run_leaves_nothing_in_the_next

@@ -3,11 +3,12 @@
 use super::{Attempt, request_of};
 use crate::execute;
 use crate::journal::Entry;
+use crate::outputs;
 use crate::poll;
 use crate::preparing::Preparing;
 use crate::write::{self, Final};
 use kruntimes_daemon::crash;
-use kruntimes_rules::run::event::{Effect, Event};
+use kruntimes_rules::run::event::{Collected, Effect, Event};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,6 +43,7 @@ impl Attempt {
                 self.poll(true);
             }
             Effect::Cancel => self.cancel(),
+            Effect::Collect => self.collect(),
             Effect::Forget => {
                 let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
                 self.spawn(async move {
@@ -150,6 +152,21 @@ impl Attempt {
         self.spawn(
             async move { poll::until_it_ends(&pod.server, &pod.registry, &uid, at_once).await },
         );
+    }
+
+    /// Most Runs leave nothing behind: that is seen at once.
+    fn collect(&mut self) {
+        let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
+        let nothing = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        if pod.workspaces.outputs(&uid).symlink_metadata().is_err_and(nothing) {
+            return self.send(Event::Collected(Collected::default()));
+        }
+        self.spawn(async move {
+            crash::point("runtimed-collecting");
+            let collect = move || outputs::collect(&pod.workspaces, &uid);
+            let collected = tokio::task::spawn_blocking(collect).await.ok()?;
+            Some(Event::Collected(collected))
+        });
     }
 
     fn remove_workspace(&mut self) {

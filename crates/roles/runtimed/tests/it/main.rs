@@ -17,6 +17,8 @@ mod life;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod outputs;
+#[cfg(test)]
 mod readiness;
 #[cfg(test)]
 mod restart;

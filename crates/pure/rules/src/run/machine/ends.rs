@@ -30,7 +30,8 @@ impl Machine {
             }
             // The first reason stays, except that a Run that is gone gets no status.
             State::Stopping(_) if stop == Stop::Deleted => self.stop = Some(stop),
-            State::Stopping(_) | State::Ended => {}
+            State::Collecting(_) if stop == Stop::Deleted => self.conclude(None, now, effects),
+            State::Stopping(_) | State::Collecting(_) | State::Ended => {}
         }
     }
 
@@ -54,7 +55,7 @@ impl Machine {
     pub(super) fn end_stopped(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         match self.stop {
             Some(Stop::Restarted) => self.end_before_execute(Stop::Restarted, now, effects),
-            _ => self.conclude(self.outcome_of_stop(), now, effects),
+            _ => self.collect(self.outcome_of_stop(), now, effects),
         }
     }
 
@@ -78,7 +79,7 @@ impl Machine {
                 self.nothing_ran();
                 self.release_slot(effects);
             }
-            State::Queued | State::Preparing | State::Gated => {}
+            State::Queued | State::Preparing | State::Gated | State::Collecting(_) => {}
         }
     }
 

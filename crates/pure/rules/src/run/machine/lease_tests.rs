@@ -106,3 +106,16 @@ fn what_was_executed_was_not_missed() {
     let machine = after_running(spec(None, 1), &[(9, Event::LeaseMissed, &[])]);
     assert!(machine.may_have_started());
 }
+
+#[test]
+fn what_the_server_killed_by_itself_was_fenced() {
+    let killed = Exit {
+        signal: 15,
+        error_message: crate::run::outcome::NOT_RENEWED.to_owned(),
+        ..Exit::default()
+    };
+    after_running(
+        spec(None, 1),
+        &[(9, Event::Exited(killed, at(8)), &["Failed:Fenced", "release"])],
+    );
+}

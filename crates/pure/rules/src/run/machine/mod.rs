@@ -1,14 +1,16 @@
 //! One attempt of a Run in its pod, without IO: events in, effects out, the next timer by [`Machine::deadline`].
 //!
-//! Queued → Preparing → Gated → Executing → (Stopping) → Ended → done. Invariants: at most one Execute is sent, under a
-//! held Lease; Cancel only after the server took or refused the Execute; at most one final write; the slot is given back
-//! and the workspace removed only when no process is left; times of one attempt never go backwards.
+//! Queued → Preparing → Gated → Executing → (Stopping) → Collecting → Ended → done. Invariants: at most one Execute is
+//! sent, under a held Lease; Cancel only after the server took or refused the Execute; at most one final write; what an
+//! attempt left behind is looked at, the slot given back and the workspace removed only when no process is left; times of
+//! one attempt never go backwards.
 
+mod collect;
 mod ends;
+mod times;
 
 use super::event::{Effect, Event};
 use super::outcome::{Exit, Outcome};
-use crate::mutant::{self, Mutant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Reason, RunSpec, Timeline};
@@ -34,6 +36,8 @@ enum State {
     Executing,
     /// Something asked for the end, since then.
     Stopping(Timestamp),
+    /// No process is left; what it left behind is looked through, since then.
+    Collecting(Timestamp),
     Ended,
 }
 
@@ -64,6 +68,8 @@ pub struct Machine {
     admitted: Option<Timestamp>,
     started: Option<Timestamp>,
     exit: Option<Exit>,
+    /// How it ends, once what it left behind is looked through.
+    ending: Option<Outcome>,
     progress: Progress,
 }
 
@@ -141,6 +147,7 @@ impl Machine {
             admitted: None,
             started: None,
             exit: None,
+            ending: None,
             progress: Progress::default(),
         }
     }
@@ -159,26 +166,6 @@ impl Machine {
     #[must_use]
     pub fn may_have_started(&self) -> bool {
         self.progress.execute_asked
-    }
-
-    /// When [`Event::Deadline`] is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Timestamp> {
-        match self.state {
-            State::Queued => {
-                let wait = self.timeout().map_or(SLOT_WAIT, |timeout| timeout.min(SLOT_WAIT));
-                Some(after(self.received, wait))
-            }
-            State::Preparing | State::Gated | State::Executing => {
-                [self.run_deadline(), self.running_due()].into_iter().flatten().min()
-            }
-            State::Stopping(since) => {
-                let early = mutant::is(Mutant::RetryBeforeDeath);
-                self.outcome_of_stop().filter(|outcome| early || !self.retries(outcome))?;
-                Some(after(since, if early { Duration::ZERO } else { CANCEL_PATIENCE }))
-            }
-            State::Ended => None,
-        }
     }
 
     /// Takes one event at `now`, which never goes backwards, and says what is to be done.
@@ -208,6 +195,7 @@ impl Machine {
             Event::Fenced if !self.may_have_started() => {}
             Event::Fenced | Event::Broken => self.on_stop(Stop::Fenced, now, &mut effects),
             Event::CancelAcknowledged => self.on_cancel_acknowledged(now, &mut effects),
+            Event::Collected(collected) => self.on_collected(collected, now, &mut effects),
             Event::Written => self.progress.written |= self.progress.write_asked,
             Event::Forgotten => self.progress.server_forgot |= self.progress.cleanup_asked,
             Event::WorkspaceRemoved => {
@@ -299,8 +287,8 @@ impl Machine {
         match (&self.state, &self.stop) {
             (State::Ended, _) => self.release_slot(effects),
             // It did run: its own end says more than the answer that was lost.
-            (_, None | Some(Stop::ExecuteFailed(_))) => self.conclude(Some(reported), now, effects),
-            (_, Some(_)) => self.conclude(self.outcome_of_stop(), now, effects),
+            (_, None | Some(Stop::ExecuteFailed(_))) => self.collect(Some(reported), now, effects),
+            (_, Some(_)) => self.collect(self.outcome_of_stop(), now, effects),
         }
     }
 
@@ -316,8 +304,8 @@ impl Machine {
         );
         match (&self.state, &self.stop) {
             (State::Ended, _) => self.release_slot(effects),
-            (_, None) => self.conclude(Some(lost), now, effects),
-            (_, Some(_)) => self.conclude(self.outcome_of_stop(), now, effects),
+            (_, None) => self.collect(Some(lost), now, effects),
+            (_, Some(_)) => self.collect(self.outcome_of_stop(), now, effects),
         }
     }
 
@@ -336,7 +324,12 @@ impl Machine {
         match self.state {
             State::Stopping(_) => self.end_stopped(now, effects),
             State::Ended if !was_dead => self.release_slot(effects),
-            State::Queued | State::Preparing | State::Gated | State::Executing | State::Ended => {}
+            State::Queued
+            | State::Preparing
+            | State::Gated
+            | State::Executing
+            | State::Collecting(_)
+            | State::Ended => {}
         }
     }
 
@@ -350,45 +343,16 @@ impl Machine {
             State::Preparing | State::Gated | State::Executing if timed_out => {
                 self.on_stop(Stop::Timeout, now, effects);
             }
-            State::Preparing | State::Gated | State::Executing => {
-                self.progress.running_written = true;
-                effects.push(Effect::WriteRunning(self.timeline.clone()));
-            }
+            State::Preparing | State::Gated | State::Executing => self.write_running(effects),
             State::Stopping(_) => self.conclude(self.outcome_of_stop(), now, effects),
+            State::Collecting(since) => self.on_collecting_deadline(since, now, effects),
             State::Ended => {}
         }
     }
-
-    fn timeout(&self) -> Option<Duration> {
-        let seconds = self.spec.timeout_seconds?;
-        u64::try_from(seconds).ok().map(Duration::from_secs)
-    }
-
-    fn run_deadline(&self) -> Option<Timestamp> {
-        self.timeout().map(|timeout| after(self.received, timeout))
-    }
-
-    fn running_due(&self) -> Option<Timestamp> {
-        if self.progress.running_written {
-            return None;
-        }
-        let started = self.started.map(|started| after(started, RUNNING_AFTER));
-        let claimed = self.admitted.map(|admitted| after(admitted, CLAIMED_AFTER));
-        [started, claimed].into_iter().flatten().min()
-    }
-
-    /// The server's time, held between the last stage and now: it is shown, never trusted.
-    fn between_stages(&self, at: Timestamp, now: Timestamp) -> Timestamp {
-        let stages = [&self.timeline.prepared, &self.timeline.started];
-        let last = stages.into_iter().flatten().map(|time| time.0).max().unwrap_or(self.received);
-        at.max(last).min(now)
-    }
 }
 
-fn after(time: Timestamp, wait: Duration) -> Timestamp {
-    time.checked_add(wait).unwrap_or(Timestamp::MAX)
-}
-
+#[cfg(test)]
+mod collect_tests;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]

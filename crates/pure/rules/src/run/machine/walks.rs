@@ -1,6 +1,8 @@
 //! Random walks: a world of server, API and disk answers the machine in every order; the invariants hold at each step.
 
+use super::times::after;
 use super::*;
+use crate::run::event::Collected;
 use kruntimes_api::RetryPolicy;
 
 /// xorshift64*: the walk of a seed is the same for ever.
@@ -65,6 +67,12 @@ impl World {
                 self.alive = false;
                 self.pending.retain(|event| !matches!(event, Event::Exited(..)));
                 self.pending.push(Event::CancelAcknowledged);
+            }
+            Effect::Collect => {
+                assert!(!self.alive && self.workspace, "looked at too early {log:#?}");
+                if random.below(8) > 0 {
+                    self.pending.push(Event::Collected(Collected::default()));
+                }
             }
             Effect::Forget => {
                 assert!(!self.alive, "forgot a living command {log:#?}");
