@@ -7,6 +7,9 @@ use crate::table::{age, columns, details, print, structured, text};
 use crate::{objects, progress::Progress};
 use serde_json::Value;
 
+/// Characters of an output that a line shows.
+const OUTPUT_CHARS: usize = 200;
+
 /// `krt get`.
 pub(crate) async fn get_run(home: &Home, args: &GetArgs) -> Result<(), Failure> {
     let run = objects::get(&home.client, &home.namespace, "runs", &args.name).await?;
@@ -33,6 +36,7 @@ fn run_details(run: &Value) -> String {
         ("Attempt", text(run, "/status/attempt")),
         ("Assigned Pod", text(run, "/status/assignedPod")),
         ("Message", text(run, "/status/message")),
+        ("Outputs", outputs(run)),
         ("Args", list(run, "/spec/args", |arg| text(arg, ""))),
         ("Env", list(run, "/spec/env", env)),
         ("Entrypoint", text(run, "/spec/entrypoint")),
@@ -178,6 +182,24 @@ fn list(object: &Value, pointer: &str, show: impl Fn(&Value) -> String) -> Strin
     items.map(|items| items.iter().map(show).collect::<Vec<_>>().join(" ")).unwrap_or_default()
 }
 
+/// One line each, whatever a Run has put into it; `-o json` has them whole.
+fn outputs(run: &Value) -> String {
+    let outputs = run.pointer("/status/outputs").and_then(Value::as_object);
+    let line = |(name, value): (&String, &Value)| {
+        let first = first_line(value.as_str().unwrap_or_default());
+        let shown: String = first.chars().take(OUTPUT_CHARS).collect();
+        let more = if shown.len() < first.len() { "…" } else { "" };
+        let plain = |letter: char| match letter {
+            letter if letter.is_control() => letter.escape_default().to_string(),
+            letter => letter.to_string(),
+        };
+        format!("{name}={}{more}", shown.chars().map(plain).collect::<String>())
+    };
+    outputs
+        .map(|outputs| outputs.iter().map(line).collect::<Vec<_>>().join("\n"))
+        .unwrap_or_default()
+}
+
 fn first_line(text: &str) -> String {
     match text.split_once('\n') {
         Some((first, rest)) if !rest.is_empty() => format!("{first} …"),
@@ -188,4 +210,25 @@ fn first_line(text: &str) -> String {
 
 fn seconds(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{text}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outputs;
+    use serde_json::json;
+
+    #[test]
+    fn an_output_is_one_line_that_no_terminal_obeys() {
+        let long = "x".repeat(201);
+        let run = json!({"status": {"outputs": {
+            "a": "1", "b": "one\ntwo\n", "c": "\u{1b}[31mred\r", "d": long, "e": "", "f": "line\n",
+        }}});
+        let lines = outputs(&run);
+        let mut want =
+            vec!["a=1".to_owned(), "b=one …".to_owned(), "c=\\u{1b}[31mred\\r".to_owned()];
+        want.push(format!("d={}…", "x".repeat(200)));
+        want.extend(["e=".to_owned(), "f=line".to_owned()]);
+        assert_eq!(lines.lines().collect::<Vec<_>>(), want);
+        assert_eq!(outputs(&json!({"status": {}})), "");
+    }
 }

@@ -42,11 +42,15 @@ pub(crate) fn columns(headers: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// `Name:  value` lines; empty values are left out.
+/// `Name:  value` lines; empty values are left out, further lines of a value stand below its first.
 pub(crate) fn details(lines: &[(&str, String)]) -> String {
     let shown: Vec<&(&str, String)> = lines.iter().filter(|(_, value)| !value.is_empty()).collect();
     let width = shown.iter().map(|(name, _)| name.len() + 1).max().unwrap_or(0) + DETAIL_PADDING;
-    shown.iter().map(|(name, value)| format!("{:<width$}{value}\n", format!("{name}:"))).collect()
+    let line = |(name, value): &&(&str, String)| {
+        let value = value.replace('\n', &format!("\n{:width$}", ""));
+        format!("{:<width$}{value}\n", format!("{name}:"))
+    };
+    shown.iter().map(line).collect()
 }
 
 /// A report in a format for programs; `None` asks for the lines for people.
