@@ -37,6 +37,6 @@ pub const TOKEN_METADATA: &str = "kruntimes-token";
 /// gRPC metadata key of Execute: what the execution is bounded by, as [`Bounds`] write it.
 pub const BOUNDS_METADATA: &str = "kruntimes-bounds";
 
-/// gRPC metadata key of an answer to Health: how the server keeps its executions apart. `full`, `none`, or `degraded: ` and
-/// what its kernel lacks. A server that says nothing of it keeps nothing apart, and no bounds.
+/// gRPC metadata key of an answer to Health: how the server keeps its executions apart. `full`, perhaps with `: ` and by
+/// what, `none`, or `degraded: ` and what its kernel lacks. A server that says nothing of it keeps nothing apart, and no bounds.
 pub const ISOLATION_METADATA: &str = "kruntimes-isolation";

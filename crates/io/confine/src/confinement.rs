@@ -1,5 +1,6 @@
 //! What keeps a Run among its own: decided for each, put on by its process before it executes anything.
 
+use crate::View;
 use rustix::process::DumpableBehavior;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,6 +21,8 @@ pub struct Confinement {
     pub files: Option<OwnedFd>,
     /// Which sockets it may make.
     pub network: Network,
+    /// What it sees in namespaces of its own, where [`crate::Zygote::isolate`] has said that there are some.
+    pub view: Option<View>,
 }
 
 /// Keeps other processes of this user out of this process's memory, descriptors and environment.

@@ -54,20 +54,6 @@ const REFUSED: &[c_long] = &[
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_keyctl,
-    // What lives on without a process.
-    libc::SYS_shmget,
-    libc::SYS_shmat,
-    libc::SYS_shmctl,
-    libc::SYS_semget,
-    libc::SYS_semctl,
-    libc::SYS_semop,
-    libc::SYS_semtimedop,
-    libc::SYS_msgget,
-    libc::SYS_msgctl,
-    libc::SYS_msgsnd,
-    libc::SYS_msgrcv,
-    libc::SYS_mq_open,
-    libc::SYS_mq_unlink,
     // Namespaces, mounts and roots.
     libc::SYS_setns,
     libc::SYS_mount,
@@ -116,6 +102,23 @@ const REFUSED: &[c_long] = &[
     libc::SYS_modify_ldt,
 ];
 
+/// What lives on without a process: refused unless it lives in a namespace that ends with the Run.
+const OF_ALL: &[c_long] = &[
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semctl,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_msgget,
+    libc::SYS_msgctl,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+];
+
 /// Refused for another process than the caller: its id is the first argument.
 const ABOUT_OTHERS: &[c_long] = &[
     libc::SYS_prlimit64,
@@ -147,25 +150,44 @@ const SOCKET_TYPE: u32 = 0xF;
 const PRIO_USER: u32 = 2;
 const IOPRIO_WHO_USER: u32 = 3;
 
-/// The programs, for a Run with a network and for one without.
-pub(crate) type Filters = [Vec<Instruction>; 2];
+/// Whose the IPC of System V and the message queues of POSIX are that a Run meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ipc {
+    /// Everybody's.
+    OfAll,
+    /// Its own, which end with it.
+    Own,
+}
 
-/// The program of these for a Run with this network.
-pub(crate) fn of(filters: &Filters, network: Network) -> &[Instruction] {
-    let [full, none] = filters;
-    match network {
-        Network::Full => full,
-        Network::None => none,
+/// The programs: for Runs with and without a network, both for those without and with an IPC of their own.
+pub(crate) type Filters = [Vec<Instruction>; COUNT];
+
+/// How many programs there are.
+pub(crate) const COUNT: usize = 4;
+
+/// The program of these for a Run with this network and this IPC.
+pub(crate) fn of(filters: &Filters, network: Network, ipc: Ipc) -> &[Instruction] {
+    let [full, none, own_full, own_none] = filters;
+    match (ipc, network) {
+        (Ipc::OfAll, Network::Full) => full,
+        (Ipc::OfAll, Network::None) => none,
+        (Ipc::Own, Network::Full) => own_full,
+        (Ipc::Own, Network::None) => own_none,
     }
 }
 
-/// Both programs.
+/// All programs.
 pub(crate) fn programs() -> Filters {
-    [program(Network::Full), program(Network::None)]
+    [
+        program(Network::Full, Ipc::OfAll),
+        program(Network::None, Ipc::OfAll),
+        program(Network::Full, Ipc::Own),
+        program(Network::None, Ipc::Own),
+    ]
 }
 
-/// The program for a Run with this network.
-fn program(network: Network) -> Vec<Instruction> {
+/// The program for a Run with this network and this IPC.
+fn program(network: Network, ipc: Ipc) -> Vec<Instruction> {
     let mut program = vec![
         load(ARCHITECTURE_AT),
         jump(JUMP_EQUAL, ARCHITECTURE, 1, 0),
@@ -180,7 +202,8 @@ fn program(network: Network) -> Vec<Instruction> {
         program.push(jump(JUMP_EQUAL, call as u32, 0, length));
         program.extend(answer);
     };
-    for call in REFUSED {
+    let of_all = if ipc == Ipc::Own { &[] } else { OF_ALL };
+    for call in REFUSED.iter().chain(of_all) {
         on(*call, &[ret(REFUSE)]);
     }
     for call in ABOUT_OTHERS {

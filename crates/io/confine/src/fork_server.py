@@ -1,9 +1,11 @@
 """The end of a fork server of kruntimes-confine that runs in a Python interpreter."""
 
 import ctypes
+import fcntl
 import gc
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -14,18 +16,29 @@ REQUESTS, LINE, SUPERVISOR = 3, 4, 5
 CONTROL = 3
 HEADER_BYTES, PACKET_BYTES = 12, 32 * 1024 + 12
 FORKED, REAPED = 1, 2
-NOT_STARTED, AT_SUPERVISOR, AT_WORKING_DIRECTORY = 4, 0, 1
+NOT_STARTED, AT_SUPERVISOR, AT_WORKING_DIRECTORY, AT_NAMESPACES = 4, 0, 1, 3
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 4, 15, 36
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 SYS_CLOSE_RANGE = 436
 SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
 RULE_PATH_BENEATH, READ_FILE, READ_DIR = 1, 4, 8
 SCOPE_SIGNALS = 2
-IN_FILE, NETWORK, HAS_RULES = 2, 3, 4
+IN_FILE, NETWORK, NO_NETWORK, HAS_RULES, HAS_VIEW = 2, 3, 2, 4, 8
+CLONE_VM, NEW_MOUNTS, NEW_IPC, NEW_PROCESSES, NEW_NETWORK = 0x100, 0x20000, 0x8000000, 0x20000000, 0x40000000
+INIT_STACK_BYTES, HIGH_FD, MAX_FD = 64 * 1024, 6, 2**31 - 1
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT = 428, 429, 430, 431, 432
+OPEN_TREE, MOVE_EMPTY_PATH, SET_STRING, CREATE, CLOEXEC = 0x88001, 4, 1, 6, 1
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+SYS_CAPGET, SYS_CAPSET = (90, 91) if os.uname().machine == "aarch64" else (125, 126)
+CAPABILITIES_VERSION, PR_CAPBSET_DROP, LAST_CAPABILITY = 0x20080522, 24, 63
 CONFINE_FAILED = 126
-COMMAND, UNLIMITED = "<IIIIQQQ", 2**64 - 1
+COMMAND, UNLIMITED = "<IIIIIQQQQ", 2**64 - 1
+FILTERS, SETTINGS = 4, "<QQI"
+SYS_PAUSE = 34
 
 libc = ctypes.CDLL(None, use_errno=True)
+# What must not be freed.
+KEPT = []
 
 
 def serve(word):
@@ -36,7 +49,8 @@ def serve(word):
     requests = socket.socket(fileno=REQUESTS)
     line = socket.socket(fileno=LINE)
     line.setblocking(True)
-    filters = [line.recv(PACKET_BYTES) for _ in range(2)]
+    filters = [line.recv(PACKET_BYTES) for _ in range(FILTERS)]
+    settings = struct.unpack(SETTINGS, line.recv(PACKET_BYTES))
     requests.send(word.encode())
     poller = select.poll()
     poller.register(REQUESTS, select.POLLIN)
@@ -55,12 +69,12 @@ def serve(word):
             elif fd == LINE:
                 os._exit(0)
             else:
-                command = take(requests, line, poller, children, filters)
+                command = take(requests, line, poller, children, (filters, settings))
                 if command is not None:
                     return command
 
 
-def take(requests, line, poller, children, filters):
+def take(requests, line, poller, children, told):
     data, rights, _, _ = requests.recvmsg(
         PACKET_BYTES, socket.CMSG_SPACE(20), socket.MSG_CMSG_CLOEXEC
     )
@@ -83,7 +97,7 @@ def take(requests, line, poller, children, filters):
         close(fds)
         return None
     if pid == 0:
-        return supervised(body, fds, filters)
+        return supervised(body, fds, *told)
     handle = os.pidfd_open(pid)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fds[0], handle]))]
     line.sendmsg([struct.pack("<IiQ", FORKED, pid, key)], rights)
@@ -93,12 +107,14 @@ def take(requests, line, poller, children, filters):
     return None
 
 
-def supervised(body, fds, filters):
+def supervised(body, fds, filters, settings):
     """Returns in the process of the command; the one above it becomes its supervisor."""
     code = 1
     try:
         control, out, err = fds[:3]
-        program, working_dir, args, env, bounds, allowance = parse(body)
+        program, working_dir, args, env, bounds, allowance, view = parse(body)
+        rules = fds[3] if bounds & HAS_RULES else None
+        init, memory, trees = 0, -1, []
         try:
             libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             stage = AT_WORKING_DIRECTORY
@@ -106,20 +122,128 @@ def supervised(body, fds, filters):
             stage = AT_SUPERVISOR
             if bounds & NETWORK:
                 scope_signals()
+            if bounds & HAS_VIEW:
+                stage = AT_NAMESPACES
+                init, memory, trees = make_room(bounds, fds, rules, view, settings)
+                stage = AT_SUPERVISOR
             main = os.fork()
         except OSError as error:
             report(control, stage, error)
             code = 0
             raise
         if main == 0:
-            rules = fds[3] if bounds & HAS_RULES else None
+            if bounds & HAS_VIEW:
+                see(trees, working_dir, err, settings[1])
             enter(out, err, env)
-            confine(rules, filters[(bounds & NETWORK) - 1] if bounds & NETWORK else None)
+            confine(rules, chosen(filters, bounds), bool(bounds & HAS_VIEW))
             return os.fsdecode(program), [os.fsdecode(arg) for arg in args]
         os.dup2(control, CONTROL)
-        os.execve(SUPERVISOR, [b"krt-supervisor", b"%d" % main, *allowance], {})
+        if bounds & HAS_VIEW:
+            limit_capabilities(None)
+        numbers = [b"%d" % number for number in (main, init, memory)]
+        os.execve(SUPERVISOR, [b"krt-supervisor", *numbers, *allowance], {})
     except BaseException:
         os._exit(code)
+
+
+def chosen(filters, bounds):
+    """The filter for a command with these bounds, as `filter::programs` orders them."""
+    network = bounds & NETWORK
+    return filters[network - 1 + (2 if bounds & HAS_VIEW else 0)] if network else None
+
+
+def make_room(bounds, fds, rules, view, settings):
+    """As `Room::new`: the next children are in namespaces, whose first process this starts. It must hold nothing of others."""
+    (memory_bytes, steps), (rights, _, own_network) = view, settings
+    kept = sorted({SUPERVISOR, *fds})
+    for low, high in zip([2, *kept], [*kept, MAX_FD]):
+        os.closerange(low + 1, high)
+    network = NEW_NETWORK if bounds & NETWORK == NO_NETWORK and own_network else 0
+    do(libc.unshare, NEW_PROCESSES | NEW_IPC | network)
+    init = start_init()
+    memory, trees = -1, []
+    for source, target in steps:
+        tree = None
+        if source == b"cover":
+            tree = new_tree(b"65536", b"64", b"0755")
+        elif source == b"memory":
+            tree = new_tree(b"%d" % memory_bytes, b"16384", b"1777")
+            memory = fcntl.fcntl(tree, fcntl.F_DUPFD, HIGH_FD)
+            if rules is not None:
+                add_rule(rules, rights, tree)
+        elif source != b"make":
+            tree = do(libc.syscall, SYS_OPEN_TREE, -100, source, OPEN_TREE)
+        trees.append((tree, target))
+    return init, memory, trees
+
+
+def start_init():
+    """As `start_init` of sys/namespaces.rs: a process that waits, in this one's memory, which this leaves."""
+    stack = ctypes.create_string_buffer(INIT_STACK_BYTES)
+    top = (ctypes.addressof(stack) + INIT_STACK_BYTES) & ~0xFF
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # It shares what C keeps for this thread, which `syscall` alone does not touch.
+    wait, number = (libc.syscall, SYS_PAUSE) if os.uname().machine == "x86_64" else (libc.pause, 0)
+    flags = CLONE_VM | signal.SIGCHLD
+    wait = ctypes.cast(wait, ctypes.c_void_p)
+    pid = do(libc.clone, wait, ctypes.c_void_p(top), flags, ctypes.c_void_p(number))
+    signal.signal(signal.SIGCHLD, former)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    KEPT.append(stack)
+    return pid
+
+
+def new_tree(size, files, mode):
+    context = do(libc.syscall, SYS_FSOPEN, b"tmpfs", CLOEXEC)
+    for name, value in ((b"size", size), (b"nr_inodes", files), (b"mode", mode)):
+        do(libc.syscall, SYS_FSCONFIG, context, SET_STRING, name, value, 0)
+    do(libc.syscall, SYS_FSCONFIG, context, CREATE, None, None, 0)
+    tree = do(libc.syscall, SYS_FSMOUNT, context, CLOEXEC, MS_NOSUID | MS_NODEV)
+    os.close(context)
+    return tree
+
+
+def see(trees, working_dir, err, kept_by_root):
+    """Makes what the command sees, in a namespace of mounts of its own, and gives up the right to."""
+    try:
+        do(libc.unshare, NEW_MOUNTS)
+        do(libc.mount, b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, b"hidepid=ptraceable")
+        for tree, target in trees:
+            if tree is None:
+                libc.mkdir(target, 0o700)
+            else:
+                do(libc.syscall, SYS_MOVE_MOUNT, tree, b"", -100, target, MOVE_EMPTY_PATH)
+        os.chdir(working_dir)
+        limit_capabilities(kept_by_root if os.geteuid() == 0 else 0)
+    except OSError as error:
+        os.write(err, f"the namespaces of the Run could not be made: {error.strerror}\n".encode())
+        os._exit(CONFINE_FAILED)
+
+
+def limit_capabilities(kept):
+    """Keeps these capabilities at most, and hands none on but by being root."""
+    header = struct.pack("=Ii", CAPABILITIES_VERSION, 0)
+    sets = ctypes.create_string_buffer(24)
+    do(libc.syscall, SYS_CAPGET, header, sets)
+    masks = list(struct.unpack("=6I", sets))
+    if kept is not None:
+        for capability in range(LAST_CAPABILITY + 1):
+            if os.geteuid() == 0 and not kept >> capability & 1:
+                libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+        for half, mask in ((0, kept & 0xFFFFFFFF), (3, kept >> 32)):
+            masks[half] &= mask
+            masks[half + 1] &= mask
+    masks[2] = masks[5] = 0
+    do(libc.syscall, SYS_CAPSET, header, struct.pack("=6I", *masks))
+
+
+def do(function, *args):
+    result = function(*args)
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
 
 
 def enter(out, err, env):
@@ -136,18 +260,22 @@ def enter(out, err, env):
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
-def confine(rules, filter):
+def confine(rules, filter, has_view):
     """Has this process obey Landlock's rules and the filter of its system calls, and closes what it must not keep."""
     if rules is not None:
-        own = os.open("/proc/self", os.O_PATH)
-        grant = ctypes.create_string_buffer(struct.pack("=Qi", READ_FILE | READ_DIR, own))
-        libc.syscall(SYS_LANDLOCK_ADD_RULE, rules, RULE_PATH_BENEATH, grant, 0)
+        own = os.open("/proc" if has_view else "/proc/self", os.O_PATH)
+        add_rule(rules, READ_FILE | READ_DIR, own)
         must(libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, rules, 0))
     libc.syscall(SYS_CLOSE_RANGE, 3, ctypes.c_uint(0xFFFFFFFF), 0)
     if filter is not None:
         content = ctypes.create_string_buffer(filter)
         program = struct.pack("@HP", len(filter) // 8, ctypes.addressof(content))
         must(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0))
+
+
+def add_rule(rules, rights, path):
+    grant = ctypes.create_string_buffer(struct.pack("=Qi", rights, path))
+    libc.syscall(SYS_LANDLOCK_ADD_RULE, rules, RULE_PATH_BENEATH, grant, 0)
 
 
 def scope_signals():
@@ -165,11 +293,13 @@ def must(result):
 
 
 def parse(body):
-    args, env, bounds, places, *limits = struct.unpack_from(COMMAND, body)
+    args, env, bounds, places, steps, *limits, own_memory = struct.unpack_from(COMMAND, body)
     program, working_dir, *words = body[struct.calcsize(COMMAND) :].split(b"\0")
     limits = [b"none" if limit == UNLIMITED else b"%d" % limit for limit in limits]
-    allowance = limits + words[args + env : args + env + places]
-    return program, working_dir, words[:args], words[args : args + env], bounds, allowance
+    end = args + env + places
+    allowance = limits + words[args + env : end]
+    view = own_memory, list(zip(words[end : end + 2 * steps : 2], words[end + 1 : end + 2 * steps : 2]))
+    return program, working_dir, words[:args], words[args : args + env], bounds, allowance, view
 
 
 def report(control, stage, error):

@@ -4,7 +4,7 @@
 //! a process which forks the command's and then executes this very program to be its supervisor ([`supervise`]). So
 //! everything that holds for a command of the zygote's holds for one of a fork server's.
 
-use crate::supervisor;
+use crate::supervisor::{self, Started};
 use crate::watchdog::Allowance;
 use crate::zygote::{Child, Command, SpawnError, Zygote};
 use rustix::net::RecvFlags;
@@ -68,12 +68,17 @@ pub fn supervise() -> Option<u8> {
     if args.next()? != SUPERVISOR {
         return None;
     }
-    let main = args.next().and_then(|pid| Pid::from_raw(pid.to_str()?.parse().ok()?))?;
+    let mut number = || args.next().and_then(|number| number.to_str()?.parse::<i32>().ok());
+    let (main, init, memory) = (number(), number(), number());
+    let main = Pid::from_raw(main?)?;
+    let init = init.and_then(Pid::from_raw);
+    let memory = memory.and_then(|fd| crate::sys::inherited(fd).ok());
+    let started = Started { main, init, memory };
     let mut limit = || args.next().and_then(|limit| limit.to_str()?.parse().ok());
     let (memory, processes, disk) = (limit(), limit(), limit());
     let places = args.filter_map(|place| CString::new(place.into_vec()).ok()).collect();
     let allowance = Allowance { memory, processes, disk, places };
     let code =
-        supervisor::run_inherited(main, allowance).ok().and_then(|code| u8::try_from(code).ok());
+        supervisor::run_inherited(started, allowance).ok().and_then(|code| u8::try_from(code).ok());
     Some(code.unwrap_or(1))
 }

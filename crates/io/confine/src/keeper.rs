@@ -5,14 +5,16 @@
 //! It holds a copy of each supervisor's end of the control socket. So the server meets end of file only when the
 //! supervisor is reaped and, had it been killed, its orphans are gone too.
 
+use crate::Namespaces;
 use crate::filter::{self, Filters};
 use crate::line::Line;
+use crate::namespaces;
 use crate::supervisor::{self, CONTROL_FD, SIGNALS_FD, Start};
 use crate::sys;
 use crate::tree::{self, ROUND};
 use crate::wire::{self, End, INLINE_BYTES, Notice, Parsed, REQUEST_BYTES, Report, Request, Stage};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
@@ -58,6 +60,8 @@ struct Keeper {
     lost: Vec<OwnedFd>,
     packet: Vec<u8>,
     filters: Filters,
+    /// Whether this process has namespaces of its own.
+    namespaces: Option<Namespaces>,
 }
 
 impl Keeper {
@@ -81,7 +85,8 @@ impl Keeper {
         let packet = vec![0; INLINE_BYTES + wire::HEADER_BYTES];
         let filters = filter::programs();
         let (supervisors, lost) = (BTreeMap::new(), Vec::new());
-        Ok(Self { socket, signals, supervisors, fork_server: None, lost, packet, filters })
+        let (fork_server, namespaces) = (None, None);
+        Ok(Self { socket, signals, supervisors, fork_server, lost, packet, filters, namespaces })
     }
 
     /// Until the server is gone.
@@ -144,10 +149,31 @@ impl Keeper {
                 let file = fds.pop();
                 self.start(key, body, fds, file);
             }
+            Some((Request::Isolate, _, body)) => self.isolate(body, fds),
             Some((Request::ForkServer | Request::ForkServerInFile, _, body)) => {
                 self.start_fork_server(body, fds);
             }
             None => {}
+        }
+    }
+
+    /// Only before anything was started, which would stay outside.
+    fn isolate(&mut self, body: &[u8], fds: Vec<OwnedFd>) {
+        let covers: Option<Vec<_>> = body
+            .split_inclusive(|byte| *byte == 0)
+            .map(|cover| CStr::from_bytes_with_nul(cover).ok())
+            .collect();
+        let covers = covers.unwrap_or_default();
+        let is_first = self.supervisors.is_empty() && self.namespaces.is_none();
+        if is_first && let Some(found) = namespaces::attempt(&covers, &self.filters) {
+            self.namespaces = namespaces::enter(&covers).is_ok().then_some(found);
+        }
+        for answer in fds {
+            let _ = rustix::net::send(
+                &answer,
+                &Namespaces::encode(self.namespaces),
+                SendFlags::NOSIGNAL,
+            );
         }
     }
 
@@ -170,6 +196,7 @@ impl Keeper {
                 command,
                 rules: rules.as_ref().map(AsFd::as_fd),
                 filters: &self.filters,
+                namespaces: self.namespaces,
             })
         });
         match forked {
@@ -196,7 +223,8 @@ impl Keeper {
         let content = fds.next().map(read_file);
         let command = wire::parse_command(content.as_deref().unwrap_or(body));
         self.fork_server = command.and_then(|Parsed { program, working_dir, .. }| {
-            Line::start(&program, working_dir, requests.as_fd(), &self.filters).ok()
+            let own = self.namespaces;
+            Line::start(&program, working_dir, requests.as_fd(), &self.filters, own).ok()
         });
     }
 

@@ -17,7 +17,7 @@ pub fn landlock_abi() -> io::Result<u32> {
 /// # Errors
 /// The fork itself failed.
 pub fn may_make_user_namespaces() -> io::Result<bool> {
-    let child = sys::fork(|| i32::from(sys::enter_user_namespace().is_err()))?;
+    let child = sys::fork(|| i32::from(sys::unshare(sys::USER).is_err()))?;
     loop {
         match waitpid(Some(child), WaitOptions::empty()) {
             Ok(Some((_, status))) => return Ok(status.exit_status() == Some(0)),

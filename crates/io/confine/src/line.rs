@@ -2,6 +2,7 @@
 
 use crate::filter::{self, Filters};
 use crate::keeper::receive;
+use crate::namespaces::{self, Namespaces};
 use crate::sys::{self, Bounds, Program};
 use crate::wire::{self, NOTICE_BYTES, Notice};
 use crate::zygote::socket_pair;
@@ -26,12 +27,14 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Starts `program`, which takes its requests from `requests`, as a child of this process, and tells it the filters.
+    /// Starts `program`, which takes its requests from `requests`, as a child of this process, and tells it the filters. It keeps the
+    /// right to make namespaces within these.
     pub(crate) fn start(
         program: &Program<'_>,
         working_dir: &CStr,
         requests: BorrowedFd<'_>,
         filters: &Filters,
+        namespaces: Option<Namespaces>,
     ) -> io::Result<Self> {
         rustix::process::chdir(working_dir)?;
         let (ours, theirs) = socket_pair()?;
@@ -45,12 +48,17 @@ impl Line {
             (theirs.as_fd(), LINE_FD),
             (own.as_fd(), PROGRAM_FD),
         ];
-        let spawned = sys::spawn(program, &files, Bounds::default());
+        let spawned = sys::spawn(
+            program,
+            &files,
+            Bounds { privileged: namespaces.is_some(), ..Bounds::default() },
+        );
         let pid = spawned.map_err(|(_, error)| error)?.as_raw_pid();
         // It lies there before the fork server looks.
         for filter in filters {
             rustix::net::send(&ours, &filter::bytes(filter), SendFlags::NOSIGNAL)?;
         }
+        rustix::net::send(&ours, &namespaces::settings(namespaces), SendFlags::NOSIGNAL)?;
         Ok(Self { pid, socket: ours })
     }
 

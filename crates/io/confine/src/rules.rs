@@ -54,6 +54,7 @@ pub enum Mounts {
 pub struct Files {
     abi: u32,
     rules: Vec<(OwnedFd, Rights)>,
+    volumes: Vec<PathBuf>,
 }
 
 impl Files {
@@ -71,7 +72,7 @@ impl Files {
                 hidden.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
             )
             .collect();
-        let mut files = Self { abi, rules: Vec::new() };
+        let mut files = Self { abi, rules: Vec::new(), volumes: Vec::new() };
         files.grant_tree(Path::new("/"), &closed)?;
         for name in OF_THE_MACHINE {
             files.grant(&Path::new("/proc").join(name), Rights::READ);
@@ -81,7 +82,8 @@ impl Files {
         }
         if mounts == Mounts::Volumes {
             let table = fs::read_to_string("/proc/self/mountinfo")?;
-            for mount in volumes(&table, &closed) {
+            files.volumes = volumes(&table, &closed);
+            for mount in files.volumes.clone() {
                 files.grant(&mount, Rights::OWN);
             }
         }
@@ -95,17 +97,31 @@ impl Files {
     pub fn ruleset(&self, own: &[&Path], network: Network) -> io::Result<OwnedFd> {
         let ruleset = sys::make_ruleset(self.abi, network)?;
         for (path, rights) in &self.rules {
-            sys::add_rule(&ruleset, path.as_fd(), *rights, self.abi)?;
+            sys::add_rule(ruleset.as_fd(), path.as_fd(), *rights, self.abi)?;
         }
         for path in own {
             match open(path) {
-                Ok(path) => sys::add_rule(&ruleset, path.as_fd(), Rights::OWN, self.abi)?,
+                Ok(path) => sys::add_rule(ruleset.as_fd(), path.as_fd(), Rights::OWN, self.abi)?,
                 // What is not there needs no rule; who needs it says so better.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(ruleset)
+    }
+
+    /// Has a Run list every directory that it sees: for one that does not see what is hidden.
+    ///
+    /// # Errors
+    /// The root directory can't be opened, or memory is missing.
+    pub fn grant_lists(&self, ruleset: &OwnedFd) -> io::Result<()> {
+        sys::add_rule(ruleset.as_fd(), open(Path::new("/"))?.as_fd(), Rights::LIST, self.abi)
+    }
+
+    /// The mounts that the pool's owner has asked for, which every Run may use.
+    #[must_use]
+    pub fn volumes(&self) -> &[PathBuf] {
+        &self.volumes
     }
 
     fn grant_tree(&mut self, directory: &Path, closed: &BTreeSet<PathBuf>) -> io::Result<()> {

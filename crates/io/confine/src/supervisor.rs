@@ -4,11 +4,12 @@
 //! Invariant: `Ended` is sent only after `waitpid` said that no child is left. As a subreaper this process is the parent
 //! of every orphan below it, so no descendant is left either.
 
-use crate::filter::{self, Filters};
+use crate::filter::{self, Filters, Ipc};
+use crate::namespaces::{Namespaces, Room};
 use crate::sys::{self, Bounds};
 use crate::tree::{self, ROUND};
 use crate::usage;
-use crate::watchdog::{Allowance, Watchdog};
+use crate::watchdog::{Allowance, Own, Watchdog};
 use crate::wire::{self, End, Excess, Order, Parsed, Report, Stage};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -31,6 +32,8 @@ const NAME: &CStr = c"krt-supervisor";
 /// Descriptors 0 to 2, then control at [`CONTROL_FD`] and the zygote's child signals behind it: all that stays open.
 pub(crate) const CONTROL_FD: i32 = 3;
 pub(crate) const SIGNALS_FD: i32 = 4;
+/// The file system of the command's own memory, where it has one.
+pub(crate) const MEMORY_FD: i32 = 5;
 
 /// What the zygote hands to a new supervisor.
 #[derive(Debug)]
@@ -44,14 +47,16 @@ pub(crate) struct Start<'a> {
     /// Landlock's rules for it.
     pub(crate) rules: Option<BorrowedFd<'a>>,
     pub(crate) filters: &'a Filters,
+    /// Those that the zygote has, within which the command's own are made.
+    pub(crate) namespaces: Option<Namespaces>,
 }
 
 /// The supervisor's life, from the fork in the zygote to its exit code.
 pub(crate) fn run(start: &Start<'_>) -> i32 {
     // The zygote's own socket stands there: this closes it.
     let Ok(control) = sys::install(start.control, CONTROL_FD) else { return 1 };
-    let main = match launch(start) {
-        Ok(main) => main,
+    let started = match launch(start) {
+        Ok(started) => started,
         Err((stage, error)) => {
             let errno = error.raw_os_error().unwrap_or(0);
             send(&control, Report::Ended(End::NotStarted { stage, errno }));
@@ -59,30 +64,52 @@ pub(crate) fn run(start: &Start<'_>) -> i32 {
         }
     };
     let allowance = start.command.as_ref().map(|command| command.allowance.clone());
-    supervise(control, start.signals, main, allowance.unwrap_or_default())
+    supervise(control, start.signals, started, allowance.unwrap_or_default())
+}
+
+/// The processes that a supervisor looks after, and what it knows of their memory.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) main: Pid,
+    /// The first process of their namespace, where they have one.
+    pub(crate) init: Option<Pid>,
+    /// The file system of their own memory.
+    pub(crate) memory: Option<OwnedFd>,
 }
 
 /// The life of a supervisor that a fork server forked and had execute this program: control stands in its place, and the
-/// main process is its child already.
-pub(crate) fn run_inherited(main: Pid, allowance: Allowance) -> io::Result<i32> {
+/// processes are its children already.
+pub(crate) fn run_inherited(started: Started, allowance: Allowance) -> io::Result<i32> {
     sys::block_signals()?;
     crate::hide_memory()?;
     rustix::thread::set_name(NAME)?;
     let control = sys::inherited(CONTROL_FD)?;
-    let high = rustix::io::fcntl_dupfd_cloexec(&sys::child_signals()?, SIGNALS_FD + 1)?;
+    // Above every target, so that putting one in place cannot close another.
+    let high = rustix::io::fcntl_dupfd_cloexec(&sys::child_signals()?, MEMORY_FD + 1)?;
     let signals = sys::install(high.as_fd(), SIGNALS_FD)?;
     drop(high);
-    Ok(supervise(control, signals.as_fd(), main, allowance))
+    Ok(supervise(control, signals.as_fd(), started, allowance))
 }
 
-fn supervise(control: OwnedFd, signals: BorrowedFd<'_>, main: Pid, allowance: Allowance) -> i32 {
+fn supervise(
+    control: OwnedFd,
+    signals: BorrowedFd<'_>,
+    started: Started,
+    allowance: Allowance,
+) -> i32 {
+    let Started { main, init, memory } = started;
+    let Ok(memory) = memory.map(|memory| sys::install(memory.as_fd(), MEMORY_FD)).transpose()
+    else {
+        return 1;
+    };
     // The pipes must end with the command, and other commands' sockets are none of ours. The command has none of them:
     // they close on exec.
-    if sys::close_from(SIGNALS_FD + 1).is_err() {
+    if sys::close_from(if memory.is_some() { MEMORY_FD + 1 } else { MEMORY_FD }).is_err() {
         return 1;
     }
     send(&control, Report::Started(main.as_raw_pid()));
-    let watchdog = Watchdog::new(allowance, Instant::now());
+    let own = init.map(|init| Own { init, memory });
+    let watchdog = Watchdog::new(allowance, own, Instant::now());
     if watchdog.is_some() {
         // Without it this looks later.
         let _ = sys::be_prompt();
@@ -91,6 +118,7 @@ fn supervise(control: OwnedFd, signals: BorrowedFd<'_>, main: Pid, allowance: Al
         control: Some(control),
         signals,
         main,
+        init,
         state: State::Running,
         end: None,
         watchdog,
@@ -101,26 +129,36 @@ fn supervise(control: OwnedFd, signals: BorrowedFd<'_>, main: Pid, allowance: Al
     .until_all_are_gone()
 }
 
-fn launch(start: &Start<'_>) -> Result<Pid, (Stage, io::Error)> {
+fn launch(start: &Start<'_>) -> Result<Started, (Stage, io::Error)> {
     let supervisor = |error: Errno| (Stage::Supervisor, error.into());
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(supervisor)?;
     rustix::thread::set_name(NAME).map_err(supervisor)?;
     let unreadable = || (Stage::Supervisor, Errno::INVAL.into());
-    let Parsed { program, working_dir, bounding, .. } =
-        start.command.as_ref().ok_or_else(unreadable)?;
-    if bounding.has_rules != start.rules.is_some() {
+    let command = start.command.as_ref().ok_or_else(unreadable)?;
+    let Parsed { program, working_dir, bounding, .. } = command;
+    if bounding.has_rules != start.rules.is_some()
+        || (bounding.has_view && start.namespaces.is_none())
+    {
         return Err(unreadable());
     }
     rustix::process::chdir(*working_dir)
         .map_err(|error| (Stage::WorkingDirectory, error.into()))?;
     let calls: &[_] = match bounding.network {
         None => &[],
-        Some(network) => filter::of(start.filters, network),
+        Some(network) => {
+            let ipc = if bounding.has_view { Ipc::Own } else { Ipc::OfAll };
+            filter::of(start.filters, network, ipc)
+        }
     };
     // Where it fails, what the command leaves is killed one by one.
     let _ = bounding.network.is_some() && sys::scope_signals();
-    let bounds = Bounds { files: start.rules, calls };
-    sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)], bounds)
+    let room = Room::of(command, start.namespaces, start.rules)
+        .map_err(|error| (Stage::Namespaces, error))?;
+    let view = room.as_ref().map(|room| (room.steps.as_slice(), *working_dir));
+    let bounds = Bounds { files: start.rules, calls, view, privileged: false };
+    let main = sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)], bounds)?;
+    let (init, memory) = room.map(|room| (room.init, room.memory)).unzip();
+    Ok(Started { main, init, memory: memory.flatten() })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -158,6 +196,8 @@ struct Supervision<'a> {
     control: Option<OwnedFd>,
     signals: BorrowedFd<'a>,
     main: Pid,
+    /// Of the namespace of the command's processes, until it is reaped.
+    init: Option<Pid>,
     state: State,
     end: Option<End>,
     watchdog: Option<Watchdog>,
@@ -204,6 +244,11 @@ impl Supervision<'_> {
     /// One round. The group goes at once, which outruns those that fork without end, then the children of this process,
     /// which nobody else reaps, then whoever is left.
     fn kill(&mut self) {
+        if let Some(init) = self.init {
+            // The kernel does the rest, and reports this process when it is done.
+            let _ = rustix::process::kill_process(init, Signal::KILL);
+            return;
+        }
         if self.reach == Reach::Scope {
             sys::kill_all_in_scope();
         }
@@ -238,6 +283,9 @@ impl Supervision<'_> {
                     if pid == self.main {
                         self.end = Some(end(status));
                     }
+                    if self.init == Some(pid) {
+                        self.init = None;
+                    }
                 }
                 Err(Errno::INTR) => {}
                 Ok(None) => return reaped,
@@ -249,15 +297,25 @@ impl Supervision<'_> {
     fn advance(&mut self, now: Instant) {
         self.state = match self.state {
             State::Running if self.end.is_some() => State::Killing,
-            State::Terminating { until } if until <= now => State::Killing,
+            State::Terminating { until } if until <= now || self.is_alone() => State::Killing,
             state @ (State::Running | State::Terminating { .. } | State::Killing) => state,
         };
+    }
+
+    /// Whether of a command with a namespace of processes nobody is left but the first.
+    fn is_alone(&self) -> bool {
+        let Some(init) = self.init else { return false };
+        self.end.is_some() && usage::own_tree(Some(0), Some(init.as_raw_pid())).is_empty()
     }
 
     fn wait(&mut self) {
         let looks = self.watchdog.as_ref().map(Watchdog::next);
         let wakes = match self.state {
             State::Running => looks,
+            // Nobody tells of the end of who is orphaned in a namespace.
+            State::Terminating { .. } if self.end.is_some() && self.init.is_some() => {
+                Some(Instant::now() + ROUND)
+            }
             State::Terminating { until } => Some(looks.map_or(until, |looks| looks.min(until))),
             State::Killing => Some(Instant::now() + ROUND),
         };

@@ -13,14 +13,19 @@ const BLOCK_BYTES: u64 = 512;
 const DEPTH: usize = 256;
 
 /// All descendants; without the kernel's lists of children by a look at all processes. It stops looking once there are
-/// more than `enough`.
-pub(crate) fn own_tree(enough: Option<u64>) -> Vec<i32> {
+/// more than `enough`. One of them, `but`, is left out.
+pub(crate) fn own_tree(enough: Option<u64>, but: Option<i32>) -> Vec<i32> {
     let enough = enough.and_then(|enough| usize::try_from(enough).ok()).unwrap_or(usize::MAX);
     let root = tree::own_pid();
-    let Some(mut next) = children(root) else { return tree::descendant_pids(root) };
+    let Some(mut next) = children(root) else {
+        let all = tree::descendant_pids(root).into_iter();
+        return all.filter(|pid| Some(*pid) != but).collect();
+    };
     let mut found = Vec::new();
     while let Some(pid) = next.pop() {
-        found.push(pid);
+        if Some(pid) != but {
+            found.push(pid);
+        }
         if found.len() > enough {
             break;
         }
@@ -40,17 +45,17 @@ pub(crate) fn children(pid: i32) -> Option<Vec<i32>> {
     Some(found)
 }
 
-/// Bytes of memory: what processes share counts for each of them.
-pub(crate) fn quick_memory(pids: &[i32]) -> u64 {
+/// Bytes of memory: what processes share counts for each of them. Of `held`, which lives beside them, some may be mapped.
+pub(crate) fn quick_memory(pids: &[i32], held: u64) -> u64 {
     let (mapped, shared) = pids.iter().map(|pid| resident(*pid)).fold((0, 0), add);
-    mapped + shared.max(memory_files(pids))
+    mapped + shared.max(memory_files(pids) + held)
 }
 
-/// Bytes of memory: what processes share counts by their parts of it.
-pub(crate) fn memory(pids: &[i32]) -> u64 {
+/// Bytes of memory, as [`quick_memory`] but that what processes share counts by their parts of it.
+pub(crate) fn memory(pids: &[i32], held: u64) -> u64 {
     let part = |pid: &i32| proportional(*pid).unwrap_or_else(|| resident(*pid));
     let (mapped, shared) = pids.iter().map(part).fold((0, 0), add);
-    mapped + shared.max(memory_files(pids))
+    mapped + shared.max(memory_files(pids) + held)
 }
 
 fn add(sum: (u64, u64), one: (u64, u64)) -> (u64, u64) {
@@ -77,15 +82,15 @@ fn field(text: &str, name: &str) -> Option<u64> {
 
 /// Bytes in files that are in memory alone, each file once.
 fn memory_files(pids: &[i32]) -> u64 {
-    open_files(pids, |target| target.starts_with("/memfd:"))
+    open_files(pids, None, |target| target.starts_with("/memfd:"))
 }
 
-/// Bytes in open files that no directory names any more, each file once.
-pub(crate) fn deleted_files(pids: &[i32]) -> u64 {
-    open_files(pids, |target| target.ends_with(" (deleted)") && !target.starts_with("/memfd:"))
+/// Bytes in open files that no directory names any more, each file once, but for those on the device `but`.
+pub(crate) fn deleted_files(pids: &[i32], but: Option<u64>) -> u64 {
+    open_files(pids, but, |target| target.ends_with(" (deleted)") && !target.starts_with("/memfd:"))
 }
 
-fn open_files(pids: &[i32], counts: impl Fn(&str) -> bool) -> u64 {
+fn open_files(pids: &[i32], but: Option<u64>, counts: impl Fn(&str) -> bool) -> u64 {
     let mut seen = BTreeSet::new();
     let mut bytes = 0;
     for pid in pids {
@@ -96,6 +101,7 @@ fn open_files(pids: &[i32], counts: impl Fn(&str) -> bool) -> u64 {
             }
             let Ok(stat) = statat(CWD, &path, AtFlags::empty()) else { continue };
             if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && Some(stat.st_dev) != but
                 && seen.insert((stat.st_dev, stat.st_ino))
             {
                 bytes += blocks(&stat);
@@ -193,19 +199,19 @@ mod tests {
         let mut held = fs::File::create(place.join("held")).unwrap();
         held.write_all(&vec![1; 1 << 20]).unwrap();
         let me = [tree::own_pid()];
-        let before = deleted_files(&me);
+        let before = deleted_files(&me, None);
         fs::remove_file(place.join("held")).unwrap();
-        assert!(deleted_files(&me) - before >= 1 << 20);
+        assert!(deleted_files(&me, None) - before >= 1 << 20);
         fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]
     fn memory_of_a_process_is_what_it_touched() {
         let me = [tree::own_pid()];
-        let before = memory(&me);
+        let before = memory(&me, 0);
         let touched = vec![1_u8; 32 << 20];
-        let after = memory(&me);
+        let after = memory(&me, 0);
         assert!(after - before >= 31 << 20, "{before} {after} {}", touched.len());
-        assert!(quick_memory(&me) >= 32 << 20);
+        assert!(quick_memory(&me, 0) >= 32 << 20);
     }
 }

@@ -6,10 +6,13 @@
 //!
 //! Invariant: every number is what the kernel says of processes and files as they are; names and contents are not read.
 
+use crate::namespaces;
 use crate::sys;
 use crate::usage;
 use crate::wire::Excess;
+use rustix::process::Pid;
 use std::ffi::{CString, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -35,9 +38,19 @@ const PART_OF_TIME: u32 = 20;
 /// A command with more processes yields to all others: one that forks without end must not keep this from looking.
 const CROWD: usize = 24;
 
+/// What a command has in namespaces of its own.
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// The first process, which is none of the command's.
+    pub(crate) init: Pid,
+    /// The file system of its own memory.
+    pub(crate) memory: Option<OwnedFd>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     allowance: Allowance,
+    own: Option<Own>,
     places: Vec<PathBuf>,
     processes: Rhythm,
     disk: Rhythm,
@@ -74,7 +87,7 @@ impl Rhythm {
 
 impl Watchdog {
     /// Nothing where there is no limit.
-    pub(crate) fn new(allowance: Allowance, now: Instant) -> Option<Self> {
+    pub(crate) fn new(allowance: Allowance, own: Option<Own>, now: Instant) -> Option<Self> {
         let Allowance { memory, processes, disk, places } = &allowance;
         if memory.is_none() && processes.is_none() && disk.is_none() {
             return None;
@@ -83,7 +96,8 @@ impl Watchdog {
             .iter()
             .map(|place| PathBuf::from(OsString::from_vec(place.as_bytes().to_vec())))
             .collect();
-        Some(Self { places, allowance, processes: Rhythm::new(now), disk: Rhythm::new(now) })
+        let (processes, disk) = (Rhythm::new(now), Rhythm::new(now));
+        Some(Self { places, allowance, own, processes, disk })
     }
 
     /// When it wants to look next.
@@ -121,7 +135,7 @@ impl Watchdog {
     }
 
     fn look_at_processes(&self) -> (Option<Excess>, Use) {
-        let pids = usage::own_tree(self.allowance.processes);
+        let pids = self.tree(self.allowance.processes);
         if pids.len() > CROWD {
             pids.iter().for_each(|pid| sys::yield_to_all(*pid));
         }
@@ -132,13 +146,14 @@ impl Watchdog {
         let near = |used: u64, limit: Option<u64>| limit.is_some_and(|limit| used > limit / 2);
         let mut used = if near(count, self.allowance.processes) { Use::High } else { Use::Low };
         if let Some(limit) = self.allowance.memory {
-            let quick = usage::quick_memory(&pids);
+            let held = self.own.as_ref().map_or(0, Own::memory_bytes);
+            let quick = usage::quick_memory(&pids, held);
             if near(quick, Some(limit)) {
                 used = Use::High;
             }
             // What forks share is in the quick sum once for each.
             if quick > limit {
-                let exact = usage::memory(&pids);
+                let exact = usage::memory(&pids, held);
                 return ((exact > limit).then_some(Excess::Memory(exact)), used);
             }
         }
@@ -148,9 +163,22 @@ impl Watchdog {
     fn look_at_disk(&self) -> Option<Excess> {
         let limit = self.allowance.disk?;
         let below: u64 = self.places.iter().map(|place| usage::disk(place)).sum();
-        let deleted = usage::deleted_files(&usage::own_tree(None));
+        let memory = self.own.as_ref().and_then(|own| own.memory.as_ref());
+        let device = memory.and_then(|memory| rustix::fs::fstat(memory).ok()).map(|it| it.st_dev);
+        let deleted = usage::deleted_files(&self.tree(None), device);
         let used = below.saturating_add(deleted);
         (used > limit).then_some(Excess::Disk(used))
+    }
+
+    /// The command's processes.
+    fn tree(&self, enough: Option<u64>) -> Vec<i32> {
+        usage::own_tree(enough, self.own.as_ref().map(|own| own.init.as_raw_pid()))
+    }
+}
+
+impl Own {
+    fn memory_bytes(&self) -> u64 {
+        namespaces::memory_bytes(self.memory.as_ref())
     }
 }
 
@@ -162,7 +190,7 @@ mod tests {
     fn without_a_limit_nothing_is_looked_at() {
         let now = Instant::now();
         let places = vec![c"/".to_owned()];
-        assert!(Watchdog::new(Allowance { places, ..Allowance::default() }, now).is_none());
+        assert!(Watchdog::new(Allowance { places, ..Allowance::default() }, None, now).is_none());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) enum Request {
     Inline,
     /// Start the command that the fourth descriptor holds.
     InFile,
+    /// Find out which namespaces can be had, and take them: the covers follow, and a socket for the answer.
+    Isolate,
     /// Kill the supervisor: it does not answer.
     Abandon,
     /// Start the fork server that follows in this packet; the descriptor is its end of a socket.
@@ -39,6 +41,8 @@ pub(crate) struct Bounding {
     pub(crate) network: Option<Network>,
     /// Whether Landlock's rules follow behind control and output.
     pub(crate) has_rules: bool,
+    /// Whether it has namespaces of its own.
+    pub(crate) has_view: bool,
 }
 
 /// What a request says of its command.
@@ -48,6 +52,9 @@ pub(crate) struct Parsed<'a> {
     pub(crate) working_dir: &'a CStr,
     pub(crate) bounding: Bounding,
     pub(crate) allowance: Allowance,
+    /// The steps of its [`View`](crate::View), and what its own memory may hold.
+    pub(crate) steps: Vec<(&'a CStr, &'a CStr)>,
+    pub(crate) memory_bytes: u64,
 }
 
 impl Bounding {
@@ -57,7 +64,7 @@ impl Bounding {
             Some(Network::Full) => 1,
             Some(Network::None) => 2,
         };
-        network | u32::from(self.has_rules) << 2
+        network | u32::from(self.has_rules) << 2 | u32::from(self.has_view) << 3
     }
 
     fn decode(bits: u32) -> Option<Self> {
@@ -67,7 +74,8 @@ impl Bounding {
             2 => Some(Network::None),
             _ => return None,
         };
-        (bits >> 3 == 0).then_some(Self { network, has_rules: bits & 0b100 != 0 })
+        let (has_rules, has_view) = (bits & 0b100 != 0, bits & 0b1000 != 0);
+        (bits >> 4 == 0).then_some(Self { network, has_rules, has_view })
     }
 }
 
@@ -121,6 +129,8 @@ pub enum Excess {
 pub enum Stage {
     /// Making the supervisor or reading the request.
     Supervisor,
+    /// Making the command's namespaces.
+    Namespaces,
     /// Entering the working directory.
     WorkingDirectory,
     /// Executing the program.
@@ -143,6 +153,7 @@ pub(crate) fn header(request: Request, key: u64) -> [u8; HEADER_BYTES] {
         Request::Abandon => 3,
         Request::ForkServer => 4,
         Request::ForkServerInFile => 5,
+        Request::Isolate => 6,
     };
     let mut bytes = [0; HEADER_BYTES];
     bytes[..4].copy_from_slice(&kind.to_le_bytes());
@@ -159,6 +170,7 @@ pub(crate) fn parse_header(packet: &[u8]) -> Option<(Request, u64, &[u8])> {
         3 => Request::Abandon,
         4 => Request::ForkServer,
         5 => Request::ForkServerInFile,
+        6 => Request::Isolate,
         _ => return None,
     };
     Some((request, u64::from_le_bytes(*key), body))
@@ -166,22 +178,29 @@ pub(crate) fn parse_header(packet: &[u8]) -> Option<(Request, u64, &[u8])> {
 
 pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
     let Command { program, working_dir, args, env, confinement, allowance } = command;
-    let count =
-        |strings: &[CString]| u32::try_from(strings.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let view = confinement.as_ref().and_then(|it| it.view.as_ref());
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
+    let count = |strings: &[CString]| number(strings.len());
     let bounding = Bounding {
         network: confinement.as_ref().map(|it| it.network),
         has_rules: confinement.as_ref().is_some_and(|it| it.files.is_some()),
+        has_view: view.is_some(),
     };
+    let (steps, own_memory) =
+        view.map_or((&[][..], 0), |view| (view.steps.as_slice(), view.memory_bytes));
     let mut bytes = Vec::with_capacity(256);
     bytes.extend(count(args));
     bytes.extend(count(env));
     bytes.extend(bounding.encode().to_le_bytes());
     bytes.extend(count(&allowance.places));
+    bytes.extend(number(steps.len()));
     for number in [allowance.memory, allowance.processes, allowance.disk] {
         bytes.extend(number.unwrap_or(UNLIMITED).to_le_bytes());
     }
-    let strings = [program, working_dir].into_iter();
-    for string in strings.chain(args).chain(env).chain(&allowance.places) {
+    bytes.extend(own_memory.to_le_bytes());
+    let strings = [program, working_dir].into_iter().chain(args).chain(env);
+    let steps = steps.iter().flat_map(|(source, target)| [source, target]);
+    for string in strings.chain(&allowance.places).chain(steps) {
         bytes.extend(string.to_bytes_with_nul());
     }
     bytes
@@ -193,9 +212,11 @@ pub(crate) fn parse_command(body: &[u8]) -> Option<Parsed<'_>> {
     let (env, rest) = rest.split_first_chunk()?;
     let (bounding, rest) = rest.split_first_chunk()?;
     let (places, rest) = rest.split_first_chunk()?;
+    let (steps, rest) = rest.split_first_chunk()?;
     let (memory, rest) = rest.split_first_chunk()?;
     let (processes, rest) = rest.split_first_chunk()?;
-    let (disk, mut rest) = rest.split_first_chunk()?;
+    let (disk, rest) = rest.split_first_chunk()?;
+    let (own_memory, mut rest) = rest.split_first_chunk()?;
     let limit = |bytes: &[u8; 8]| Some(u64::from_le_bytes(*bytes)).filter(|it| *it != UNLIMITED);
     let bounding = Bounding::decode(u32::from_le_bytes(*bounding))?;
     let mut next = || {
@@ -210,9 +231,13 @@ pub(crate) fn parse_command(body: &[u8]) -> Option<Parsed<'_>> {
     let places = (0..u32::from_le_bytes(*places))
         .map(|_| next().map(CStr::to_owned))
         .collect::<Option<_>>()?;
+    let steps =
+        (0..u32::from_le_bytes(*steps)).map(|_| Some((next()?, next()?))).collect::<Option<_>>()?;
     let (memory, processes, disk) = (limit(memory), limit(processes), limit(disk));
     let allowance = Allowance { memory, processes, disk, places };
-    Some(Parsed { program: Program { path, args, env }, working_dir, bounding, allowance })
+    let memory_bytes = u64::from_le_bytes(*own_memory);
+    let program = Program { path, args, env };
+    Some(Parsed { program, working_dir, bounding, allowance, steps, memory_bytes })
 }
 
 pub(crate) fn parse_notice(packet: &[u8]) -> Option<Notice> {
@@ -259,6 +284,7 @@ pub(crate) fn encode_report(report: Report) -> [u8; REPORT_BYTES] {
                 Stage::Supervisor => 0,
                 Stage::WorkingDirectory => 1,
                 Stage::Execute => 2,
+                Stage::Namespaces => 3,
             },
         ),
     };
@@ -282,6 +308,7 @@ pub(crate) fn parse_report(bytes: [u8; REPORT_BYTES]) -> Option<Report> {
     let stage = match second {
         1 => Stage::WorkingDirectory,
         2 => Stage::Execute,
+        3 => Stage::Namespaces,
         _ => Stage::Supervisor,
     };
     match i32::from_le_bytes([a, b, c, d]) {
@@ -300,73 +327,5 @@ pub(crate) fn parse_report(bytes: [u8; REPORT_BYTES]) -> Option<Report> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Confinement;
-    use std::sync::Arc;
-
-    fn command(args: &[&[u8]], confinement: Option<Confinement>) -> Command {
-        Command {
-            program: c"/bin/bash".to_owned(),
-            working_dir: c"/w".to_owned(),
-            args: args.iter().map(|bytes| CString::new(*bytes).unwrap()).collect(),
-            env: [c"A=1", c"B="].map(CStr::to_owned).into(),
-            confinement: confinement.map(Arc::new),
-            allowance: Allowance {
-                processes: Some(7),
-                places: vec![c"/w/p".to_owned()],
-                ..Allowance::default()
-            },
-        }
-    }
-
-    #[test]
-    fn a_command_keeps_every_byte() {
-        let command = command(&[b"bash", b"-c", b"", b"a\n\xff  b"], None);
-        let bytes = encode_command(&command);
-        let Parsed { program, working_dir, bounding, allowance } = parse_command(&bytes).unwrap();
-        let all = |strings: &[CString]| strings.to_vec();
-        let own = |strings: Vec<&CStr>| strings.into_iter().map(CStr::to_owned).collect::<Vec<_>>();
-        assert_eq!((program.path, working_dir), (c"/bin/bash", c"/w"));
-        assert_eq!(own(program.args), all(&command.args));
-        assert_eq!(own(program.env), all(&command.env));
-        assert_eq!(bounding, Bounding { network: None, has_rules: false });
-        assert_eq!(allowance, command.allowance);
-    }
-
-    #[test]
-    fn bounds_come_back_as_sent() {
-        for network in [Network::Full, Network::None] {
-            for has_rules in [false, true] {
-                let files = has_rules.then(|| std::fs::File::open("/").unwrap().into());
-                let bytes = encode_command(&command(&[], Some(Confinement { files, network })));
-                let bounding = parse_command(&bytes).unwrap().bounding;
-                assert_eq!(bounding, Bounding { network: Some(network), has_rules });
-            }
-        }
-    }
-
-    #[test]
-    fn a_cut_command_is_refused() {
-        let bytes = encode_command(&command(&[b"bash"], None));
-        for length in 0..bytes.len() {
-            assert!(parse_command(&bytes[..length]).is_none(), "{length} bytes");
-        }
-    }
-
-    #[test]
-    fn reports_come_back_as_sent() {
-        let ends = [Stage::Supervisor, Stage::WorkingDirectory, Stage::Execute]
-            .map(|stage| End::NotStarted { stage, errno: 2 });
-        let excesses =
-            [Excess::Memory(3 << 30), Excess::Processes(9), Excess::Disk(4096)].map(End::Exceeded);
-        let ended = ends
-            .into_iter()
-            .chain(excesses)
-            .chain([End::Exited(7), End::Signaled(9)])
-            .map(Report::Ended);
-        for report in ended.chain([Report::Started(42)]) {
-            assert_eq!(parse_report(encode_report(report)), Some(report));
-        }
-    }
-}
+#[path = "wire_tests.rs"]
+mod tests;

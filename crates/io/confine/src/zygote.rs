@@ -4,9 +4,10 @@
 //! server uses. When the zygote's socket becomes readable the zygote is dead.
 
 use crate::keeper;
+use crate::supervisor;
 use crate::sys;
 use crate::wire::{self, INLINE_BYTES, Order, REPORT_BYTES, REQUEST_BYTES, Report, Request};
-use crate::{Allowance, Confinement};
+use crate::{Allowance, Confinement, Namespaces};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -21,6 +22,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long finding out about namespaces may take.
+const ISOLATION_TIME: Duration = Duration::from_secs(10);
 
 /// Why there is no zygote.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +144,27 @@ impl Zygote {
     /// socket, which ends once nothing is left.
     pub fn abandon(&self, control: &Control) -> Result<(), SpawnError> {
         send(&self.socket, &[&wire::header(Request::Abandon, control.key)], &[])
+    }
+
+    /// Has the zygote take namespaces, in which commands may have a [`crate::View`]; nobody sees what is in `covers` there.
+    /// Waits for the answer, so call it before anything is started; nothing where the system does not let it.
+    ///
+    /// # Errors
+    /// The zygote could not be asked.
+    pub fn isolate(&self, covers: &[CString]) -> Result<Option<Namespaces>, SpawnError> {
+        let (ours, theirs) = socket_pair().map_err(SpawnError::Resources)?;
+        let covers: Vec<u8> =
+            covers.iter().flat_map(|cover| cover.to_bytes_with_nul()).copied().collect();
+        let header = wire::header(Request::Isolate, 0);
+        send(&self.socket, &[&header, &covers], &[theirs.as_fd()])?;
+        drop(theirs);
+        supervisor::poll([Some(ours.as_fd())], Some(ISOLATION_TIME));
+        let mut answer = [0];
+        match rustix::net::recv(&ours, &mut answer, RecvFlags::DONTWAIT) {
+            Ok((1, _)) => Ok(Namespaces::decode(answer[0])),
+            Ok(_) => Err(SpawnError::Dead),
+            Err(error) => Err(SpawnError::Resources(error.into())),
+        }
     }
 
     /// Whether the zygote still holds its end of the socket.

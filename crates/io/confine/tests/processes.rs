@@ -12,6 +12,10 @@ mod confined;
 mod forks;
 #[path = "processes/limited.rs"]
 mod limited;
+#[path = "processes/own.rs"]
+mod own;
+#[path = "processes/own_limited.rs"]
+mod own_limited;
 #[path = "processes/rates.rs"]
 mod rates;
 
@@ -79,29 +83,38 @@ fn main() -> std::process::ExitCode {
     if let Some(code) = kruntimes_confine::supervise() {
         return code.into();
     }
+    // Both before there is a thread.
     let zygote = Zygote::start().unwrap();
+    let own = own::Isolated::start();
     if std::env::var_os(VICTIM).is_some() {
         return be_victim(&zygote);
     }
     if std::env::args().any(|arg| arg == "--list") {
-        CASES.iter().for_each(|(name, _)| println!("{name}: test"));
+        let names = CASES.iter().map(|case| case.0).chain(own::CASES.iter().map(|case| case.0));
+        names.for_each(|name| println!("{name}: test"));
         return std::process::ExitCode::SUCCESS;
     }
     let filter: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let chosen = CASES
-        .iter()
+    let shared =
+        CASES.iter().map(|(name, case)| (*name, Box::new(|| case(&zygote)) as Box<dyn Fn()>));
+    let alone =
+        own::CASES.iter().map(|(name, case)| (*name, Box::new(|| case(&own)) as Box<dyn Fn()>));
+    let all: Vec<_> = shared.chain(alone).collect();
+    let count = all.len();
+    let chosen = all
+        .into_iter()
         .filter(|(name, _)| filter.is_empty() || filter.iter().any(|f| name.contains(f)));
     let (mut passed, mut failed) = (0, 0);
     for (name, case) in chosen {
-        let ok = catch_unwind(AssertUnwindSafe(|| case(&zygote))).is_ok();
+        let ok = catch_unwind(AssertUnwindSafe(case)).is_ok();
         println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
         if ok { passed += 1 } else { failed += 1 }
     }
     if filter.is_empty() {
-        rates::print(&zygote);
+        rates::print(&zygote, &own);
     }
     let result = if failed == 0 { "ok" } else { "FAILED" };
-    let left_out = CASES.len() - passed - failed;
+    let left_out = count - passed - failed;
     println!(
         "test result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {left_out} filtered out"
     );

@@ -1,16 +1,23 @@
 //! Which confinement each Run gets: decided here from the server's settings and the Run's own places.
 
 use crate::prepare::path_string;
-use kruntimes_confine::{Allowance, Confinement, Files, Mounts, Network};
+use kruntimes_confine::{
+    Allowance, Confinement, Files, Mounts, Namespaces, Network, Scene, Zygote,
+};
 use kruntimes_proto::Bounds;
 use kruntimes_runtime_server::{Outcome, describe};
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// Processes of a Run whose limit nobody has set: no work needs so many, and a fork bomb ends before others suffer.
 const PROCESSES: u64 = 512;
+/// What files in a Run's `/dev/shm` may take if it has no limit of memory: as with container engines.
+const SHARED_MEMORY_BYTES: u64 = 64 << 20;
+/// Room for its directory; 0 would be no limit.
+const LEAST_SHARED_MEMORY_BYTES: u64 = 64 << 10;
 
 /// How Runs are kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,6 +28,15 @@ pub enum Isolation {
     None,
 }
 
+/// Whether Runs get namespaces of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum UseOfNamespaces {
+    /// Each Run its own, if the machine lets this server make them
+    Auto,
+    /// None: Runs share the machine's mounts, process ids and IPC
+    Off,
+}
+
 /// Settings of the confinement.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
@@ -28,6 +44,9 @@ pub struct Settings {
     /// How the Runs of this server are kept apart from each other and from the server
     #[arg(long, env = "KRUNTIMES_ISOLATION", value_enum, default_value = "process")]
     pub isolation: Isolation,
+    /// Whether each Run has namespaces of its own (processes, mounts, IPC), where the machine lets this server make them
+    #[arg(long, env = "KRUNTIMES_NAMESPACES", value_enum, default_value = "auto")]
+    pub namespaces: UseOfNamespaces,
     /// Directory of the local home that this pod belongs to: no Run may enter it
     #[arg(long, env = "KRUNTIMES_HOME", hide = true)]
     pub home: Option<PathBuf>,
@@ -44,32 +63,43 @@ pub(crate) struct Confine {
     said: String,
     work_dir: PathBuf,
     files: Option<Files>,
+    /// Where Runs have namespaces of their own.
+    scene: Option<Scene>,
 }
 
 impl Confine {
     /// Nothing but what a Run asks for itself.
     pub(crate) fn none() -> Self {
         let (isolation, said) = (Isolation::None, "none".to_owned());
-        Self { isolation, said, work_dir: PathBuf::new(), files: None }
+        Self { isolation, said, work_dir: PathBuf::new(), files: None, scene: None }
     }
 
-    /// What these settings say. `hidden` are this server's own places, beside its workspaces in `work_dir`.
-    pub(crate) fn new(settings: &Settings, work_dir: &Path, hidden: &[&Path]) -> io::Result<Self> {
+    /// What these settings say. `hidden` are this server's own places, beside its workspaces in `work_dir`. Nothing was
+    /// started by the zygote yet.
+    pub(crate) fn new(
+        settings: &Settings,
+        work_dir: &Path,
+        hidden: &[&Path],
+        zygote: &Zygote,
+    ) -> io::Result<Self> {
         if settings.isolation == Isolation::None {
             return Ok(Self::none());
         }
         let mounts = if settings.home.is_some() { Mounts::Machine } else { Mounts::Volumes };
         let hidden = hidden.iter().map(|path| path.to_path_buf()).chain(settings.home.clone());
         let hidden: Vec<_> = hidden.chain([work_dir.to_owned()]).collect();
-        let lacks = kruntimes_confine::lacks();
-        let said = if lacks.is_empty() {
-            "full".to_owned()
-        } else {
-            format!("degraded: {}", lacks.join(", "))
-        };
         let files = Files::new(&hidden, mounts)?;
-        let work_dir = work_dir.to_owned();
-        Ok(Self { isolation: settings.isolation, said, work_dir, files })
+        let volumes = files.as_ref().map_or(&[][..], Files::volumes);
+        let scene = Scene::new(&hidden, volumes);
+        let namespaces = match settings.namespaces {
+            UseOfNamespaces::Off => None,
+            UseOfNamespaces::Auto => {
+                zygote.isolate(&scene.covers(&[&real(work_dir)])).map_err(io::Error::other)?
+            }
+        };
+        let said = said(&kruntimes_confine::lacks(), namespaces);
+        let (isolation, work_dir) = (settings.isolation, work_dir.to_owned());
+        Ok(Self { isolation, said, work_dir, files, scene: namespaces.map(|_| scene) })
     }
 
     /// How Runs are kept apart.
@@ -89,13 +119,26 @@ impl Confine {
             kruntimes_proto::Network::Full => Network::Full,
             kruntimes_proto::Network::None => Network::None,
         };
-        let own = self.own(working_dir, temporary);
-        let own: Vec<_> = own.iter().map(PathBuf::as_path).collect();
-        let files = self.files.as_ref().map(|files| files.ruleset(&own, network)).transpose();
-        let files = files.map_err(|error| {
+        let places = self.own(working_dir, temporary);
+        let files = self.rules(&places, network).map_err(|error| {
             Outcome::failed(0, format!("the Run can't be confined: {}", describe(&error)))
         })?;
-        Ok(Some(Arc::new(Confinement { files, network })))
+        let view = self.scene.as_ref().map(|scene| {
+            let [own, temporary] = places.map(|place| real(&place));
+            let memory = bounds.memory.unwrap_or(SHARED_MEMORY_BYTES);
+            scene.view(&[&own], &temporary, memory.max(LEAST_SHARED_MEMORY_BYTES))
+        });
+        Ok(Some(Arc::new(Confinement { files, network, view })))
+    }
+
+    fn rules(&self, places: &[PathBuf], network: Network) -> io::Result<Option<OwnedFd>> {
+        let Some(files) = &self.files else { return Ok(None) };
+        let places: Vec<_> = places.iter().map(PathBuf::as_path).collect();
+        let rules = files.ruleset(&places, network)?;
+        if self.scene.is_some() {
+            files.grant_lists(&rules)?;
+        }
+        Ok(Some(rules))
     }
 
     /// What a Run may use; where Runs are kept apart there is a limit of processes even if nobody has set one.
@@ -122,6 +165,25 @@ impl Confine {
     fn own(&self, working_dir: &Path, temporary: &Path) -> [PathBuf; 2] {
         [workspace(&self.work_dir, working_dir), temporary.to_owned()]
     }
+}
+
+/// How Runs are kept apart, for the pod's runtimed.
+fn said(lacks: &[&str], namespaces: Option<Namespaces>) -> String {
+    if !lacks.is_empty() {
+        return format!("degraded: {}", lacks.join(", "));
+    }
+    let landlock = kruntimes_confine::landlock_abi().unwrap_or(0);
+    let namespaces = match namespaces {
+        None => "",
+        Some(Namespaces { network: false }) => ", namespaces (pid, mount, ipc)",
+        Some(Namespaces { network: true }) => ", namespaces (pid, mount, ipc, network)",
+    };
+    format!("full: Landlock {landlock}, seccomp{namespaces}")
+}
+
+/// Without links; one that is not there stays as it is.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// A Run's whole workspace, which also holds what lies beside its working directory.

@@ -13,7 +13,7 @@ mod process;
 pub mod python;
 
 pub use config::Config;
-pub use confine::{Isolation, Settings};
+pub use confine::{Isolation, Settings, UseOfNamespaces};
 pub use inherited::inherited;
 
 use bash::Bash;
@@ -79,7 +79,7 @@ fn begin(
     kruntimes_confine::set_child_subreaper()?;
     kruntimes_confine::hide_memory()?;
     let places = Places::new(&server.work_dir, server.workspace.clone());
-    let places = places.confined(confine, &server.control)?;
+    let places = places.confined(confine, &server.control, &zygote)?;
     places.clear();
     let zygote = watched(zygote, Interest::READABLE | Interest::WRITABLE)?;
     Ok((Arc::new(zygote), places))

@@ -63,6 +63,9 @@ fn not_started(stage: Stage, errno: i32, name: &str, working_dir: &str) -> Outco
         (Stage::WorkingDirectory, _) => {
             Outcome::failed(0, format!("chdir {working_dir}: {reason}"))
         }
+        (Stage::Namespaces, _) => {
+            Outcome::failed(0, format!("the Run's namespaces could not be made: {reason}"))
+        }
         (Stage::Supervisor, _) => {
             Outcome::failed(0, format!("no process could be started: {reason}"))
         }
@@ -96,6 +99,8 @@ mod tests {
         check(not_started(Stage::Execute, 2), failed(127, "exec: \"x\": not found"));
         check(not_started(Stage::Execute, 13), failed(126, "exec: \"x\": permission denied"));
         check(not_started(Stage::Execute, 7), failed(126, "exec: \"x\": argument list too long"));
+        let full = "the Run's namespaces could not be made: no space left on device";
+        check(not_started(Stage::Namespaces, 28), failed(0, full));
         let missing = "chdir /w: no such file or directory";
         check(not_started(Stage::WorkingDirectory, 2), failed(0, missing));
     }

@@ -3,7 +3,7 @@
 //! Of the server's own environment the command gets what [`crate::inherited()`] leaves.
 
 use crate::confine::{Confine, Settings};
-use kruntimes_confine::{Allowance, Command, Confinement};
+use kruntimes_confine::{Allowance, Command, Confinement, Zygote};
 use kruntimes_daemon::remove_tree;
 use kruntimes_proto::{BOUNDS_METADATA, Bounds};
 use kruntimes_runtime_server::{ExecuteRequest, Outcome, Request, Status, describe};
@@ -73,9 +73,14 @@ impl Places {
     }
 
     /// Has every command confined, if these settings say so; `control` is where the pod's token is.
-    pub(crate) fn confined(self, settings: &Settings, control: &Path) -> io::Result<Self> {
+    pub(crate) fn confined(
+        self,
+        settings: &Settings,
+        control: &Path,
+        zygote: &Zygote,
+    ) -> io::Result<Self> {
         let hidden: Vec<_> = self.workspace.as_deref().into_iter().chain([control]).collect();
-        let confine = Confine::new(settings, &self.work_dir, &hidden)?;
+        let confine = Confine::new(settings, &self.work_dir, &hidden, zygote)?;
         let mut warm = self.warm;
         warm.extend(settings.environment.clone());
         Ok(Self { confine, warm, ..self })

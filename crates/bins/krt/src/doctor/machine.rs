@@ -74,13 +74,13 @@ fn seccomp(actions: Option<&str>) -> Check {
         Some(_) | None => Check::degraded(
             "seccomp",
             "not in this kernel",
-            "the isolation of Runs, which comes with a later version, uses it: boot a kernel with CONFIG_SECCOMP_FILTER",
+            "the isolation of Runs uses it: boot a kernel with CONFIG_SECCOMP_FILTER",
         ),
     }
 }
 
 fn landlock(abi: &Result<u32, Error>) -> Check {
-    const USE: &str = "the isolation of Runs, which comes with a later version, uses it";
+    const USE: &str = "the isolation of Runs uses it";
     match abi {
         Ok(abi) if *abi >= LANDLOCK_SCOPES => Check::ok("landlock", format!("ABI {abi}")),
         Ok(abi) => Check::degraded(
@@ -113,7 +113,7 @@ fn user_namespaces(may: &Result<bool, Error>) -> Check {
         Ok(false) | Err(_) => Check::degraded(
             "user namespaces",
             "can't be made",
-            "a later version isolates Runs of the local home better with them: set the sysctl \
+            "with them each Run of the local home has its own /tmp, /dev/shm and processes: set the sysctl \
              kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0, where it exists",
         ),
     }

@@ -72,21 +72,34 @@ fn parent(pid: u64) -> u64 {
     status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
 }
 
+/// The process on the machine that was started with this argument: itself it may have another number.
+fn on_the_machine(argument: &str) -> u64 {
+    let argument = format!("\0{argument}\0");
+    let has = |pid: &u64| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&argument)
+    };
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(has).unwrap()
+}
+
 /// Everything that a hostile Run could be told of its neighbour.
 async fn target(client: &Client, seen: &Value, canary: &str, key: u32) -> Value {
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let pod =
         pods.list(&ListParams::default().labels("runtime=bash")).await.unwrap().items.remove(0);
     let runs: Api<Run> = Api::default_namespaced(client.clone());
-    let supervisor = parent(seen["pid"].as_u64().unwrap());
+    let pid = on_the_machine(canary);
+    let supervisor = parent(pid);
     let workspaces = Path::new(seen["dir"].as_str().unwrap()).ancestors().nth(3).unwrap();
     let mut target = json!({
         "canary": canary, "key": key, "supervisor": supervisor, "server": parent(parent(supervisor)),
         "control": workspaces.join("control"), "ip": pod.status.unwrap().pod_ip,
         "uid": runs.get("canary").await.unwrap().uid(), "abstract": format!("kruntimes-{canary}"),
-        "nap": format!("{key}"),
+        "nap": format!("{key}"), "pid": pid,
     });
-    for name in ["pid", "dir", "address"] {
+    for name in ["dir", "address"] {
         target[name] = seen[name].clone();
     }
     target

@@ -1,16 +1,17 @@
 //! What signals to `krt run` do to the Run's own processes.
 
-use crate::support::{collect, ends, pidfd, read_until, send, shared};
+use crate::support::{collect, ends, process_of_run, read_until, send, shared};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 #[test]
 fn sigterm_ends_the_process_of_the_run() {
-    let mut command = shared().krt(&["run", "--", "echo $$; exec sleep 1000"]);
+    let mut command = shared().krt(&["run", "--", "echo begun; exec sleep 1000.0001"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let run = pidfd(read_until(&mut stdout, |line| !line.is_empty()).parse().unwrap());
+    read_until(&mut stdout, |line| !line.is_empty());
+    let run = process_of_run("1000.0001", &child);
     send(&child, Signal::TERM);
     collect(child).expect(130);
     assert!(ends(&run));
@@ -19,11 +20,12 @@ fn sigterm_ends_the_process_of_the_run() {
 #[test]
 fn a_second_sigint_leaves_at_once() {
     // It ignores SIGTERM: only the SIGKILL 2 s later ends it.
-    let script = "trap '' TERM; echo $$; while :; do sleep 1000; done";
+    let script = "trap '' TERM; echo begun; while :; do sleep 1000.0002; done";
     let mut command = shared().krt(&["run", "-v", "--", script]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let run = pidfd(read_until(&mut stdout, |line| !line.is_empty()).parse().unwrap());
+    read_until(&mut stdout, |line| !line.is_empty());
+    let run = process_of_run("1000.0002", &child);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     send(&child, Signal::INT);
     let mut line = String::new();

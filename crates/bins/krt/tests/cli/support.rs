@@ -198,6 +198,12 @@ pub(crate) fn processes_with(text: &str) -> Vec<(u32, OwnedFd)> {
     .collect()
 }
 
+/// The process of a Run whose command line holds `text`, as that of `krt` itself does: the Run may call it otherwise.
+pub(crate) fn process_of_run(text: &str, krt: &Child) -> OwnedFd {
+    let mut found = processes_with(text).into_iter().filter(|(pid, _)| *pid != krt.id());
+    found.next().expect("the Run has begun").1
+}
+
 /// Reads lines of a child until one that `wanted` accepts.
 pub(crate) fn read_until(
     stdout: &mut BufReader<ChildStdout>,

@@ -2,6 +2,7 @@
 
 use super::check_long;
 use crate::Network;
+use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -23,11 +24,18 @@ const IOCTL_DEVICE: u64 = 1 << 15;
 impl Rights {
     /// To read, list and execute.
     pub(crate) const READ: Self = Self(EXECUTE | READ_FILE | READ_DIR);
+    /// To list.
+    pub(crate) const LIST: Self = Self(READ_DIR);
     /// To use a device that is everybody's.
     pub(crate) const DEVICE: Self = Self(WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEVICE);
     /// Everything but to make devices.
     pub(crate) const OWN: Self =
         Self(handled(LATEST) & !(MAKE_CHARACTER_DEVICE | MAKE_BLOCK_DEVICE | IOCTL_DEVICE));
+
+    /// As bits, those that a version knows.
+    pub(crate) const fn known_to(self, abi: u32) -> u64 {
+        self.0 & handled(abi)
+    }
 
     /// Those that a file can have that is no directory.
     pub(crate) const fn of_file(self) -> Self {
@@ -121,12 +129,12 @@ pub(crate) fn scope_signals() -> bool {
 
 /// Grants `rights`, as far as this version knows them, on `path` and what lies below it.
 pub(crate) fn add_rule(
-    ruleset: &OwnedFd,
+    ruleset: BorrowedFd<'_>,
     path: BorrowedFd<'_>,
     rights: Rights,
     abi: u32,
 ) -> io::Result<()> {
-    let rule = PathBeneath { rights: rights.0 & handled(abi), parent: path.as_raw_fd() };
+    let rule = PathBeneath { rights: rights.known_to(abi), parent: path.as_raw_fd() };
     // SAFETY: the kernel reads `rule`, of the type that the number says.
     let done = unsafe {
         libc::syscall(
@@ -140,16 +148,15 @@ pub(crate) fn add_rule(
     check_long(done).map(drop)
 }
 
-/// Has the calling thread, and what it executes, obey `ruleset`, which also grants it to read what `/proc` says of its own
-/// process. Makes system calls only.
+/// Has the calling thread, and what it executes, obey `ruleset`, which also grants it to read `seen` of `/proc`. Makes system calls only.
 ///
 /// # Safety
 /// None beyond that of system calls: it is called where nothing else may be done.
-pub(super) fn obey(ruleset: RawFd) -> Result<(), i32> {
+pub(super) fn obey(ruleset: RawFd, seen: &CStr) -> Result<(), i32> {
     // SAFETY: plain integers, a C string and a rule that the kernel reads.
     unsafe {
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
-        let own = libc::open(c"/proc/self".as_ptr(), flags);
+        let own = libc::open(seen.as_ptr(), flags);
         if own != -1 {
             let rule = PathBeneath { rights: READ_FILE | READ_DIR, parent: own };
             let add = libc::SYS_landlock_add_rule;

@@ -4,12 +4,16 @@
 #![expect(unsafe_code, reason = "fork, clone and signal sets exist only as C functions")]
 
 mod landlock;
+mod namespaces;
 mod priority;
 mod spawn;
 
 pub(crate) use landlock::{Rights, add_rule, landlock_abi, make_ruleset, scope_signals};
+pub(crate) use namespaces::{
+    IPC, KEPT_BY_ROOT, MOUNTS, NETWORK, PROCESSES, USER, ipc_bytes, start_init, unshare,
+};
 pub(crate) use priority::{be_prompt, yield_to_all};
-pub(crate) use spawn::{Bounds, Program, spawn};
+pub(crate) use spawn::{Bounds, Program, Step, spawn};
 
 use rustix::process::{Pid, Resource, Rlimit};
 use std::io;
@@ -35,12 +39,6 @@ pub(crate) fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
             pid => Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no pid")),
         }
     }
-}
-
-/// Moves this process into a user namespace of its own.
-pub(crate) fn enter_user_namespace() -> io::Result<()> {
-    // SAFETY: plain integers; the caller has one thread.
-    check(unsafe { libc::unshare(libc::CLONE_NEWUSER) })
 }
 
 /// Has the allocator keep so few arenas that threads share them: each keeps what was freed in it.

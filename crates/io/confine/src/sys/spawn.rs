@@ -3,13 +3,13 @@
 //! The child shares this process's memory until it executes, as with `posix_spawn`, which has no place for what confines:
 //! nothing is copied, and this thread sleeps meanwhile. So the child only makes system calls with what was laid out for it.
 
-use super::landlock;
+use super::{landlock, namespaces};
 use crate::filter::Instruction;
 use crate::wire::Stage;
 use rustix::process::Pid;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// Bytes of the child's stack: a few frames.
@@ -24,9 +24,22 @@ pub(crate) struct Program<'a> {
     pub(crate) env: Vec<&'a CStr>,
 }
 
+/// One of the steps that make what a program sees.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// Makes a directory, unless it is there.
+    Make(&'a CStr),
+    /// Puts a tree that is mounted nowhere.
+    Mount(OwnedFd, &'a CStr),
+}
+
 /// What a program is confined by.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bounds<'a> {
+    /// What it sees in a namespace of mounts of its own, beside a `/proc` of its own, and its working directory there.
+    pub(crate) view: Option<(&'a [Step<'a>], &'a CStr)>,
+    /// Whether it keeps what it takes to make namespaces.
+    pub(crate) privileged: bool,
     /// Landlock's rules.
     pub(crate) files: Option<BorrowedFd<'a>>,
     /// seccomp's program; nothing refuses nothing.
@@ -39,10 +52,23 @@ struct Child {
     argv: Vec<*mut libc::c_char>,
     envp: Vec<*mut libc::c_char>,
     files: Vec<(RawFd, RawFd)>,
+    view: Option<View>,
+    privileged: bool,
     ruleset: Option<RawFd>,
     filter: Option<libc::sock_fprog>,
     no_signals: libc::sigset_t,
     failure: Failure,
+}
+
+struct View {
+    steps: Vec<Do>,
+    working_dir: *const libc::c_char,
+}
+
+/// A [`Step`] as the child takes it.
+enum Do {
+    Make(*const libc::c_char),
+    Mount(RawFd, *const libc::c_char),
 }
 
 /// What went wrong; an error number of 0 is nothing.
@@ -67,6 +93,11 @@ pub(crate) fn spawn(
         argv: pointers(&program.args),
         envp: pointers(&program.env),
         files: files.iter().map(|(file, target)| (file.as_raw_fd(), *target)).collect(),
+        view: bounds.view.map(|(steps, working_dir)| View {
+            steps: steps.iter().map(Do::from).collect(),
+            working_dir: working_dir.as_ptr(),
+        }),
+        privileged: bounds.privileged,
         ruleset: bounds.files.map(|fd| fd.as_raw_fd()),
         filter: (!bounds.calls.is_empty()).then(|| libc::sock_fprog {
             len: u16::try_from(bounds.calls.len()).unwrap_or(0),
@@ -76,6 +107,7 @@ pub(crate) fn spawn(
         failure: Failure { stage: Stage::Execute, errno: 0 },
     };
     let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
+    let namespaces = if child.view.is_some() { namespaces::MOUNTS } else { 0 };
     // SAFETY: `CLONE_VFORK` has this thread, the only one, sleep until the child has executed or exited, so that `child`,
     // `stack` and what they point to outlive its use, and nobody else touches them. Its stack grows down from an end that
     // is aligned to 16 bytes.
@@ -83,7 +115,7 @@ pub(crate) fn spawn(
         libc::clone(
             start,
             stack.as_mut_ptr_range().end.cast(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | namespaces,
             (&raw mut child).cast(),
         )
     };
@@ -127,8 +159,18 @@ unsafe fn become_program(child: &Child) -> Failure {
                 return ours(errno());
             }
         }
+        if let Some(view) = &child.view {
+            if let Err(failure) = make(view) {
+                return failure;
+            }
+            namespaces::drop_privileges();
+        }
+        if child.privileged && !namespaces::keep_administration() {
+            return ours(errno());
+        }
+        let seen = child.view.as_ref().map_or(c"/proc/self", |_| c"/proc");
         if let Some(ruleset) = child.ruleset
-            && let Err(errno) = landlock::obey(ruleset)
+            && let Err(errno) = landlock::obey(ruleset, seen)
         {
             return ours(errno);
         }
@@ -147,6 +189,46 @@ unsafe fn become_program(child: &Child) -> Failure {
         }
         libc::execve(child.path, child.argv.as_ptr().cast(), child.envp.as_ptr().cast());
         Failure { stage: Stage::Execute, errno: errno() }
+    }
+}
+
+/// Makes what is seen, in this process's own namespace of mounts.
+///
+/// # Safety
+/// As for [`become_program`].
+unsafe fn make(view: &View) -> Result<(), Failure> {
+    const EMPTY_PATH: libc::c_uint = 4;
+    // SAFETY: system calls with plain integers and C strings that `spawn` keeps valid.
+    unsafe {
+        let done = |result: libc::c_long, stage: Stage| match result {
+            -1 => Err(Failure { stage, errno: *libc::__errno_location() }),
+            _ => Ok(()),
+        };
+        let (kind, at) = (c"proc".as_ptr(), c"/proc".as_ptr());
+        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        let options = c"hidepid=ptraceable".as_ptr().cast();
+        done(libc::mount(kind, at, kind, flags, options).into(), Stage::Namespaces)?;
+        for step in &view.steps {
+            match *step {
+                // One that is there already will do, and one that can't be made shows at the next step.
+                Do::Make(path) => drop(libc::mkdir(path, 0o700)),
+                Do::Mount(tree, path) => {
+                    let (call, from) = (libc::SYS_move_mount, c"".as_ptr());
+                    let moved = libc::syscall(call, tree, from, libc::AT_FDCWD, path, EMPTY_PATH);
+                    done(moved, Stage::Namespaces)?;
+                }
+            }
+        }
+        done(libc::chdir(view.working_dir).into(), Stage::WorkingDirectory)
+    }
+}
+
+impl From<&Step<'_>> for Do {
+    fn from(step: &Step<'_>) -> Self {
+        match step {
+            Step::Make(path) => Self::Make(path.as_ptr()),
+            Step::Mount(tree, path) => Self::Mount(tree.as_raw_fd(), path.as_ptr()),
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! What a start costs.
 
+use super::own::Isolated;
 use super::{bash, confined, finish, parent, run, started};
 use kruntimes_confine::{End, Network, Zygote};
 use std::time::Instant;
 
 /// Prints, never asserts: what a supervised start costs beside a bare one, in time and in processor time, also confined.
-pub(super) fn print(zygote: &Zygote) {
-    let keeper = parent(parent(started(&zygote.spawn(&bash("exec sleep 1000")).unwrap())));
+pub(super) fn print(zygote: &Zygote, own: &Isolated) {
+    let keeper =
+        |zygote: &Zygote| parent(parent(started(&zygote.spawn(&bash("exec sleep 1000")).unwrap())));
+    let (keeper, own_keeper) = (keeper(zygote), keeper(&own.zygote));
     let bare = || {
         let status =
             std::process::Command::new("/bin/bash").args(["-c", "true"]).env_clear().status();
@@ -18,12 +21,25 @@ pub(super) fn print(zygote: &Zygote) {
         let command = place.confine(bash("true"), Network::Full);
         assert_eq!(finish(zygote.spawn(&command).unwrap()).1, End::Exited(0));
     };
+    let own_place = own.place("own-rates");
+    let alone = || {
+        let command = own_place.confine(bash("true"), Network::Full);
+        assert_eq!(finish(own.zygote.spawn(&command).unwrap()).1, End::Exited(0));
+    };
     let rounds: Vec<_> = (0..7)
-        .map(|_| [measure(keeper, bare), measure(keeper, supervised), measure(keeper, confined)])
+        .map(|_| {
+            [
+                measure(keeper, bare),
+                measure(keeper, supervised),
+                measure(keeper, confined),
+                measure(own_keeper, alone),
+            ]
+        })
         .collect();
     let rate = |which: usize| median(rounds.iter().map(|round| 1.0 / round[which].0));
     println!("bash -c true: bare {:.0}/s", rate(0));
-    for (name, which) in [("supervised", 1), ("confined", 2)] {
+    let last = own.namespaces.map_or("confined again", |_| "confined with namespaces");
+    for (name, which) in [("supervised", 1), ("confined", 2), (last, 3)] {
         let time = median(rounds.iter().map(|round| round[which].0 / round[0].0));
         let processor = median(rounds.iter().map(|round| round[which].1 / round[0].1));
         println!(

@@ -121,14 +121,18 @@ fn acceptance(made: &Made) -> Said<'static> {
     Said { type_: pools::TEMPLATE_ACCEPTED, status, reason, message }
 }
 
-/// What pods say is not trusted: anything but `full` counts as lacking.
+/// How the word of a pod begins whose kernel does all there is to do; behind it stands by what.
+const FULL: &str = "full: ";
+
+/// What pods say is not trusted: what does not begin with `full` counts as lacking.
 fn isolation(wanted: Isolation, isolations: &BTreeSet<String>) -> Said<'static> {
     let said = |status, reason, message| Said { type_: pools::ISOLATION, status, reason, message };
     if wanted == Isolation::None {
         let message = "spec.isolation is none: nothing keeps the Runs of a pod apart".to_owned();
         return said("False", pools::ISOLATION_OFF, message);
     }
-    let lacking: Vec<_> = isolations.iter().filter(|text| *text != "full").cloned().collect();
+    let is_full = |text: &&String| *text == "full" || text.starts_with(FULL);
+    let lacking: Vec<_> = isolations.iter().filter(|text| !is_full(text)).cloned().collect();
     if !lacking.is_empty() {
         return said("False", pools::ISOLATION_DEGRADED, lacking.join("; "));
     }
@@ -136,7 +140,10 @@ fn isolation(wanted: Isolation, isolations: &BTreeSet<String>) -> Said<'static> 
         let message = "no pod says how it keeps Runs apart: give this Runtime only to Runs that trust each other";
         return said("Unknown", pools::NOT_REPORTED, message.to_owned());
     }
-    said("True", pools::ISOLATION_FULL, "the kernel keeps the Runs of a pod apart".to_owned())
+    let by: Vec<_> = isolations.iter().filter_map(|text| text.strip_prefix(FULL)).collect();
+    let message = ["the kernel keeps the Runs of a pod apart", &by.join("; ")];
+    let message = message.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    said("True", pools::ISOLATION_FULL, message.join(": "))
 }
 
 fn put(conditions: &mut Vec<Condition>, said: &Said<'_>, generation: Option<i64>, now: Timestamp) {
@@ -171,7 +178,21 @@ mod tests {
     fn isolation_is_what_the_weakest_pod_says() {
         for (wanted, said, status, reason, message) in [
             (Isolation::Process, &[][..], "Unknown", "NotReported", "no pod says"),
-            (Isolation::Process, &["full"], "True", "Full", "the kernel keeps"),
+            (
+                Isolation::Process,
+                &["full"],
+                "True",
+                "Full",
+                "the kernel keeps the Runs of a pod apart",
+            ),
+            (
+                Isolation::Process,
+                &["full: Landlock 7", "full: Landlock 7, namespaces (pid)"],
+                "True",
+                "Full",
+                "the kernel keeps the Runs of a pod apart: Landlock 7; Landlock 7, namespaces (pid)",
+            ),
+            (Isolation::Process, &["full of holes"], "False", "Degraded", "full of holes"),
             (
                 Isolation::Process,
                 &["full", "degraded: signals"],

@@ -1,9 +1,20 @@
 //! What a Run may use of the pod that it shares.
 
-use crate::fixture::{Fixture, Language, TOKEN, request, until_end};
+use crate::fixture::{Fixture, Language, TOKEN, parent, request, until_end};
 use kruntimes_proto::executor::v1::HealthRequest;
 use kruntimes_proto::{BOUNDS_METADATA, ISOLATION_METADATA};
 use tonic::{Code, Request};
+
+/// What is left to see of the server's directories.
+const LISTED: &str = "ROOT:
+workspace
+
+ROOT/workspace:
+a
+
+ROOT/workspace/.tmp:
+a
+";
 
 pub(crate) async fn a_run_has_its_own_files_and_no_others(mut fixture: Fixture) {
     fixture.write("other", "secret", "canary");
@@ -14,10 +25,34 @@ pub(crate) async fn a_run_has_its_own_files_and_no_others(mut fixture: Fixture) 
          ls {root} {root}/workspace {root}/workspace/.tmp; echo > {root}/workspace/other/new; true"
     );
     let seen = fixture.run_args("a", &[&script]).await;
-    assert_eq!(seen.stdout(), "mine\ntmp\n");
+    let listed = if fixture.has_namespaces().await { LISTED } else { "" };
+    assert_eq!(seen.stdout(), format!("mine\ntmp\n{}", listed.replace("ROOT", &root)));
     let stderr = String::from_utf8_lossy(&seen.stderr).into_owned();
-    assert_eq!(stderr.matches("Permission denied").count(), 6, "{stderr}");
+    let refused = |why: &str| stderr.matches(why).count();
+    if fixture.has_namespaces().await {
+        // What is above its own directories can be listed: nothing else is there.
+        assert_eq!(refused("No such file or directory"), 3, "{stderr}");
+    } else {
+        assert_eq!(refused("Permission denied"), 6, "{stderr}");
+    }
     assert_eq!(seen.exit(), (0, 0, ""));
+}
+
+const EVERYBODYS: &str = "for place in /tmp /dev/shm; do
+    test ! -e $place/file && echo x > $place/file && cat $place/file
+done
+cat /var/tmp/file; ls / >/dev/null && ps -e -o comm= | sort | uniq | head -1";
+
+pub(crate) async fn what_is_everybodys_is_its_own(mut fixture: Fixture) {
+    let mut off = Fixture::start_with(Language::Bash, &["--namespaces", "off"]).await;
+    assert!(!off.has_namespaces().await);
+    let granted = fixture.has_namespaces().await;
+    for id in ["a", "b"] {
+        let seen = fixture.run_args(id, &[EVERYBODYS]).await;
+        assert_eq!(seen.stdout(), if granted { "x\nx\nx\nbash\n" } else { "" });
+        let seen = off.run_args(id, &[EVERYBODYS]).await;
+        assert_eq!((seen.stdout().as_str(), seen.exit().0), ("", 2));
+    }
 }
 
 pub(crate) async fn without_isolation_it_has_all(_: Fixture) {
@@ -31,8 +66,10 @@ pub(crate) async fn without_isolation_it_has_all(_: Fixture) {
 
 pub(crate) async fn the_server_shows_a_run_nothing(mut fixture: Fixture) {
     let server = fixture.process.id();
+    let main = fixture.start_and_read_pid("beside", &["echo $$; exec sleep 1000"]).await;
+    let supervisor = parent(main);
     let script = format!(
-        "for file in environ cmdline maps fd/0; do cat /proc/{server}/$file; done; kill -0 {server}; kill -0 $PPID"
+        "for file in environ cmdline maps fd/0; do cat /proc/{server}/$file; done; kill -0 {server} || kill -0 {supervisor}"
     );
     let seen = fixture.run_args("a", &[&script]).await;
     assert_eq!(seen.stdout(), "");
@@ -47,12 +84,12 @@ pub(crate) async fn a_run_of_python_is_confined_warm_and_new(mut fixture: Fixtur
 for name, attempt in {{
     'own': lambda: open('file', 'w').close(), 'image': lambda: open('/etc/passwd').read(),
     'token': lambda: open('{root}/token').read(), 'other': lambda: open('{root}/workspace/other/secret').read(),
-    'signal': lambda: os.kill(os.getppid(), 0), 'unix': lambda: socket.socket(socket.AF_UNIX),
+    'signal': lambda: os.kill(os.getppid() or 1, 0), 'unix': lambda: socket.socket(socket.AF_UNIX),
 }}.items():
     try:
         attempt()
         print(name, 'yes')
-    except PermissionError:
+    except OSError:
         print(name, 'no')
 "
     );
@@ -93,9 +130,16 @@ for make in (socket.socket, socket.socketpair):
 
 pub(crate) async fn health_says_how_runs_are_kept_apart(mut fixture: Fixture) {
     let mut free = Fixture::start_with(Language::Bash, &["--isolation", "none"]).await;
-    for (fixture, expected) in [(&mut fixture, "full"), (&mut free, "none")] {
+    let mut off = Fixture::start_with(Language::Bash, &["--namespaces", "off"]).await;
+    let landlock = kruntimes_confine::landlock_abi().unwrap();
+    let full = format!("full: Landlock {landlock}, seccomp");
+    let own = if fixture.has_namespaces().await { ", namespaces (pid, mount, ipc" } else { "" };
+    let expected = [format!("{full}{own}"), full, "none".to_owned()];
+    for (fixture, expected) in [&mut fixture, &mut off, &mut free].into_iter().zip(expected) {
         let health = fixture.runtime.health(HealthRequest {}).await.unwrap();
-        assert_eq!(health.metadata().get(ISOLATION_METADATA).unwrap(), expected);
+        let said = health.metadata().get(ISOLATION_METADATA).unwrap().to_str().unwrap();
+        assert!(said.starts_with(&expected), "{said}");
+        assert_eq!(said.contains("namespaces"), expected.contains("namespaces"), "{said}");
         assert!(health.get_ref().healthy);
     }
 }

@@ -4,13 +4,14 @@ use clap::Parser;
 use kruntimes_confine::Zygote;
 use kruntimes_daemon::{Shutdown, lifeline};
 use kruntimes_languages::python;
-use kruntimes_proto::TOKEN_METADATA;
 use kruntimes_proto::executor::v1::execution_event::Event;
 use kruntimes_proto::executor::v1::runtime_client::RuntimeClient;
 use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
 use kruntimes_proto::executor::v1::{
-    ExecuteRequest, ExecutionEvent, ExecutionExited, StatusRequest, StatusResponse, WatchRequest,
+    ExecuteRequest, ExecutionEvent, ExecutionExited, HealthRequest, StatusRequest, StatusResponse,
+    WatchRequest,
 };
+use kruntimes_proto::{ISOLATION_METADATA, TOKEN_METADATA};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::fs;
@@ -189,7 +190,50 @@ impl Fixture {
         while !seen.stdout.contains(&b'\n') {
             seen.add(events.message().await.unwrap().unwrap(), id);
         }
-        seen.first_number()
+        self.on_the_machine(seen.first_number())
+    }
+
+    /// The newest process of the server's that calls itself by this number.
+    fn on_the_machine(&self, pid: i32) -> i32 {
+        let found = self.processes().into_iter().rev().find(|process| {
+            let own = process.numbers.last();
+            own == Some(&pid)
+        });
+        found.expect("the process is there").numbers[0]
+    }
+
+    /// No process lives that is not the server's own.
+    pub(crate) fn nothing_is_left(&self) {
+        let left: Vec<_> = self
+            .processes()
+            .into_iter()
+            .filter(|process| !process.name.starts_with("krt-"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// What descends from the server, the oldest first.
+    fn processes(&self) -> Vec<Process> {
+        let mut all: Vec<_> = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+            .filter_map(Process::read)
+            .collect();
+        all.sort_by_key(|process| process.started);
+        let mut known = vec![i32::try_from(self.process.id()).unwrap()];
+        let mut found = Vec::new();
+        while let Some(at) = all.iter().position(|process| known.contains(&process.parent)) {
+            known.push(all[at].numbers[0]);
+            found.push(all.remove(at));
+        }
+        found.sort_by_key(|process: &Process| process.started);
+        found
+    }
+
+    pub(crate) async fn has_namespaces(&mut self) -> bool {
+        let health = self.runtime.health(HealthRequest {}).await.unwrap();
+        let said = health.metadata().get(ISOLATION_METADATA);
+        said.is_some_and(|said| said.to_str().unwrap().contains("namespaces"))
     }
 
     pub(crate) async fn status(&mut self, id: &str) -> StatusResponse {
@@ -266,6 +310,36 @@ pub(crate) async fn wait_for_end(process: OwnedFd) {
         rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).unwrap()
     });
     assert_eq!(ended.await.unwrap(), 1, "the process lives on");
+}
+
+#[derive(Debug)]
+struct Process {
+    name: String,
+    /// Of the machine's first, and its own last.
+    numbers: Vec<i32>,
+    parent: i32,
+    started: u64,
+}
+
+impl Process {
+    fn read(pid: i32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.trim().to_owned())
+        };
+        let numbers = field("NSpid:")?.split_whitespace().map(|it| it.parse().unwrap()).collect();
+        // Field 22 of the line, the 20th behind the name.
+        let started = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+        let lives = !field("State:")?.starts_with('Z');
+        let (name, parent) = (field("Name:")?, field("PPid:")?.parse().ok()?);
+        lives.then_some(Self { name, numbers, parent, started })
+    }
+}
+
+pub(crate) fn stop(pid: i32) {
+    rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
 }
 
 pub(crate) fn kill(pid: i32) {

@@ -73,7 +73,7 @@ fn a_timeout_is_124() {
 
 #[test]
 fn output_is_live_and_sigterm_cancels() {
-    let mut command = shared().krt(&["run", "-v", "--", "echo $$; exec sleep 1000"]);
+    let mut command = shared().krt(&["run", "-v", "--", "echo begun; exec sleep 1000"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     read_until(&mut stdout, |line| !line.is_empty());

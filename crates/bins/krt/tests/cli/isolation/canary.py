@@ -28,5 +28,5 @@ segment = libc.shmget(int(sys.argv[2]), 4096, 0o1600)
 if segment >= 0:
     ctypes.memmove(libc.shmat(segment, None, 0), CANARY, len(CANARY))
 address = ctypes.addressof(ctypes.c_char.from_buffer(held))
-print(json.dumps({"pid": os.getpid(), "dir": os.getcwd(), "address": address}), flush=True)
+print(json.dumps({"dir": os.getcwd(), "address": address}), flush=True)
 open("gate").read()

@@ -144,7 +144,7 @@ PROBES = {
     "cwd": lambda: CANARY in read(f"/proc/{PID}/cwd/secret"),
     "workspace": lambda: CANARY in read(f"{DIR}/secret"),
     "workspace-write": planted,
-    "workspaces-list": lambda: os.listdir(os.path.dirname(os.path.dirname(DIR))),
+    "workspaces-list": lambda: os.path.basename(os.path.dirname(DIR)) in os.listdir(os.path.dirname(os.path.dirname(DIR))),
     "token": token,
     "server-environ": lambda: read(f"/proc/{SERVER}/environ"),
     "server-memory": server_memory,

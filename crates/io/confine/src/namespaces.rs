@@ -1,0 +1,200 @@
+//! The namespaces of Runs: those of user and mounts that all have in common are the zygote's, and each Run has some of its
+//! own within: of processes, mounts and IPC, and of the network if it shall have none.
+//!
+//! The zygote's mounts follow those of the machine. The first process of a Run's namespace does nothing; with it all others
+//! end. It and the supervisor, which stays outside, have nothing that the Run could reach.
+
+use crate::Network;
+use crate::filter::{self, Filters};
+use crate::supervisor::MEMORY_FD;
+use crate::sys::{self, Bounds, Program, Rights, Step};
+use crate::view::{COVER, MAKE, MEMORY};
+use crate::wire::{Parsed, Stage};
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
+};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Files that a Run may have in its own memory.
+const MEMORY_FILES: &CStr = c"16384";
+/// What a cover may take: directories alone.
+const COVER_BYTES: u64 = 64 * 1024;
+const COVER_FILES: &CStr = c"64";
+
+/// What Runs get of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Whether those without a network have one of the network too, beside those of processes, mounts and IPC.
+    pub network: bool,
+}
+
+impl Namespaces {
+    pub(crate) fn encode(these: Option<Self>) -> [u8; 1] {
+        [match these {
+            None => b'-',
+            Some(Self { network: false }) => b'p',
+            Some(Self { network: true }) => b'n',
+        }]
+    }
+
+    pub(crate) fn decode(byte: u8) -> Option<Self> {
+        match byte {
+            b'p' => Some(Self { network: false }),
+            b'n' => Some(Self { network: true }),
+            _ => None,
+        }
+    }
+}
+
+/// What can be had: processes of their own try all of it. The caller has a single thread, and waits for nobody else.
+pub(crate) fn attempt(covers: &[&CStr], filters: &Filters) -> Option<Namespaces> {
+    let works = |network| {
+        let tried =
+            sys::fork(|| i32::from(enter(covers).is_err() || !start_nothing(network, filters)));
+        tried.is_ok_and(|child| wait_for(child) == Some(0))
+    };
+    let network = works(Network::None);
+    (network || works(Network::Full)).then_some(Namespaces { network })
+}
+
+/// The exit code of a child.
+fn wait_for(child: Pid) -> Option<i32> {
+    loop {
+        match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return status.exit_status(),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Moves this process into namespaces of user, unless it is root's, and mounts, where nobody sees what is in `covers`.
+pub(crate) fn enter(covers: &[&CStr]) -> io::Result<()> {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    if !user.is_root() {
+        sys::unshare(sys::USER)?;
+        // What is said of this process is root's otherwise.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("{0} {0} 1", user.as_raw()))?;
+        fs::write("/proc/self/gid_map", format!("{0} {0} 1", group.as_raw()))?;
+        crate::hide_memory()?;
+    }
+    sys::unshare(sys::MOUNTS)?;
+    let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c"/", follow)?;
+    for place in covers {
+        let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount(c"tmpfs", *place, c"tmpfs", flags, c"size=4k,mode=555")?;
+    }
+    Ok(())
+}
+
+/// The namespaces of one Run, and what it will see, from its supervisor's side.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    /// The first process.
+    pub(crate) init: Pid,
+    pub(crate) steps: Vec<Step<'a>>,
+    /// The file system of its own memory.
+    pub(crate) memory: Option<OwnedFd>,
+}
+
+impl<'a> Room<'a> {
+    /// That of a command, which `rules` grant what they can't name before; nothing for one that has none.
+    pub(crate) fn of(
+        command: &Parsed<'a>,
+        zygotes: Option<Namespaces>,
+        rules: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Option<Self>> {
+        let (true, Some(zygotes)) = (command.bounding.has_view, zygotes) else { return Ok(None) };
+        let network = command.bounding.network.filter(|_| zygotes.network);
+        let network = network.unwrap_or(Network::Full);
+        let room = Self::new(&command.steps, command.memory_bytes, network)?;
+        if let (Some(rules), Some(memory)) = (rules, &room.memory) {
+            sys::add_rule(rules, memory.as_fd(), Rights::OWN, sys::landlock_abi()?)?;
+        }
+        Ok(Some(room))
+    }
+
+    /// Moves this process into a namespace of IPC, and its next children into one of processes, whose first this starts.
+    fn new(
+        steps: &[(&'a CStr, &'a CStr)],
+        memory_bytes: u64,
+        network: Network,
+    ) -> io::Result<Self> {
+        let own = sys::PROCESSES | sys::IPC;
+        sys::unshare(if network == Network::None { own | sys::NETWORK } else { own })?;
+        let init = sys::start_init()?;
+        let mut room = Self { init, steps: Vec::with_capacity(steps.len()), memory: None };
+        for (source, target) in steps {
+            let step = match source.to_bytes() {
+                MAKE => Step::Make(target),
+                COVER => Step::Mount(tree(COVER_BYTES, COVER_FILES, c"0755")?, target),
+                MEMORY => {
+                    let memory = tree(memory_bytes, MEMORY_FILES, c"1777")?;
+                    room.memory = Some(rustix::io::fcntl_dupfd_cloexec(&memory, MEMORY_FD + 1)?);
+                    Step::Mount(memory, target)
+                }
+                _ => {
+                    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                        | OpenTreeFlags::AT_RECURSIVE;
+                    Step::Mount(rustix::mount::open_tree(CWD, *source, flags)?, target)
+                }
+            };
+            room.steps.push(step);
+        }
+        Ok(room)
+    }
+}
+
+/// What a fork server must know to do what [`Room`] does.
+pub(crate) fn settings(namespaces: Option<Namespaces>) -> Vec<u8> {
+    let rights = Rights::OWN.known_to(sys::landlock_abi().unwrap_or(0));
+    let has_network = namespaces.is_some_and(|own| own.network);
+    let (rights, kept) = (rights.to_le_bytes(), sys::KEPT_BY_ROOT.to_le_bytes());
+    [&rights[..], &kept, &u32::from(has_network).to_le_bytes()].concat()
+}
+
+/// A file system in memory, mounted nowhere yet.
+fn tree(bytes: u64, files: &CStr, mode: &CStr) -> io::Result<OwnedFd> {
+    use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (name, value) in [(c"size", &*bytes.to_string()), (c"nr_inodes", &*files.to_string_lossy())]
+    {
+        fsconfig_set_string(context.as_fd(), name, value)?;
+    }
+    fsconfig_set_string(context.as_fd(), c"mode", mode)?;
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Whether all goes well until a program is executed that is not there.
+fn start_nothing(network: Network, filters: &Filters) -> bool {
+    let steps = [(c"/proc", c"/proc"), (c"cover", c"/proc"), (c"memory", c"/proc")];
+    let Ok(room) = Room::new(&steps, COVER_BYTES, network) else { return false };
+    let program = Program { path: c"/", args: Vec::new(), env: Vec::new() };
+    let view = Some((room.steps.as_slice(), c"/"));
+    let calls = filter::of(filters, network, filter::Ipc::Own);
+    let ended = sys::spawn(&program, &[], Bounds { view, calls, ..Bounds::default() });
+    let _ = rustix::process::kill_process(room.init, Signal::KILL);
+    wait_for(room.init);
+    matches!(ended, Err((Stage::Execute, _)))
+}
+
+/// Bytes that a Run has in `files` of its own memory, and in the IPC of System V.
+pub(crate) fn memory_bytes(files: Option<&OwnedFd>) -> u64 {
+    let all = files.and_then(|files| rustix::fs::fstatfs(files).ok());
+    let held = all.map_or(0, |all| {
+        let blocks = all.f_blocks.saturating_sub(all.f_bfree);
+        blocks.saturating_mul(u64::try_from(all.f_bsize).unwrap_or(0))
+    });
+    held.saturating_add(sys::ipc_bytes())
+}
