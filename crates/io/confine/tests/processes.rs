@@ -83,23 +83,26 @@ fn main() -> std::process::ExitCode {
     if let Some(code) = kruntimes_confine::supervise() {
         return code.into();
     }
-    // Both before there is a thread.
+    // All before there is a thread.
     let zygote = Zygote::start().unwrap();
-    let own = own::Isolated::start();
     if std::env::var_os(VICTIM).is_some() {
         return be_victim(&zygote);
     }
+    let (own, refused) = (own::Isolated::start(), own::Isolated::refused());
+    let of = |(name, case): &own::Case, isolated| {
+        let (name, case) = (*name, *case);
+        (name, Box::new(move || case(isolated)) as Box<dyn Fn()>)
+    };
+    let shared = CASES.iter().map(|(name, case)| (*name, Box::new(|| case(&zygote)) as Box<_>));
+    let all: Vec<(&str, Box<dyn Fn()>)> = shared
+        .chain(own::CASES.iter().map(|case| of(case, &own)))
+        .chain(own::REFUSED.iter().map(|case| of(case, &refused)))
+        .collect();
     if std::env::args().any(|arg| arg == "--list") {
-        let names = CASES.iter().map(|case| case.0).chain(own::CASES.iter().map(|case| case.0));
-        names.for_each(|name| println!("{name}: test"));
+        all.iter().for_each(|(name, _)| println!("{name}: test"));
         return std::process::ExitCode::SUCCESS;
     }
     let filter: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let shared =
-        CASES.iter().map(|(name, case)| (*name, Box::new(|| case(&zygote)) as Box<dyn Fn()>));
-    let alone =
-        own::CASES.iter().map(|(name, case)| (*name, Box::new(|| case(&own)) as Box<dyn Fn()>));
-    let all: Vec<_> = shared.chain(alone).collect();
     let count = all.len();
     let chosen = all
         .into_iter()

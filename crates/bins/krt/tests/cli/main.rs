@@ -10,6 +10,7 @@ mod ephemeral;
 mod isolation;
 mod local_home;
 mod mistakes;
+mod namespaces;
 mod operate;
 mod pods;
 mod reasons;

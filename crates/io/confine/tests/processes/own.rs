@@ -12,7 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-type Case = (&'static str, fn(&Isolated));
+pub(super) type Case = (&'static str, fn(&Isolated));
 
 pub(super) const CASES: &[Case] = &[
     ("own::its_own_directories", its_own_directories),
@@ -31,6 +31,15 @@ pub(super) const CASES: &[Case] = &[
     ("own::a_place_that_is_gone", a_place_that_is_gone),
 ];
 
+/// Of those, what must be as without where namespaces are refused.
+pub(super) const REFUSED: &[Case] = &[
+    ("refused::its_own_directories", its_own_directories),
+    ("refused::refused_calls", refused_calls),
+    ("refused::shared_memory", shared_memory),
+    ("refused::forks", forks),
+    ("refused::nobody_is_left", nobody_is_left),
+];
+
 /// A zygote that was asked for namespaces, and its answer.
 pub(super) struct Isolated {
     pub(super) zygote: Zygote,
@@ -41,6 +50,14 @@ impl Isolated {
     pub(super) fn start() -> Self {
         let zygote = Zygote::start().unwrap();
         let namespaces = zygote.isolate(&[]).unwrap();
+        Self { zygote, namespaces }
+    }
+
+    /// One that asked for what can't be had.
+    pub(super) fn refused() -> Self {
+        let zygote = Zygote::start().unwrap();
+        let namespaces = zygote.isolate(&[c"/nowhere/to/cover".to_owned()]).unwrap();
+        assert_eq!(namespaces, None);
         Self { zygote, namespaces }
     }
 
