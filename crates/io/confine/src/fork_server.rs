@@ -4,7 +4,8 @@
 //! a process which forks the command's and then executes this very program to be its supervisor ([`supervise`]). So
 //! everything that holds for a command of the zygote's holds for one of a fork server's.
 
-use crate::supervisor::{self, Started};
+use crate::launch::Started;
+use crate::supervisor;
 use crate::watchdog::Allowance;
 use crate::zygote::{Child, Command, SpawnError, Zygote};
 use rustix::net::RecvFlags;
@@ -73,7 +74,7 @@ pub fn supervise() -> Option<u8> {
     let main = Pid::from_raw(main?)?;
     let init = init.and_then(Pid::from_raw);
     let memory = memory.and_then(|fd| crate::sys::inherited(fd).ok());
-    let started = Started { main, init, memory };
+    let started = Started { main, init, memory, mounts: None };
     let mut limit = || args.next().and_then(|limit| limit.to_str()?.parse().ok());
     let (memory, processes, disk) = (limit(), limit(), limit());
     let places = args.filter_map(|place| CString::new(place.into_vec()).ok()).collect();

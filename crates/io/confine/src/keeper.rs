@@ -7,9 +7,10 @@
 
 use crate::Namespaces;
 use crate::filter::{self, Filters};
+use crate::launch::Start;
 use crate::line::Line;
 use crate::namespaces;
-use crate::supervisor::{self, CONTROL_FD, SIGNALS_FD, Start};
+use crate::supervisor::{self, CONTROL_FD, SIGNALS_FD};
 use crate::sys;
 use crate::tree::{self, ROUND};
 use crate::wire::{self, End, INLINE_BYTES, Notice, Parsed, REQUEST_BYTES, Report, Request, Stage};
@@ -62,6 +63,8 @@ struct Keeper {
     filters: Filters,
     /// Whether this process has namespaces of its own.
     namespaces: Option<Namespaces>,
+    /// That of mounts, for supervisors to come back to.
+    mounts: Option<OwnedFd>,
 }
 
 impl Keeper {
@@ -83,10 +86,17 @@ impl Keeper {
         drop(high);
         sys::close_from(SIGNALS_FD + 1)?;
         let packet = vec![0; INLINE_BYTES + wire::HEADER_BYTES];
-        let filters = filter::programs();
-        let (supervisors, lost) = (BTreeMap::new(), Vec::new());
-        let (fork_server, namespaces) = (None, None);
-        Ok(Self { socket, signals, supervisors, fork_server, lost, packet, filters, namespaces })
+        Ok(Self {
+            socket,
+            signals,
+            supervisors: BTreeMap::new(),
+            fork_server: None,
+            lost: Vec::new(),
+            packet,
+            filters: filter::programs(),
+            namespaces: None,
+            mounts: None,
+        })
     }
 
     /// Until the server is gone.
@@ -166,7 +176,8 @@ impl Keeper {
         let covers = covers.unwrap_or_default();
         let is_first = self.supervisors.is_empty() && self.namespaces.is_none();
         if is_first && let Some(found) = namespaces::attempt(&covers, &self.filters) {
-            self.namespaces = namespaces::enter(&covers).is_ok().then_some(found);
+            self.mounts = namespaces::enter(&covers).and_then(|()| namespaces::own_mounts()).ok();
+            self.namespaces = self.mounts.as_ref().map(|_| found);
         }
         for answer in fds {
             let _ = rustix::net::send(
@@ -197,6 +208,7 @@ impl Keeper {
                 rules: rules.as_ref().map(AsFd::as_fd),
                 filters: &self.filters,
                 namespaces: self.namespaces,
+                mounts: self.mounts.as_ref().map(AsFd::as_fd),
             })
         });
         match forked {

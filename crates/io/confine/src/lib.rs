@@ -14,6 +14,7 @@ mod filter;
 mod fork_server;
 mod keeper;
 mod kernel;
+mod launch;
 mod limits;
 mod line;
 mod namespaces;

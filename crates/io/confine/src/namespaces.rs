@@ -6,11 +6,11 @@
 
 use crate::Network;
 use crate::filter::{self, Filters};
-use crate::supervisor::MEMORY_FD;
+use crate::supervisor::HIGH_FD;
 use crate::sys::{self, Bounds, Program, Rights, Step};
 use crate::view::{COVER, MAKE, MEMORY};
 use crate::wire::{Parsed, Stage};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
 };
@@ -103,6 +103,8 @@ pub(crate) struct Room<'a> {
     pub(crate) steps: Vec<Step<'a>>,
     /// The file system of its own memory.
     pub(crate) memory: Option<OwnedFd>,
+    /// Holds what is seen: to take it apart takes longer than all the rest, and shall not come before the report.
+    pub(crate) mounts: OwnedFd,
 }
 
 impl<'a> Room<'a> {
@@ -122,23 +124,25 @@ impl<'a> Room<'a> {
         Ok(Some(room))
     }
 
-    /// Moves this process into a namespace of IPC, and its next children into one of processes, whose first this starts.
+    /// Moves this process into namespaces of IPC and mounts, and its next children also into one of processes, whose first
+    /// this starts.
     fn new(
         steps: &[(&'a CStr, &'a CStr)],
         memory_bytes: u64,
         network: Network,
     ) -> io::Result<Self> {
-        let own = sys::PROCESSES | sys::IPC;
+        let own = sys::PROCESSES | sys::IPC | sys::MOUNTS;
         sys::unshare(if network == Network::None { own | sys::NETWORK } else { own })?;
+        let mounts = high(&own_mounts()?)?;
         let init = sys::start_init()?;
-        let mut room = Self { init, steps: Vec::with_capacity(steps.len()), memory: None };
+        let mut room = Self { init, steps: Vec::with_capacity(steps.len()), memory: None, mounts };
         for (source, target) in steps {
             let step = match source.to_bytes() {
                 MAKE => Step::Make(target),
                 COVER => Step::Mount(tree(COVER_BYTES, COVER_FILES, c"0755")?, target),
                 MEMORY => {
                     let memory = tree(memory_bytes, MEMORY_FILES, c"1777")?;
-                    room.memory = Some(rustix::io::fcntl_dupfd_cloexec(&memory, MEMORY_FD + 1)?);
+                    room.memory = Some(high(&memory)?);
                     Step::Mount(memory, target)
                 }
                 _ => {
@@ -152,6 +156,17 @@ impl<'a> Room<'a> {
         }
         Ok(room)
     }
+}
+
+/// The namespace of mounts that this process is in.
+pub(crate) fn own_mounts() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(c"/proc/self/ns/mnt", flags, Mode::empty())?)
+}
+
+/// The same above all descriptors that a supervisor puts in place.
+fn high(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, HIGH_FD)?)
 }
 
 /// What a fork server must know to do what [`Room`] does.

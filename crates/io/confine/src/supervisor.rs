@@ -4,13 +4,12 @@
 //! Invariant: `Ended` is sent only after `waitpid` said that no child is left. As a subreaper this process is the parent
 //! of every orphan below it, so no descendant is left either.
 
-use crate::filter::{self, Filters, Ipc};
-use crate::namespaces::{Namespaces, Room};
-use crate::sys::{self, Bounds};
+use crate::launch::{Start, Started, launch};
+use crate::sys;
 use crate::tree::{self, ROUND};
 use crate::usage;
 use crate::watchdog::{Allowance, Own, Watchdog};
-use crate::wire::{self, End, Excess, Order, Parsed, Report, Stage};
+use crate::wire::{self, End, Excess, Order, Report};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -27,29 +26,15 @@ pub const TERMINATE_GRACE: Duration = Duration::from_secs(2);
 /// Between two looks at all processes.
 const BETWEEN_SCANS: Duration = Duration::from_millis(50);
 
-const NAME: &CStr = c"krt-supervisor";
+pub(crate) const NAME: &CStr = c"krt-supervisor";
 
 /// Descriptors 0 to 2, then control at [`CONTROL_FD`] and the zygote's child signals behind it: all that stays open.
 pub(crate) const CONTROL_FD: i32 = 3;
 pub(crate) const SIGNALS_FD: i32 = 4;
-/// The file system of the command's own memory, where it has one.
-pub(crate) const MEMORY_FD: i32 = 5;
-
-/// What the zygote hands to a new supervisor.
-#[derive(Debug)]
-pub(crate) struct Start<'a> {
-    pub(crate) control: BorrowedFd<'a>,
-    pub(crate) stdout: BorrowedFd<'a>,
-    pub(crate) stderr: BorrowedFd<'a>,
-    pub(crate) signals: BorrowedFd<'a>,
-    /// The command, or nothing when the request could not be read.
-    pub(crate) command: Option<Parsed<'a>>,
-    /// Landlock's rules for it.
-    pub(crate) rules: Option<BorrowedFd<'a>>,
-    pub(crate) filters: &'a Filters,
-    /// Those that the zygote has, within which the command's own are made.
-    pub(crate) namespaces: Option<Namespaces>,
-}
+/// Behind them what is held of the command's namespaces, two at most.
+const FIRST_HELD_FD: i32 = 5;
+/// Above every descriptor that is put in place.
+pub(crate) const HIGH_FD: i32 = 7;
 
 /// The supervisor's life, from the fork in the zygote to its exit code.
 pub(crate) fn run(start: &Start<'_>) -> i32 {
@@ -67,16 +52,6 @@ pub(crate) fn run(start: &Start<'_>) -> i32 {
     supervise(control, start.signals, started, allowance.unwrap_or_default())
 }
 
-/// The processes that a supervisor looks after, and what it knows of their memory.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) main: Pid,
-    /// The first process of their namespace, where they have one.
-    pub(crate) init: Option<Pid>,
-    /// The file system of their own memory.
-    pub(crate) memory: Option<OwnedFd>,
-}
-
 /// The life of a supervisor that a fork server forked and had execute this program: control stands in its place, and the
 /// processes are its children already.
 pub(crate) fn run_inherited(started: Started, allowance: Allowance) -> io::Result<i32> {
@@ -85,7 +60,7 @@ pub(crate) fn run_inherited(started: Started, allowance: Allowance) -> io::Resul
     rustix::thread::set_name(NAME)?;
     let control = sys::inherited(CONTROL_FD)?;
     // Above every target, so that putting one in place cannot close another.
-    let high = rustix::io::fcntl_dupfd_cloexec(&sys::child_signals()?, MEMORY_FD + 1)?;
+    let high = rustix::io::fcntl_dupfd_cloexec(&sys::child_signals()?, HIGH_FD)?;
     let signals = sys::install(high.as_fd(), SIGNALS_FD)?;
     drop(high);
     Ok(supervise(control, signals.as_fd(), started, allowance))
@@ -97,14 +72,17 @@ fn supervise(
     started: Started,
     allowance: Allowance,
 ) -> i32 {
-    let Started { main, init, memory } = started;
-    let Ok(memory) = memory.map(|memory| sys::install(memory.as_fd(), MEMORY_FD)).transpose()
-    else {
-        return 1;
+    let Started { main, init, memory, mounts } = started;
+    let mut next = FIRST_HELD_FD;
+    let mut hold = |fd: Option<OwnedFd>| -> io::Result<Option<OwnedFd>> {
+        let Some(fd) = fd else { return Ok(None) };
+        next += 1;
+        sys::install(fd.as_fd(), next - 1).map(Some)
     };
+    let (Ok(memory), Ok(_mounts)) = (hold(memory), hold(mounts)) else { return 1 };
     // The pipes must end with the command, and other commands' sockets are none of ours. The command has none of them:
     // they close on exec.
-    if sys::close_from(if memory.is_some() { MEMORY_FD + 1 } else { MEMORY_FD }).is_err() {
+    if sys::close_from(next).is_err() {
         return 1;
     }
     send(&control, Report::Started(main.as_raw_pid()));
@@ -127,38 +105,6 @@ fn supervise(
         scanned: None,
     }
     .until_all_are_gone()
-}
-
-fn launch(start: &Start<'_>) -> Result<Started, (Stage, io::Error)> {
-    let supervisor = |error: Errno| (Stage::Supervisor, error.into());
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(supervisor)?;
-    rustix::thread::set_name(NAME).map_err(supervisor)?;
-    let unreadable = || (Stage::Supervisor, Errno::INVAL.into());
-    let command = start.command.as_ref().ok_or_else(unreadable)?;
-    let Parsed { program, working_dir, bounding, .. } = command;
-    if bounding.has_rules != start.rules.is_some()
-        || (bounding.has_view && start.namespaces.is_none())
-    {
-        return Err(unreadable());
-    }
-    rustix::process::chdir(*working_dir)
-        .map_err(|error| (Stage::WorkingDirectory, error.into()))?;
-    let calls: &[_] = match bounding.network {
-        None => &[],
-        Some(network) => {
-            let ipc = if bounding.has_view { Ipc::Own } else { Ipc::OfAll };
-            filter::of(start.filters, network, ipc)
-        }
-    };
-    // Where it fails, what the command leaves is killed one by one.
-    let _ = bounding.network.is_some() && sys::scope_signals();
-    let room = Room::of(command, start.namespaces, start.rules)
-        .map_err(|error| (Stage::Namespaces, error))?;
-    let view = room.as_ref().map(|room| (room.steps.as_slice(), *working_dir));
-    let bounds = Bounds { files: start.rules, calls, view, privileged: false };
-    let main = sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)], bounds)?;
-    let (init, memory) = room.map(|room| (room.init, room.memory)).unzip();
-    Ok(Started { main, init, memory: memory.flatten() })
 }
 
 #[derive(Debug, Clone, Copy)]

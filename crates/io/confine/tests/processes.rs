@@ -28,6 +28,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+type Named<'a> = (&'static str, Box<dyn Fn() + 'a>);
 type Case = (&'static str, fn(&Zygote));
 
 const CASES: &[Case] = &[
@@ -94,7 +95,7 @@ fn main() -> std::process::ExitCode {
         (name, Box::new(move || case(isolated)) as Box<dyn Fn()>)
     };
     let shared = CASES.iter().map(|(name, case)| (*name, Box::new(|| case(&zygote)) as Box<_>));
-    let all: Vec<(&str, Box<dyn Fn()>)> = shared
+    let all: Vec<Named<'_>> = shared
         .chain(own::CASES.iter().map(|case| of(case, &own)))
         .chain(own::REFUSED.iter().map(|case| of(case, &refused)))
         .collect();

@@ -4,6 +4,7 @@ use super::check;
 use rustix::process::Pid;
 use std::ffi::c_void;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Namespaces that a process may leave its own for.
 pub(crate) const USER: i32 = libc::CLONE_NEWUSER;
@@ -39,6 +40,12 @@ const LAST_CAPABILITY: u32 = 63;
 pub(crate) fn unshare(namespaces: i32) -> io::Result<()> {
     // SAFETY: plain integers; the caller has one thread.
     check(unsafe { libc::unshare(namespaces) })
+}
+
+/// Moves this process into a namespace of mounts.
+pub(crate) fn enter_mounts(mounts: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: plain integers; the caller has one thread.
+    check(unsafe { libc::setns(mounts.as_raw_fd(), MOUNTS) })
 }
 
 /// Starts the first process of the namespace that [`unshare`] has made: the kernel kills all others when it ends. It ends

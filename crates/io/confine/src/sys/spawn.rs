@@ -36,7 +36,7 @@ pub(crate) enum Step<'a> {
 /// What a program is confined by.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bounds<'a> {
-    /// What it sees in a namespace of mounts of its own, beside a `/proc` of its own, and its working directory there.
+    /// What it sees beside a `/proc` of its own, in this process's namespace of mounts, and its working directory there.
     pub(crate) view: Option<(&'a [Step<'a>], &'a CStr)>,
     /// Whether it keeps what it takes to make namespaces.
     pub(crate) privileged: bool,
@@ -107,7 +107,6 @@ pub(crate) fn spawn(
         failure: Failure { stage: Stage::Execute, errno: 0 },
     };
     let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
-    let namespaces = if child.view.is_some() { namespaces::MOUNTS } else { 0 };
     // SAFETY: `CLONE_VFORK` has this thread, the only one, sleep until the child has executed or exited, so that `child`,
     // `stack` and what they point to outlive its use, and nobody else touches them. Its stack grows down from an end that
     // is aligned to 16 bytes.
@@ -115,7 +114,7 @@ pub(crate) fn spawn(
         libc::clone(
             start,
             stack.as_mut_ptr_range().end.cast(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | namespaces,
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
             (&raw mut child).cast(),
         )
     };
@@ -192,7 +191,7 @@ unsafe fn become_program(child: &Child) -> Failure {
     }
 }
 
-/// Makes what is seen, in this process's own namespace of mounts.
+/// Makes what is seen in this process's namespace of mounts.
 ///
 /// # Safety
 /// As for [`become_program`].
