@@ -30,3 +30,7 @@ pub const BROKEN: &str = "kruntimes.io/broken";
 pub const NAME: &str = "app.kubernetes.io/name";
 /// Label of what the controller makes: `runtimed`.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Finalizer of a Run with artifacts: they go first.
+pub const ARTIFACT_FINALIZER: &str = "kruntimes.io/artifact-cleanup";
+/// Label of a Run with artifacts: which store has them.
+pub const ARTIFACT_STORE_HASH: &str = "kruntimes.io/artifact-store-hash";

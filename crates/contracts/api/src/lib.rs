@@ -2,6 +2,7 @@
 //!
 //! Types, limits, names, reasons and the CRDs generated from them. No decisions and no IO.
 
+mod artifact;
 pub mod conditions;
 pub mod crd;
 pub mod events;
@@ -16,6 +17,10 @@ mod run;
 mod runtime;
 mod sources;
 
+pub use artifact::{
+    ArtifactDriver, ArtifactLocation, ArtifactRef, ArtifactStore, ArtifactType, FilesystemLocation,
+    FilesystemStore,
+};
 pub use reasons::Reason;
 pub use run::{
     AttemptRecord, Network, Phase, RetryPolicy, Run, RunLimits, RunResources, RunSpec, RunStatus,

@@ -61,6 +61,18 @@ pub const OUTPUT_VALUE_BYTES: usize = 8192;
 pub const OUTPUTS_BYTES: usize = 65_536;
 /// The file at `$KRUNTIME_OUTPUTS`, with comments and what later lines replace: bytes.
 pub const OUTPUTS_FILE_BYTES: u64 = 262_144;
+/// `status.artifactRefs`: artifacts of a Run.
+pub const ARTIFACTS_ITEMS: u32 = 32;
+/// Name of an artifact: bytes.
+pub const ARTIFACT_NAME_BYTES: usize = 255;
+/// One artifact, before and after it is packed: bytes.
+pub const ARTIFACT_BYTES: u64 = 1 << 30;
+/// All artifacts of a Run: bytes.
+pub const ARTIFACTS_BYTES: u64 = 10 << 30;
+/// Files and directories in all artifacts of a Run.
+pub const ARTIFACT_FILES: usize = 50_000;
+/// Directories that a file of an artifact may stand in.
+pub const ARTIFACT_DEPTH: usize = 64;
 /// `status.attempts`: the last attempts that are kept.
 pub const ATTEMPT_RECORDS: usize = 10;
 /// Slots of a pod whose Runtime names no capacity.

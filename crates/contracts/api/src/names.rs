@@ -1,6 +1,7 @@
 //! Names of generated objects and containers.
 
 use crate::limits;
+use std::path::{Path, PathBuf};
 
 /// Deployment, ServiceAccount, Role, RoleBinding and NetworkPolicy of a Runtime.
 #[must_use]
@@ -25,6 +26,16 @@ pub const WORKSPACE_PATH: &str = "/workspace";
 pub const VOLUME_PREFIX: &str = "kruntimes-";
 /// Volume with the artifact store.
 pub const ARTIFACTS_VOLUME: &str = "artifact-store";
+/// Where the volume of an artifact store is mounted, in runtimed and the maintainer alone.
+pub const ARTIFACTS_PATH: &str = "/var/lib/kruntimes/artifacts";
+/// What stands for a PersistentVolumeClaim in a local home.
+#[must_use]
+pub fn local_volume(home: &Path, namespace: &str, claim: &str) -> PathBuf {
+    home.join(LOCAL_VOLUMES).join(namespace).join(claim)
+}
+
+/// Directory of a local home with what stands for volumes.
+pub const LOCAL_VOLUMES: &str = "volumes";
 /// Volume with the control token: runtimed writes it, the Runtime Server reads it.
 pub const CONTROL_VOLUME: &str = "kruntimes-control";
 /// Path of the control volume.

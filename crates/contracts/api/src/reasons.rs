@@ -51,11 +51,13 @@ pub enum Reason {
     OutputsTooLarge,
     /// An artifact is not as it must be.
     ArtifactInvalid,
+    /// The artifact store could not keep the artifacts.
+    ArtifactStoreFailed,
 }
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::RunCompleted,
         Self::Timeout,
         Self::PrepareSource,
@@ -77,6 +79,7 @@ impl Reason {
         Self::OutputsInvalid,
         Self::OutputsTooLarge,
         Self::ArtifactInvalid,
+        Self::ArtifactStoreFailed,
     ];
 
     /// The reason as it stands in a status.
@@ -104,6 +107,7 @@ impl Reason {
             Self::OutputsInvalid => "OutputsInvalid",
             Self::OutputsTooLarge => "OutputsTooLarge",
             Self::ArtifactInvalid => "ArtifactInvalid",
+            Self::ArtifactStoreFailed => "ArtifactStoreFailed",
         }
     }
 
@@ -221,6 +225,11 @@ impl Reason {
                 "An entry of `$KRUNTIME_ARTIFACTS_DIR` can't be kept: its name, kind or size is not allowed; the \
                  message names it.",
                 "Mend what the command leaves there.",
+            ),
+            Self::ArtifactStoreFailed => (
+                "The command has succeeded, but the artifact store of the Runtime did not keep what it left in \
+                 `$KRUNTIME_ARTIFACTS_DIR`; the message says why. Nothing of it is kept.",
+                "Mend the store (its disk may be full) and create the Run again; `spec.retryPolicy` does so by itself.",
             ),
         }
     }

@@ -1,6 +1,6 @@
 //! Run: one execution.
 
-use crate::{limits, namespaced_kind};
+use crate::{ArtifactRef, ArtifactStore, limits, namespaced_kind};
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
@@ -174,8 +174,8 @@ pub struct RetryPolicy {
     #[schemars(length(max = 32))]
     pub backoff: Option<String>,
     /// Reasons of a failed attempt after which it is tried again, of Timeout, PrepareSource, RuntimeExecute, RuntimeError,
-    /// MemoryLimit, ProcessLimit, DiskLimit, ExecutionLost, PodGone, PodTerminating, PodUnhealthy and Fenced. Default: all of
-    /// these.
+    /// MemoryLimit, ProcessLimit, DiskLimit, ExecutionLost, PodGone, PodTerminating, PodUnhealthy, Fenced and
+    /// ArtifactStoreFailed. Default: all of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 128)))]
     pub retryable_reasons: Vec<String>,
@@ -298,6 +298,14 @@ pub struct RunStatus {
     /// `.`, at most 128; a value at most 8,192 bytes; all together 65,536 bytes. An attempt that failed keeps its own too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
+    /// What the Run has left in `$KRUNTIME_ARTIFACTS_DIR`, kept by the artifact store of its Runtime.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = "limits::ARTIFACTS_ITEMS"))]
+    pub artifact_refs: Vec<ArtifactRef>,
+    /// The artifact store as it was when the artifacts were kept: they are read and removed there, whatever becomes of the
+    /// Runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_store: Option<ArtifactStore>,
     /// Scheduled: a pod is chosen, or why not. Running: the attempt executes. Completed: true after success, false with the
     /// reason otherwise. Finished: true after any end, so that `kubectl wait --for=condition=Finished` always returns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,6 +1,6 @@
 //! Runtime: a warm pool of pods.
 
-use crate::{RunLimits, limits, namespaced_kind};
+use crate::{ArtifactStore, RunLimits, limits, namespaced_kind};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -79,6 +79,10 @@ pub struct RuntimeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = "limits::DRAIN_SECONDS_MAX"))]
     pub drain_timeout_seconds: Option<i64>,
+    /// Where files that Runs leave in `$KRUNTIME_ARTIFACTS_DIR` are kept. Only a local home serves it yet. A change replaces
+    /// the pods; what was kept before stays where it is. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_store: Option<ArtifactStore>,
     /// Whom the pods may reach, on a cluster that enforces NetworkPolicies: peers of a NetworkPolicy's egress rule. The API
     /// server and the cluster's DNS are always among them, addresses at which clouds hand out credentials never. Git
     /// sources need their server here. An empty list: nobody else. Default: everybody.

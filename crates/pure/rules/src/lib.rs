@@ -3,6 +3,7 @@
 //! No IO, no clock, no randomness: `now`, ids and random numbers are arguments.
 
 pub mod admission;
+pub mod artifact;
 pub mod capacity;
 pub mod fence;
 pub mod leader;

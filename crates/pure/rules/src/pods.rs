@@ -2,6 +2,7 @@
 
 use crate::mutant::{self, Mutant};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kruntimes_api::conditions;
 
 /// Whether a pod has ended, as its phase says. The garbage collector of pods writes that too, for nodes that it lost:
 /// what ran there may still run.
@@ -9,6 +10,18 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 pub fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+/// Whether a pod and its runtimed can be asked something now.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let is_true = |kind: &str| {
+        conditions.clone().any(|condition| condition.type_ == kind && condition.status == "True")
+    };
+    pod.metadata.deletion_timestamp.is_none()
+        && is_true("Ready")
+        && is_true(conditions::RUNTIMED_READY)
 }
 
 /// Whether the kubelet says that nothing of a pod runs and that nothing will: every container has terminated, in a pod that

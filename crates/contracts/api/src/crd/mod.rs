@@ -72,6 +72,7 @@ fn runtime() -> Definition {
         &schema::of::<crate::RuntimeStatus>(),
     );
     rules::add_runtime(&mut root);
+    rules::add_artifact_store(&mut root);
     resources::limit(&mut root, "spec.capacity.resources");
     env::add_runtime(&mut root);
     resources::bytes(&mut root, "spec.runLimits.memory");

@@ -315,6 +315,23 @@ pub(super) fn add_runtime(root: &mut Value) {
     add_reserved_keys(root);
 }
 
+pub(super) fn add_artifact_store(root: &mut Value) {
+    add(
+        root,
+        "spec.artifactStore",
+        Rule::new("self.driver != 's3'", "s3 is not served yet: use filesystem").field("driver"),
+    );
+    add(
+        root,
+        "spec.artifactStore",
+        Rule::new(
+            "self.driver != 'filesystem' || has(self.filesystem)",
+            "the driver filesystem needs filesystem.volumeClaimName",
+        )
+        .field("filesystem"),
+    );
+}
+
 /// The API server takes no rule that walks a map or searches a string without a limit.
 fn limit_template(root: &mut Value) {
     for map in ["labels", "annotations"] {

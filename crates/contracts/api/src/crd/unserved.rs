@@ -13,7 +13,7 @@ pub(super) const RUN: &[(&str, &str)] = &[
 
 /// Fields of Runtime.
 pub(super) const RUNTIME: &[(&str, &str)] = &[
-    ("spec.artifactStore", "!has(self.artifactStore)"),
+    ("spec.artifactStore.s3", "!has(self.s3)"),
     ("spec.workspace", "!has(self.workspace)"),
     ("spec.logs", "!has(self.logs)"),
 ];

@@ -113,6 +113,9 @@ pub(super) fn runtimed(pool: &ValidPool, user: &User) -> Container {
     ] {
         mount(&mut container, volume, path, access);
     }
+    if pool.artifact_claim.is_some() {
+        mount(&mut container, names::ARTIFACTS_VOLUME, names::ARTIFACTS_PATH, Access::Writes);
+    }
     container.volume_mounts.get_or_insert_default().extend(sources::mounts(pool));
     container
 }
@@ -133,6 +136,10 @@ fn arguments(pool: &ValidPool) -> Vec<String> {
         arguments.push(format!("--workers={}", capacity.slots()));
         let others = capacity.iter().filter(|(name, _)| *name != labels::RUNS_RESOURCE);
         arguments.extend(others.map(|(name, amount)| format!("--capacity={name}={amount}")));
+    }
+    if let Some(claim) = &pool.artifact_claim {
+        arguments.push("--artifact-store-driver=filesystem".to_owned());
+        arguments.push(format!("--artifact-volume-claim={claim}"));
     }
     arguments
 }

@@ -104,6 +104,8 @@ fn reason_of(why: &InvalidPool) -> &'static str {
         InvalidPool::NotStored
         | InvalidPool::Port(_)
         | InvalidPool::Egress(_)
+        | InvalidPool::NoArtifacts
+        | InvalidPool::ArtifactStore
         | InvalidPool::NameTooLong
         | InvalidPool::Capacity(_)
         | InvalidPool::SourceName { .. }

@@ -333,3 +333,42 @@ fn what_an_api_server_writes_its_own_way_is_no_difference() {
         assert_eq!(covers(&live, &wanted), want, "{live} {wanted}");
     }
 }
+
+#[test]
+fn the_volume_for_artifacts_is_runtimeds_alone() {
+    let store = json!({"driver": "filesystem", "filesystem": {"volumeClaimName": "pvc"}});
+    let spec = json!({"template": template(json!([{"name": "runtime", "image": "r"},
+        {"name": "other", "image": "o"}])), "artifactStore": store});
+    let runtime = runtime(spec);
+    let settings = settings();
+    let refused = validate(&runtime, &settings).unwrap_err();
+    assert_eq!(refused, InvalidPool::NoArtifacts);
+    let pool = validate(&runtime, &settings.clone().with_artifacts()).unwrap();
+    let built = serde_json::to_value(deployment(&pool)).unwrap();
+    let spec = &built["spec"]["template"]["spec"];
+    let volumes = spec["volumes"].as_array().unwrap();
+    let claim = json!({"name": "artifact-store", "persistentVolumeClaim": {"claimName": "pvc"}});
+    assert!(volumes.contains(&claim), "{volumes:?}");
+    for container in spec["containers"].as_array().unwrap() {
+        let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+        let mut mounts = mounts.filter(|mount| mount["name"] == "artifact-store");
+        let path = mounts.next().map(|mount| mount["mountPath"].clone());
+        let want = (container["name"] == "runtimed").then(|| json!("/var/lib/kruntimes/artifacts"));
+        assert_eq!(path, want, "{container}");
+    }
+    let args = built["spec"]["template"]["spec"]["containers"][2]["args"].to_string();
+    assert!(
+        args.contains("--artifact-store-driver=filesystem")
+            && args.contains("--artifact-volume-claim=pvc")
+    );
+    for broken in [
+        json!({"driver": "filesystem"}),
+        json!({"driver": "s3"}),
+        json!({"driver": "filesystem", "filesystem": {"volumeClaimName": "../x"}}),
+    ] {
+        let mut runtime = runtime.clone();
+        runtime.spec.artifact_store = serde_json::from_value(broken).unwrap();
+        let refused = validate(&runtime, &settings.clone().with_artifacts()).unwrap_err();
+        assert_eq!(refused, InvalidPool::ArtifactStore);
+    }
+}

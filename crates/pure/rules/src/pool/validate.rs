@@ -3,6 +3,7 @@
 
 use super::egress::{self, InvalidEgress};
 use super::template::{self, Refusals};
+use crate::artifact;
 use crate::capacity::{InvalidAmount, Resources};
 use crate::run::limits::Limits;
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
@@ -22,13 +23,21 @@ pub struct Settings {
     pub api_server: BTreeSet<(IpAddr, u16)>,
     /// A pod that could not renew its Lease for so long kills what it executes.
     pub fence_after: Duration,
+    /// Whether somebody removes the artifacts of Runs that are deleted.
+    pub artifacts: bool,
 }
 
 impl Settings {
     /// Of an API server whose place is not known yet.
     #[must_use]
     pub const fn new(daemon_image: String, fence_after: Duration) -> Self {
-        Self { daemon_image, api_server: BTreeSet::new(), fence_after }
+        Self { daemon_image, api_server: BTreeSet::new(), fence_after, artifacts: false }
+    }
+
+    /// Where somebody removes the artifacts of Runs that are deleted.
+    #[must_use]
+    pub fn with_artifacts(self) -> Self {
+        Self { artifacts: true, ..self }
     }
 }
 
@@ -61,6 +70,8 @@ pub struct ValidPool {
     pub(super) egress: Option<Vec<NetworkPolicyPeer>>,
     pub(super) api_server: BTreeSet<(IpAddr, u16)>,
     pub(super) fence_after: Duration,
+    /// The claim of the volume with its artifacts.
+    pub(super) artifact_claim: Option<String>,
 }
 
 /// Why a Runtime has no pool.
@@ -87,6 +98,14 @@ pub enum InvalidPool {
     /// The egress can't be had.
     #[error(transparent)]
     Egress(#[from] InvalidEgress),
+    /// Artifacts are not served here.
+    #[error("spec.artifactStore: artifacts are served in a local home alone so far; leave it out")]
+    NoArtifacts,
+    /// A store that is none.
+    #[error(
+        "spec.artifactStore: the driver filesystem needs filesystem.volumeClaimName, a name of a PersistentVolumeClaim"
+    )]
+    ArtifactStore,
     /// A name in `allowedSecrets` or `allowedConfigMaps` that no object can have.
     #[error("{field}: {name:?} is no name of a Secret or ConfigMap")]
     SourceName {
@@ -138,12 +157,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         uid,
         replicas: runtime.spec.replicas.max(1),
         port,
-        daemon_image: runtime
-            .spec
-            .daemon_image
-            .clone()
-            .filter(|image| !image.is_empty())
-            .unwrap_or_else(|| settings.daemon_image.clone()),
+        daemon_image: daemon_image(runtime, settings),
         capacity,
         server,
         extras,
@@ -165,9 +179,24 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
         api_server: settings.api_server.clone(),
         fence_after: settings.fence_after,
+        artifact_claim: artifact_claim(runtime, settings)?,
         secrets,
         config_maps: names_of("spec.allowedConfigMaps", &runtime.spec.allowed_config_maps)?,
     })
+}
+
+fn daemon_image(runtime: &Runtime, settings: &Settings) -> String {
+    let named = runtime.spec.daemon_image.clone().filter(|image| !image.is_empty());
+    named.unwrap_or_else(|| settings.daemon_image.clone())
+}
+
+fn artifact_claim(runtime: &Runtime, settings: &Settings) -> Result<Option<String>, InvalidPool> {
+    let Some(store) = &runtime.spec.artifact_store else { return Ok(None) };
+    if !settings.artifacts {
+        return Err(InvalidPool::NoArtifacts);
+    }
+    let claim = artifact::volume_claim(store).filter(|claim| names::is_object_name(claim));
+    claim.map(|claim| Some(claim.to_owned())).ok_or(InvalidPool::ArtifactStore)
 }
 
 fn names_of(field: &'static str, list: &[String]) -> Result<BTreeSet<String>, InvalidPool> {

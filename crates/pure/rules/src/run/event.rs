@@ -3,7 +3,7 @@
 use super::outcome::{Exit, Outcome};
 use super::outputs::Outputs;
 use jiff::Timestamp;
-use kruntimes_api::{Reason, Timeline};
+use kruntimes_api::{ArtifactRef, Reason, Timeline};
 
 /// What an attempt whose processes have ended left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Collected {
     pub outputs: Outputs,
     /// Why something of it can't be kept.
     pub refused: Option<(Reason, String)>,
+    /// Whether there are artifacts, which a success keeps.
+    pub artifacts: bool,
 }
 
 /// What happened.
@@ -55,6 +57,8 @@ pub enum Event {
     CancelAcknowledged,
     /// What the attempt left behind is looked through.
     Collected(Collected),
+    /// The artifacts are kept, or why they are not. Nothing is kept any more beside that.
+    Kept(Result<Vec<ArtifactRef>, (Reason, String)>),
     /// The final write was accepted, or refused because somebody else owns the Run.
     Written,
     /// The server forgot the execution.
@@ -88,6 +92,10 @@ pub enum Effect {
     Cancel,
     /// Look through what the ended attempt left behind; answers `Collected`.
     Collect,
+    /// Keep the artifacts of the ended attempt in its store; answers `Kept`.
+    KeepArtifacts(Timeline),
+    /// Nobody wants what was asked for by `KeepArtifacts`: it ends soon and answers `Kept`.
+    StopKeeping,
     /// Drop the ended execution; answers `Forgotten`.
     Forget,
     /// Remove the workspace; answers `WorkspaceRemoved`.

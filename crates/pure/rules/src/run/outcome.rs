@@ -5,7 +5,7 @@
 use super::event::Collected;
 use super::outputs::Outputs;
 use super::retry::format_duration;
-use kruntimes_api::{Phase, Reason, conditions, limits};
+use kruntimes_api::{ArtifactRef, Phase, Reason, conditions, limits};
 use std::time::Duration;
 
 /// What a Runtime Server says of an execution that it killed because `Renew` stayed away.
@@ -24,6 +24,8 @@ pub struct Outcome {
     pub exit_code: Option<i32>,
     /// What the attempt gave out.
     pub outputs: Outputs,
+    /// What is kept of its files.
+    pub artifacts: Vec<ArtifactRef>,
 }
 
 /// What a Runtime Server reports about an execution that ended.
@@ -49,6 +51,7 @@ impl Outcome {
             message: conditions::MESSAGE_COMPLETED.to_owned(),
             exit_code: Some(0),
             outputs: Outputs::new(),
+            artifacts: Vec::new(),
         }
     }
 
@@ -56,22 +59,37 @@ impl Outcome {
     #[must_use]
     pub fn failed(reason: Reason, message: &str) -> Self {
         let (phase, message) = (phase_of(reason), bounded(message));
-        Self { phase, reason, message, exit_code: None, outputs: Outputs::new() }
+        let (outputs, artifacts) = (Outputs::new(), Vec::new());
+        Self { phase, reason, message, exit_code: None, outputs, artifacts }
     }
 
     /// The end with what the attempt left behind. What can't be kept fails a success; another failure it only adds to.
     #[must_use]
     pub fn with(mut self, collected: Collected) -> Self {
-        let Collected { outputs, refused } = collected;
+        let Collected { outputs, refused, artifacts: _ } = collected;
         if let Some((reason, why)) = refused {
             self = if self.phase == Phase::Succeeded {
-                Self { exit_code: self.exit_code, ..Self::failed(reason, &why) }
+                self.spoiled(reason, &why)
             } else {
                 let message = bounded(&format!("{}; {reason}: {why}", self.message));
                 Self { message, ..self }
             };
         }
         Self { outputs, ..self }
+    }
+
+    /// A success whose artifacts are kept, or are not.
+    #[must_use]
+    pub fn keeping(self, kept: Result<Vec<ArtifactRef>, (Reason, String)>) -> Self {
+        match kept {
+            Ok(artifacts) => Self { artifacts, ..self },
+            Err((reason, why)) => self.spoiled(reason, &why),
+        }
+    }
+
+    /// The command has succeeded, the attempt has not.
+    fn spoiled(self, reason: Reason, why: &str) -> Self {
+        Self { exit_code: self.exit_code, outputs: self.outputs, ..Self::failed(reason, why) }
     }
 
     /// Ran longer than its timeout.
@@ -141,7 +159,8 @@ pub const fn phase_of(reason: Reason) -> Phase {
         | Reason::DiskLimit
         | Reason::OutputsInvalid
         | Reason::OutputsTooLarge
-        | Reason::ArtifactInvalid => Phase::Failed,
+        | Reason::ArtifactInvalid
+        | Reason::ArtifactStoreFailed => Phase::Failed,
     }
 }
 
@@ -267,7 +286,7 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_fails_a_success_and_adds_to_a_failure() {
         let outputs = Outputs::from([("a".to_owned(), "1".to_owned())]);
-        let kept = Collected { outputs: outputs.clone(), refused: None };
+        let kept = Collected { outputs: outputs.clone(), ..Collected::default() };
         let refused = Collected {
             refused: Some((Reason::OutputsInvalid, "line 2".to_owned())),
             ..Collected::default()

@@ -10,7 +10,9 @@ use super::retry;
 use crate::mutant::{self, Mutant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
-use kruntimes_api::{AttemptRecord, Phase, Reason, Run, RunStatus, Timeline, conditions, limits};
+use kruntimes_api::{
+    ArtifactStore, AttemptRecord, Phase, Reason, Run, RunStatus, Timeline, conditions, limits,
+};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -115,11 +117,28 @@ pub fn running(run: &Run, timeline: &Timeline, now: Timestamp) -> StatusPatch {
     guarded_by_token(run, Phase::Running, status)
 }
 
+/// runtimed: the command has ended, and its artifacts are about to be kept in `store`. Until the Run can't be deleted
+/// without them nothing is.
+#[must_use]
+pub fn keeping(
+    run: &Run,
+    store: &ArtifactStore,
+    timeline: &Timeline,
+    now: Timestamp,
+) -> StatusPatch {
+    let mut patch = running(run, timeline, now);
+    patch.body["status"]["artifactStore"] = json!(store);
+    patch
+}
+
 /// runtimed: the Run ended.
 #[must_use]
 pub fn finish(run: &Run, outcome: &Outcome, timeline: &Timeline, now: Timestamp) -> StatusPatch {
     let mut status = terminal(run, outcome, now);
     insert_outputs(&mut status, outcome);
+    if !outcome.artifacts.is_empty() {
+        status.insert("artifactRefs".to_owned(), json!(outcome.artifacts));
+    }
     let start = received(timeline, now);
     status.insert("startTime".to_owned(), json!(Time(start)));
     status.insert("timeline".to_owned(), timeline_value(timeline, false));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::run::outputs::Outputs;
 use k8s_openapi::api::core::v1::EnvVar;
-use kruntimes_api::{RetryPolicy, RunSpec};
+use kruntimes_api::{ArtifactRef, RetryPolicy, RunSpec};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_microsecond(1_700_000_000_000_000 + seconds * 1_000_000 + 250_000).unwrap()
@@ -144,6 +144,31 @@ fn outputs_are_those_of_the_newest_attempt_alone() {
     let patch = finish(&run, &last, &timeline, at(3));
     apply(&mut run, &patch);
     assert_eq!(shown(&run), outputs("b"));
+}
+
+#[test]
+fn the_store_is_named_before_the_end_and_what_it_has_with_it() {
+    let store: ArtifactStore = serde_json::from_value(
+        json!({"driver": "filesystem", "filesystem": {"volumeClaimName": "pvc"}}),
+    )
+    .unwrap();
+    let mut run = assigned(1);
+    let timeline = Timeline { received: Some(MicroTime(at(1))), ..Timeline::default() };
+    let patch = keeping(&run, &store, &timeline, at(2));
+    apply(&mut run, &patch);
+    let status = run.status.clone().unwrap();
+    assert_eq!((status.phase, status.artifact_store), (Phase::Running, Some(store.clone())));
+    assert_eq!(patch.body["status"]["assignedPodUID"], "u");
+    let artifact: ArtifactRef = serde_json::from_value(json!({
+        "name": "a", "driver": "filesystem", "type": "file", "sizeBytes": 1,
+        "location": {"filesystem": {"path": "p"}}, "createdAt": "2026-01-01T00:00:00Z",
+    }))
+    .unwrap();
+    let outcome = Outcome { artifacts: vec![artifact.clone()], ..Outcome::succeeded() };
+    let patch = finish(&run, &outcome, &timeline, at(3));
+    apply(&mut run, &patch);
+    let status = run.status.unwrap();
+    assert_eq!((status.artifact_refs, status.artifact_store), (vec![artifact], Some(store)));
 }
 
 #[test]

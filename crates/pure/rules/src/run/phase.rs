@@ -30,7 +30,10 @@ pub const fn legal(from: Phase, to: Phase, writer: Writer) -> bool {
         (Phase::Scheduled, Writer::Runtimed) => {
             matches!(to, Phase::Running | Phase::Pending) || to.is_terminal()
         }
-        (Phase::Running, Writer::Runtimed) => matches!(to, Phase::Pending) || to.is_terminal(),
+        // Running again: it keeps artifacts.
+        (Phase::Running, Writer::Runtimed) => {
+            matches!(to, Phase::Running | Phase::Pending) || to.is_terminal()
+        }
         (Phase::Scheduled | Phase::Running, Writer::Controller) => {
             matches!(to, Phase::Pending | Phase::Failed | Phase::Cancelled)
         }
@@ -53,7 +56,7 @@ mod tests {
     use Writer::{Controller, Runtimed, Scheduler};
 
     /// `design.md` §3, "Phases, and who may write them", row by row.
-    const TABLE: [(Phase, Phase, &[Writer]); 15] = [
+    const TABLE: [(Phase, Phase, &[Writer]); 16] = [
         (Pending, Pending, &[Scheduler]),
         (Pending, Scheduled, &[Scheduler]),
         (Pending, Cancelled, &[Scheduler]),
@@ -64,6 +67,7 @@ mod tests {
         (Scheduled, Timeout, &[Runtimed]),
         (Scheduled, Cancelled, &[Runtimed, Controller]),
         (Scheduled, Pending, &[Runtimed, Controller]),
+        (Running, Running, &[Runtimed]),
         (Running, Succeeded, &[Runtimed]),
         (Running, Failed, &[Runtimed, Controller]),
         (Running, Timeout, &[Runtimed]),

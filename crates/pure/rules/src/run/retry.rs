@@ -41,7 +41,8 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
         | Reason::PodGone
         | Reason::PodTerminating
         | Reason::PodUnhealthy
-        | Reason::Fenced => true,
+        | Reason::Fenced
+        | Reason::ArtifactStoreFailed => true,
         Reason::RunCompleted
         | Reason::Cancelled
         | Reason::EnvNotAllowed

@@ -9,5 +9,9 @@ pub fn slim(mut run: Run) -> Run {
     run.spec.args = Vec::new();
     run.spec.env = Vec::new();
     run.metadata.managed_fields = None;
+    if let Some(status) = &mut run.status {
+        status.outputs.clear();
+        status.artifact_refs = Vec::new();
+    }
     run
 }

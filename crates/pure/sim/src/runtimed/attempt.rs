@@ -237,7 +237,11 @@ impl Runtimed {
             Step::Collected => {
                 let number = self.attempts.get(uid).map_or(0, |attempt| attempt.number);
                 let outputs = Outputs::from([(format!("of-{number}"), number.to_string())]);
-                self.tell(core, uid, Event::Collected(Collected { outputs, refused: None }));
+                self.tell(
+                    core,
+                    uid,
+                    Event::Collected(Collected { outputs, ..Collected::default() }),
+                );
             }
             Step::WorkspaceRemoved => self.tell(core, uid, Event::WorkspaceRemoved),
             Step::WriteAgain => self.write_last(core, uid),

@@ -55,6 +55,9 @@ impl Runtimed {
             }
             Effect::Cancel => self.send_cancel(core, uid),
             Effect::Collect => self.collect(core, uid),
+            // Nothing here leaves artifacts behind.
+            Effect::KeepArtifacts(_) => self.tell(core, uid, Event::Kept(Ok(Vec::new()))),
+            Effect::StopKeeping => {}
             Effect::Forget => self.send_forget(core, uid),
             Effect::RemoveWorkspace => self.remove_workspace(core, uid),
             Effect::WriteRunning(timeline) => self.start_running(core, uid, timeline),

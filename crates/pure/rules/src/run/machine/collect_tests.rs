@@ -5,6 +5,7 @@ use super::tests::{after_running, at, exit, spec, words};
 use super::*;
 use crate::run::event::Collected;
 use crate::run::outputs::Outputs;
+use kruntimes_api::ArtifactRef;
 
 fn outputs() -> Outputs {
     Outputs::from([("a".to_owned(), "1".to_owned())])
@@ -31,7 +32,7 @@ fn outputs_go_with_the_final_write_of_a_success_and_of_a_failure() {
         (3, 2, ["retry:RuntimeError", "release"]),
     ] {
         let mut machine = ended(code, attempts);
-        let collected = Collected { outputs: outputs(), refused: None };
+        let collected = Collected { outputs: outputs(), ..Collected::default() };
         let effects = machine.handle(Event::Collected(collected.clone()), at(10));
         assert_eq!(words(&effects), want);
         assert_eq!(outcome(&effects).outputs, outputs());
@@ -82,8 +83,93 @@ fn a_run_that_is_gone_leaves_nothing_behind() {
 fn what_was_killed_is_looked_through_once_it_is_dead() {
     let mut machine = after_running(spec(None, 1), &[(10, Event::CancelRequested, &["cancel"])]);
     assert_eq!(machine.handle(Event::CancelAcknowledged, at(11)), [Effect::Collect]);
-    let collected = Collected { outputs: outputs(), refused: None };
+    let collected = Collected { outputs: outputs(), ..Collected::default() };
     let effects = machine.handle(Event::Collected(collected), at(12));
     assert_eq!(words(&effects), ["Cancelled:Cancelled", "release"]);
     assert_eq!(outcome(&effects).outputs, outputs());
+}
+
+fn keeping(attempts: i32) -> Machine {
+    let mut machine = ended(0, attempts);
+    let collected = Collected { outputs: outputs(), artifacts: true, ..Collected::default() };
+    let effects = machine.handle(Event::Collected(collected), at(10));
+    assert_eq!(words(&effects), ["keep"]);
+    machine
+}
+
+fn artifact() -> ArtifactRef {
+    serde_json::from_value(serde_json::json!({
+        "name": "a", "driver": "filesystem", "type": "file", "sizeBytes": 1,
+        "location": {"filesystem": {"path": "p"}}, "createdAt": "2026-01-01T00:00:00Z",
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_success_waits_for_its_artifacts() {
+    let mut machine = keeping(1);
+    assert_eq!(words(&machine.handle(Event::Deadline, at(5_000))), ["running"], "no timeout");
+    let effects = machine.handle(Event::Kept(Ok(vec![artifact()])), at(60_000));
+    assert_eq!(words(&effects), ["Succeeded:RunCompleted", "release"]);
+    assert_eq!(
+        (&outcome(&effects).artifacts, &outcome(&effects).outputs),
+        (&vec![artifact()], &outputs())
+    );
+}
+
+#[test]
+fn a_failure_keeps_no_artifacts() {
+    let collected = Collected { artifacts: true, ..Collected::default() };
+    let effects = ended(3, 1).handle(Event::Collected(collected.clone()), at(10));
+    assert_eq!(words(&effects), ["Failed:RuntimeError", "release"]);
+    let refused = Some((Reason::OutputsInvalid, "line 1".to_owned()));
+    let effects = ended(0, 1).handle(Event::Collected(Collected { refused, ..collected }), at(10));
+    assert_eq!(words(&effects), ["Failed:OutputsInvalid", "release"]);
+}
+
+#[test]
+fn artifacts_that_are_not_kept_fail_the_attempt_but_not_its_outputs() {
+    for (reason, attempts, want) in [
+        (Reason::ArtifactInvalid, 2, "Failed:ArtifactInvalid"),
+        (Reason::ArtifactStoreFailed, 1, "Failed:ArtifactStoreFailed"),
+        (Reason::ArtifactStoreFailed, 2, "retry:ArtifactStoreFailed"),
+    ] {
+        let effects =
+            keeping(attempts).handle(Event::Kept(Err((reason, "why".to_owned()))), at(20));
+        assert_eq!(words(&effects), [want, "release"]);
+        assert_eq!(outcome(&effects).outputs, outputs());
+        assert_eq!(outcome(&effects).exit_code, Some(0));
+    }
+}
+
+#[test]
+fn who_stops_the_keeping_waits_for_its_end() {
+    for (event, want) in [
+        (Event::Broken, "retry:Fenced"),
+        (Event::Fenced, "retry:Fenced"),
+        (Event::Shutdown, "retry:PodTerminating"),
+        (Event::CancelRequested, "Cancelled:Cancelled"),
+    ] {
+        let mut machine = keeping(2);
+        assert_eq!(machine.handle(event.clone(), at(20)), [Effect::StopKeeping]);
+        assert_eq!(machine.handle(Event::Shutdown, at(21)), [], "the first reason stays");
+        let effects = machine.handle(Event::Kept(Ok(vec![artifact()])), at(22));
+        assert_eq!(words(&effects), [want, "release"], "{event:?}");
+        assert_eq!(outcome(&effects).artifacts, []);
+    }
+    let mut machine = keeping(2);
+    machine.handle(Event::CancelRequested, at(20));
+    assert_eq!(machine.handle(Event::Deleted, at(21)), []);
+    let effects = machine.handle(Event::Kept(Ok(Vec::new())), at(22));
+    assert_eq!(words(&effects), ["release", "forget", "remove"]);
+    assert_eq!(keeping(1).handle(Event::Drain, at(20)), [], "a drain waits");
+}
+
+#[test]
+fn a_store_that_never_answers_holds_no_run_for_ever_and_is_not_tried_again() {
+    let mut machine = keeping(2);
+    machine.handle(Event::Deadline, at(100));
+    let due = machine.deadline().unwrap();
+    let effects = machine.handle(Event::Deadline, due);
+    assert_eq!(words(&effects), ["stop keeping", "Failed:ArtifactStoreFailed", "release"]);
 }

@@ -31,6 +31,7 @@ impl Machine {
             // The first reason stays, except that a Run that is gone gets no status.
             State::Stopping(_) if stop == Stop::Deleted => self.stop = Some(stop),
             State::Collecting(_) if stop == Stop::Deleted => self.conclude(None, now, effects),
+            State::Keeping(_) => self.stop_keeping(stop, effects),
             State::Stopping(_) | State::Collecting(_) | State::Ended => {}
         }
     }
@@ -79,7 +80,11 @@ impl Machine {
                 self.nothing_ran();
                 self.release_slot(effects);
             }
-            State::Queued | State::Preparing | State::Gated | State::Collecting(_) => {}
+            State::Queued
+            | State::Preparing
+            | State::Gated
+            | State::Collecting(_)
+            | State::Keeping(_) => {}
         }
     }
 

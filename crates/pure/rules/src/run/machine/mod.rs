@@ -1,7 +1,7 @@
 //! One attempt of a Run in its pod, without IO: events in, effects out, the next timer by [`Machine::deadline`].
 //!
-//! Queued → Preparing → Gated → Executing → (Stopping) → Collecting → Ended → done. Invariants: at most one Execute is
-//! sent, under a held Lease; Cancel only after the server took or refused the Execute; at most one final write; what an
+//! Queued → Preparing → Gated → Executing → (Stopping) → Collecting → (Keeping) → Ended → done. Invariants: at most
+//! one Execute is sent, under a held Lease; Cancel only after the server took or refused the Execute; at most one final write; what an
 //! attempt left behind is looked at, the slot given back and the workspace removed only when no process is left; times of
 //! one attempt never go backwards.
 
@@ -38,6 +38,8 @@ enum State {
     Stopping(Timestamp),
     /// No process is left; what it left behind is looked through, since then.
     Collecting(Timestamp),
+    /// Its artifacts are kept, since then.
+    Keeping(Timestamp),
     Ended,
 }
 
@@ -196,6 +198,7 @@ impl Machine {
             Event::Fenced | Event::Broken => self.on_stop(Stop::Fenced, now, &mut effects),
             Event::CancelAcknowledged => self.on_cancel_acknowledged(now, &mut effects),
             Event::Collected(collected) => self.on_collected(collected, now, &mut effects),
+            Event::Kept(kept) => self.on_kept(kept, now, &mut effects),
             Event::Written => self.progress.written |= self.progress.write_asked,
             Event::Forgotten => self.progress.server_forgot |= self.progress.cleanup_asked,
             Event::WorkspaceRemoved => {
@@ -329,6 +332,7 @@ impl Machine {
             | State::Gated
             | State::Executing
             | State::Collecting(_)
+            | State::Keeping(_)
             | State::Ended => {}
         }
     }
@@ -345,7 +349,9 @@ impl Machine {
             }
             State::Preparing | State::Gated | State::Executing => self.write_running(effects),
             State::Stopping(_) => self.conclude(self.outcome_of_stop(), now, effects),
-            State::Collecting(since) => self.on_collecting_deadline(since, now, effects),
+            State::Collecting(since) | State::Keeping(since) => {
+                self.on_collecting_deadline(since, now, effects);
+            }
             State::Ended => {}
         }
     }

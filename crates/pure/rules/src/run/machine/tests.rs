@@ -30,6 +30,8 @@ pub(super) fn words(effects: &[Effect]) -> Vec<String> {
         Effect::Inspect => "inspect".to_owned(),
         Effect::Cancel => "cancel".to_owned(),
         Effect::Collect => "collect".to_owned(),
+        Effect::KeepArtifacts(_) => "keep".to_owned(),
+        Effect::StopKeeping => "stop keeping".to_owned(),
         Effect::Forget => "forget".to_owned(),
         Effect::RemoveWorkspace => "remove".to_owned(),
         Effect::WriteRunning(_) => "running".to_owned(),

@@ -22,7 +22,7 @@ impl Machine {
                 self.outcome_of_stop().filter(|outcome| early || !self.retries(outcome))?;
                 Some(after(since, if early { Duration::ZERO } else { CANCEL_PATIENCE }))
             }
-            State::Collecting(since) => self.collecting_deadline(since),
+            State::Collecting(since) | State::Keeping(since) => self.collecting_deadline(since),
             State::Ended => None,
         }
     }

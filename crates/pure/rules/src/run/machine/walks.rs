@@ -29,6 +29,7 @@ struct World {
     deleted: bool,
     slot: bool,
     workspace: bool,
+    keeps: bool,
     log: Vec<String>,
 }
 
@@ -68,12 +69,11 @@ impl World {
                 self.pending.retain(|event| !matches!(event, Event::Exited(..)));
                 self.pending.push(Event::CancelAcknowledged);
             }
-            Effect::Collect => {
-                assert!(!self.alive && self.workspace, "looked at too early {log:#?}");
-                if random.below(8) > 0 {
-                    self.pending.push(Event::Collected(Collected::default()));
-                }
+            Effect::Collect | Effect::KeepArtifacts(_) => {
+                assert!(!self.alive && self.workspace && self.finals == 0, "{log:#?}");
+                self.look_or_keep(effect, random);
             }
+            Effect::StopKeeping => {}
             Effect::Forget => {
                 assert!(!self.alive, "forgot a living command {log:#?}");
                 self.pending.push(Event::Forgotten);
@@ -87,6 +87,7 @@ impl World {
             Effect::WriteTerminal(..) => self.final_write(),
             Effect::WriteRetry(..) => {
                 assert!(!self.alive, "the next attempt could overlap {:#?}", self.log);
+                assert!(!self.keeps, "the next attempt could keep beside this one {:#?}", self.log);
                 self.final_write();
             }
             Effect::HandBack(_) => {
@@ -95,6 +96,19 @@ impl World {
             }
             Effect::Execute | Effect::Inspect => unreachable!("done above, or after a restart"),
         }
+    }
+
+    fn look_or_keep(&mut self, effect: &Effect, random: &mut Random) {
+        if random.below(8) == 0 {
+            // This disk never answers.
+            return;
+        }
+        let artifacts = random.below(2) == 0;
+        let collected = Collected { artifacts, ..Collected::default() };
+        self.keeps = *effect != Effect::Collect;
+        let event =
+            if self.keeps { Event::Kept(Ok(Vec::new())) } else { Event::Collected(collected) };
+        self.pending.push(event);
     }
 
     fn execute(&mut self, random: &mut Random) {
@@ -152,6 +166,9 @@ impl World {
         let event = self.pending.swap_remove(random.below(self.pending.len()));
         if matches!(event, Event::Exited(..)) {
             self.alive = false;
+        }
+        if matches!(event, Event::Kept(_)) {
+            self.keeps = false;
         }
         event
     }

@@ -1,0 +1,42 @@
+//! Artifacts on their way: found in a Run's directory, packed and hashed in one pass into a store, read back.
+//!
+//! What a Run left behind is walked from an open directory, follows no link, and is looked at again once it is open. No file
+//! is held in memory. All of it blocks: call it where that is allowed.
+
+mod keep;
+mod store;
+mod unpack;
+mod walk;
+
+pub use keep::{Found, Stop, keep, survey};
+pub use store::{Place, Store};
+pub use unpack::{UnpackError, unpack};
+
+use kruntimes_rules::artifact::InvalidArtifact;
+use std::io;
+use thiserror::Error;
+
+/// Why artifacts were not kept.
+#[derive(Debug, Error)]
+pub enum KeepError {
+    /// One of them can't be one.
+    #[error(transparent)]
+    Invalid(#[from] InvalidArtifact),
+    /// The store failed.
+    #[error("{what}")]
+    Store {
+        /// What was to be done.
+        what: &'static str,
+        /// Why it was not.
+        source: io::Error,
+    },
+    /// Nobody wants them any more.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl KeepError {
+    fn store(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Store { what, source }
+    }
+}

@@ -1,0 +1,122 @@
+//! Names, places, hashes and guards.
+
+use super::*;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kruntimes_api::labels::{ARTIFACT_FINALIZER, ARTIFACT_STORE_HASH};
+use kruntimes_api::{FilesystemStore, Run, RunStatus};
+use serde_json::json;
+
+fn store(claim: &str) -> ArtifactStore {
+    let filesystem = Some(FilesystemStore { volume_claim_name: claim.to_owned() });
+    ArtifactStore { driver: ArtifactDriver::Filesystem, filesystem }
+}
+
+#[test]
+fn names_are_those_that_every_store_can_have() {
+    let longest = "x".repeat(limits::ARTIFACT_NAME_BYTES);
+    for name in ["a", "a b", "é.txt", "..a", ".hidden", "a..b", longest.as_str()] {
+        assert_eq!(check_name(name.as_bytes()), Ok(name));
+    }
+    let long = "x".repeat(limits::ARTIFACT_NAME_BYTES + 1);
+    let hostile: [&[u8]; 9] =
+        [b"", b".", b"..", b"a/b", b"a\\b", b"a\nb", b"\x1b[2J", b"\xff", long.as_bytes()];
+    for name in hostile {
+        let error = check_name(name).unwrap_err().to_string();
+        assert!(error.is_ascii() || error.contains('…') || error.contains('\u{fffd}'), "{error}");
+        assert!(!error.contains('\u{1b}') && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_reference_says_where_and_what() {
+    let kept = Kept {
+        name: "report.txt".to_owned(),
+        kind: ArtifactType::File,
+        size: 5,
+        sha256: [0xab; 32],
+        media_type: "text/plain".to_owned(),
+    };
+    let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+    let reference = serde_json::to_value(kept.reference(&store("pvc1"), "ns", "u-1", now)).unwrap();
+    let want = json!({
+        "name": "report.txt", "driver": "filesystem", "type": "file", "sizeBytes": 5,
+        "location": {"filesystem":
+            {"path": "namespaces/ns/runs/u-1/report.txt", "volumeClaimName": "pvc1"}},
+        "digest": format!("sha256:{}", "ab".repeat(32)),
+        "contentType": "text/plain", "createdAt": "2023-11-14T22:13:20Z",
+    });
+    assert_eq!(reference, want);
+}
+
+#[test]
+fn the_hash_of_a_store_is_the_public_apis() {
+    assert_eq!(store_hash(&store("pvc1")), "45d07093075a44a9");
+    assert_ne!(store_hash(&store("pvc2")), "45d07093075a44a9");
+}
+
+#[test]
+fn media_types_come_from_the_name_or_the_content() {
+    for (name, head, want) in [
+        ("a.JSON", b"{}".as_slice(), "application/json"),
+        ("a.tar.gz", b"", "application/gzip"),
+        ("a", b"\x89PNG\r\n\x1a\n1", "image/png"),
+        ("a", b"hello\n", "text/plain; charset=utf-8"),
+        ("a", b"", "text/plain; charset=utf-8"),
+        ("a", "é".as_bytes(), "text/plain; charset=utf-8"),
+        ("a", &"é".as_bytes()[..1], "text/plain; charset=utf-8"),
+        ("a", b"\xff\xfe", "application/octet-stream"),
+        ("a.unknown", b"a\0b", "application/octet-stream"),
+    ] {
+        assert_eq!(media_type(name, head), want, "{name} {head:?}");
+    }
+}
+
+fn run(store: Option<ArtifactStore>) -> Run {
+    let mut run = Run {
+        status: Some(RunStatus { artifact_store: store, ..RunStatus::default() }),
+        ..Run::default()
+    };
+    run.metadata.resource_version = Some("7".to_owned());
+    run
+}
+
+#[test]
+fn a_run_with_a_store_is_guarded_once() {
+    assert_eq!(guard(&run(None)), None);
+    assert_eq!(guard(&Run::default()), None);
+    let mut run = run(Some(store("pvc1")));
+    assert!(!is_guarded(&run, &store("pvc1")));
+    run.metadata.finalizers = Some(vec!["other/one".to_owned()]);
+    let Guard { body } = guard(&run).unwrap();
+    let want = json!({"metadata": {
+        "resourceVersion": "7",
+        "finalizers": ["other/one", ARTIFACT_FINALIZER],
+        "labels": {ARTIFACT_STORE_HASH: "45d07093075a44a9"},
+    }});
+    assert_eq!(body, want);
+    let mut guarded = run.clone();
+    guarded.metadata.finalizers = Some(vec!["other/one".to_owned(), ARTIFACT_FINALIZER.to_owned()]);
+    assert!(guard(&guarded).is_some(), "the label is missing");
+    let label = (ARTIFACT_STORE_HASH.to_owned(), "45d07093075a44a9".to_owned());
+    guarded.metadata.labels = Some([label].into());
+    assert_eq!(guard(&guarded), None);
+    assert!(is_guarded(&guarded, &store("pvc1")) && !is_guarded(&guarded, &store("pvc2")));
+    // A user took the label away from what is being deleted: the maintainer must still find it.
+    guarded.metadata.labels = None;
+    guarded.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+    assert!(guard(&guarded).is_some());
+    run.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+    assert_eq!(guard(&run), None, "what is deleted takes no new finalizer");
+}
+
+#[test]
+fn a_deleted_run_is_released_and_no_other() {
+    let mut run = run(Some(store("pvc1")));
+    run.metadata.finalizers = Some(vec![ARTIFACT_FINALIZER.to_owned(), "other/one".to_owned()]);
+    assert_eq!(released(&run), None);
+    run.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+    let Guard { body } = released(&run).unwrap();
+    assert_eq!(body, json!({"metadata": {"resourceVersion": "7", "finalizers": ["other/one"]}}));
+    run.metadata.finalizers = Some(vec!["other/one".to_owned()]);
+    assert_eq!(released(&run), None);
+}
