@@ -1,5 +1,6 @@
 //! The command line: every command and flag, and nothing of what they do.
 
+use crate::artifact::ArtifactCommand;
 use crate::local::ready_made::ReadyMade;
 use crate::{duration, names};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     Cancel(NameArgs),
     /// Print what a Run wrote
     Logs(LogsArgs),
+    /// List and download what Runs have left in `$KRUNTIME_ARTIFACTS_DIR`
+    #[command(subcommand)]
+    Artifact(ArtifactCommand),
     /// Show Runtimes
     #[command(subcommand)]
     Runtime(RuntimeCommand),

@@ -7,7 +7,7 @@ use crate::home::{Ephemeral, Home};
 use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::{
-    conformance, doctor, explain, local, logs, memory, reference, run, serve, show, table,
+    artifact, conformance, doctor, explain, local, logs, memory, reference, run, serve, show, table,
 };
 use clap::CommandFactory;
 use std::future::Future;
@@ -52,6 +52,7 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
         | Command::List(_)
         | Command::Cancel(_)
         | Command::Logs(_)
+        | Command::Artifact(_)
         | Command::Runtime(_)) => on_one_thread(ask(connection, command)).map(|()| 0),
     }
 }
@@ -68,6 +69,7 @@ async fn ask_home(home: &Home, command: Command) -> Result<(), Failure> {
         Command::List(args) => show::list_runs(home, &args).await,
         Command::Cancel(args) => show::cancel(home, &args).await,
         Command::Logs(args) => logs::logs(home, &args).await,
+        Command::Artifact(command) => artifact::artifact(home, command).await,
         Command::Runtime(RuntimeCommand::List { all_namespaces, output }) => {
             show::list_runtimes(home, all_namespaces, output).await
         }

@@ -1,6 +1,7 @@
 //! `krt`: the user's command line and, as `krt serve …`, every role.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap fails the test"))]
 
+mod artifact;
 mod cli;
 mod client;
 mod conformance;

@@ -4,7 +4,7 @@
 //! `rules::run::phase` and sent. A refused write says whether somebody else owns the Run now.
 
 use jiff::Timestamp;
-use kruntimes_api::{Phase, Reason, Run, Timeline};
+use kruntimes_api::{ArtifactStore, Phase, Reason, Run, Timeline};
 use kruntimes_rules::run::outcome::Outcome;
 use kruntimes_rules::run::patch::{self, Assignment, StatusPatch};
 use kruntimes_rules::run::phase::{Writer, legal};
@@ -148,6 +148,20 @@ pub async fn running(
     now: Timestamp,
 ) -> Result<Run, WriteError> {
     send(runs, run, Writer::Runtimed, &patch::running(run, timeline, now)).await
+}
+
+/// runtimed: Running, with the store that artifacts are about to be kept in.
+///
+/// # Errors
+/// See [`WriteError`].
+pub async fn keeping(
+    runs: &Api<Run>,
+    run: &Run,
+    store: &ArtifactStore,
+    timeline: &Timeline,
+    now: Timestamp,
+) -> Result<Run, WriteError> {
+    send(runs, run, Writer::Runtimed, &patch::keeping(run, store, timeline, now)).await
 }
 
 /// runtimed: to the terminal phase of `outcome`.

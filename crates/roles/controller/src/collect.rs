@@ -1,5 +1,6 @@
 //! Deletes Runs that ended: after their TTL, or above the count.
 
+use crate::guards::Guards;
 use crate::observe::{EVENT_QUEUE, delete_run};
 use jiff::Timestamp;
 use kruntimes_api::Run;
@@ -33,10 +34,11 @@ pub(crate) async fn run(client: Client, policy: Policy) {
 
 async fn deletions(client: Client, policy: Policy, mut runs: mpsc::Receiver<Observed<Run>>) {
     let mut retention = Retention::new(policy);
+    let mut guards = Guards::new(client.clone());
     let mut free_at = tokio::time::Instant::now();
     loop {
         while let Ok(observed) = runs.try_recv() {
-            observe(&mut retention, observed);
+            observe(&mut retention, &mut guards, observed);
         }
         if let Some(deletion) = retention.next(Timestamp::now()) {
             tokio::time::sleep_until(free_at).await;
@@ -47,9 +49,10 @@ async fn deletions(client: Client, policy: Policy, mut runs: mpsc::Receiver<Obse
         let wait = retention.deadline().map(|deadline| wait_until(deadline, Timestamp::now()));
         tokio::select! {
             observed = runs.recv() => match observed {
-                Some(observed) => observe(&mut retention, observed),
+                Some(observed) => observe(&mut retention, &mut guards, observed),
                 None => return,
             },
+            () = guards.next() => {}
             () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
         }
     }
@@ -62,9 +65,12 @@ fn wait_until(deadline: Timestamp, now: Timestamp) -> Duration {
         .max(Duration::from_millis(1))
 }
 
-fn observe(retention: &mut Retention, observed: Observed<Run>) {
+fn observe(retention: &mut Retention, guards: &mut Guards, observed: Observed<Run>) {
     match observed {
-        Observed::Applied(run) => retention.set(&run),
+        Observed::Applied(run) => {
+            guards.see(&run);
+            retention.set(&run);
+        }
         Observed::Gone(key) => {
             retention.remove(&RunKey { namespace: key.namespace, name: key.name });
         }

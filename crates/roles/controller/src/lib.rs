@@ -1,8 +1,10 @@
-//! The controller: keeps each Runtime's Deployment and status, takes Runs from pods that are lost, deletes Runs that ended.
+//! The controller: keeps each Runtime's Deployment and status, takes Runs from pods that are lost, guards Runs with
+//! artifacts, deletes Runs that ended.
 //!
 //! Three loops of their own: one that waits never holds up another.
 
 mod collect;
+mod guards;
 mod observe;
 mod orphans;
 mod runtimes;

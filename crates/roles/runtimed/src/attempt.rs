@@ -2,6 +2,7 @@
 
 mod effects;
 
+use crate::artifacts::Keeping;
 use crate::clock::Clock;
 use crate::pod::Pod;
 use crate::preparing::{Preparing, Variables};
@@ -58,6 +59,7 @@ pub(crate) struct Attempt {
     handed_back: bool,
     ending: Arc<AtomicBool>,
     gone: Arc<AtomicBool>,
+    keeping: Arc<Keeping>,
     /// Set when the attempt is prepared. It may hold Secrets: nothing prints it.
     environment: Arc<OnceLock<Variables>>,
 }
@@ -138,8 +140,10 @@ impl Attempt {
             handed_back: false,
             ending: Arc::default(),
             gone: Arc::default(),
+            keeping: Arc::default(),
             environment: Arc::default(),
         };
+        attempt.see_guard();
         attempt.perform_all(first);
         attempt.tell_cancel();
         attempt
@@ -195,9 +199,16 @@ impl Attempt {
             Update::Broken => Some(Event::Broken),
             Update::Run(run) => {
                 self.run = run;
+                self.see_guard();
                 self.tell_cancel();
                 None
             }
+        }
+    }
+
+    fn see_guard(&self) {
+        if let Some(artifacts) = &self.pod.artifacts {
+            self.keeping.seen(&self.run, artifacts);
         }
     }
 

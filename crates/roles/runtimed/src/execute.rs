@@ -69,7 +69,11 @@ pub(crate) fn request(pod: &Pod, uid: &str, run: &Run, own: &Variables) -> Execu
     ExecuteRequest {
         id: uid.to_owned(),
         args: spec.args.clone(),
-        env: environment(own, &pod.workspaces.outputs(uid)),
+        env: environment(
+            own,
+            &pod.workspaces.outputs(uid),
+            pod.workspaces.artifacts(uid).as_deref(),
+        ),
         timeout_seconds: spec.timeout_seconds.unwrap_or(0),
         working_dir: pod.workspaces.working_directory(uid, run).display().to_string(),
         entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),

@@ -3,12 +3,15 @@
 //! `supervisor` watches this pod's Runs and gives each a task (`attempt`), which drives the machine of
 //! `rules::run::machine`; `keeper` keeps the pod's Lease, without which nothing executes; `runtime` calls the Runtime
 //! Server, `events` and `poll` bring what it reports to the task by way of `registry`; `spool` keeps the output, `serving`
-//! shows it; `journal` keeps a restart from executing twice; `outputs` reads what a Run leaves behind.
+//! shows it; `journal` keeps a restart from executing twice; `outputs` and `artifacts` take what a
+//! Run leaves behind, `downloads` gives it out.
 //! Nothing here decides what happens to a Run, and nothing here trusts the Runtime Server.
 
+mod artifacts;
 mod attempt;
 mod clock;
 mod config;
+mod downloads;
 mod events;
 mod execute;
 mod journal;
@@ -34,7 +37,7 @@ mod token;
 mod workspace;
 mod write;
 
-pub use config::{AddressError, Config};
+pub use config::{AddressError, Config, StoreDriver};
 pub use journal::Durability;
 pub use source::SourceConfig;
 
@@ -158,7 +161,14 @@ async fn serve_all(
     answers.spawn(health::serve(health_listener, Arc::new(readiness.clone()), until_answered));
     beside.spawn(events::follow(Arc::clone(&pod)));
     beside.spawn(recording.run());
-    beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone()));
+    let downloads = downloads::Downloads {
+        runs: pod.runs.clone(),
+        namespace: config.pod_namespace.clone(),
+        runtime: config.runtime_name.clone(),
+        artifacts: pod.artifacts.clone(),
+        token: token.clone(),
+    };
+    beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone(), downloads));
 
     let uid = tokio::select! {
         uid = own_uid(&config, &pods) => uid,
@@ -239,7 +249,11 @@ fn open(
             .and_then(|boot| journal::Journal::open(&config.state, config.journal, &boot))
             .map_err(control("journal"))?,
         lease,
-        workspaces: workspace::Workspaces::new(config.workspace.clone()),
+        workspaces: workspace::Workspaces::new(config.workspace.clone())
+            .keeping(config.artifact_store().is_some()),
+        artifacts: config
+            .artifact_store()
+            .map(|named| artifacts::Artifacts::new(named, config.artifact_store_root.clone())),
         sources: source::Sources::open(&config.state, config.source.clone())
             .map_err(control("sources"))?,
         mounted: mounted::Mounted::new(config.mounted.clone()),

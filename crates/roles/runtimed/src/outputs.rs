@@ -42,14 +42,29 @@ impl ReadError {
     }
 }
 
-/// Reads the outputs of a Run, if it wrote any.
+/// Whether the Run has left anything behind, which most have not.
+pub(crate) fn is_nothing(workspaces: &Workspaces, uid: &str) -> bool {
+    let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let outputs = workspaces.outputs(uid).symlink_metadata();
+    outputs.is_err_and(|error| absent(&error)) && !has_artifacts(workspaces, uid)
+}
+
+/// What is no directory any more counts: it is refused later.
+fn has_artifacts(workspaces: &Workspaces, uid: &str) -> bool {
+    workspaces.artifacts(uid).is_some_and(|directory| match std::fs::read_dir(directory) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    })
+}
+
+/// Reads the outputs of a Run, if it wrote any, and sees whether there are artifacts.
 pub(crate) fn collect(workspaces: &Workspaces, uid: &str) -> Collected {
+    let artifacts = has_artifacts(workspaces, uid);
     match read(workspaces, uid) {
-        Ok(outputs) => Collected { outputs, refused: None },
-        Err(error) => Collected {
-            outputs: Outputs::new(),
-            refused: Some((error.reason(), error.to_string())),
-        },
+        Ok(outputs) => Collected { outputs, artifacts, refused: None },
+        Err(error) => {
+            Collected { refused: Some((error.reason(), error.to_string())), ..Collected::default() }
+        }
     }
 }
 

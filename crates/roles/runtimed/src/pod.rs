@@ -1,5 +1,6 @@
 //! What all attempts of this pod share.
 
+use crate::artifacts::Artifacts;
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::lines::LineSink;
@@ -35,6 +36,8 @@ pub(crate) struct Pod {
     pub(crate) journal: Journal,
     pub(crate) lease: Lease,
     pub(crate) workspaces: Workspaces,
+    /// Where artifacts are kept; nowhere if there is none.
+    pub(crate) artifacts: Option<Artifacts>,
     pub(crate) sources: Sources,
     pub(crate) mounted: Mounted,
     pub(crate) slots: Slots,

@@ -1,12 +1,14 @@
 //! Port 9093: the status and the output of the newest attempt of each Run, from the spool, also after its end.
 //!
-//! `executor.v1.Runtime` with Status alone, and `RuntimeEvents.Watch` of one Run, named by metadata `kruntimes-run`;
+//! `artifact.v1.ArtifactService`, `executor.v1.Runtime` with Status alone, and `RuntimeEvents.Watch` of one Run, named by metadata `kruntimes-run`;
 //! with `kruntimes-attempt` of no attempt before that one.
 
+use crate::downloads::Downloads;
 use crate::spool::{Frame, Log, Next, Reader, Spool, Stage, Stream};
 use crate::token::Token;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use kruntimes_proto::artifact::v1::artifact_service_server::ArtifactServiceServer;
 use kruntimes_proto::executor::v1::execution_event::Event as Wire;
 use kruntimes_proto::executor::v1::runtime_events_server::{RuntimeEvents, RuntimeEventsServer};
 use kruntimes_proto::executor::v1::runtime_server::{Runtime, RuntimeServer};
@@ -37,13 +39,14 @@ struct Logs {
 }
 
 /// Serves for ever. Readers that follow a Run are cut when this is dropped: their pod is gone.
-pub(crate) async fn serve(listener: TcpListener, spool: Spool, token: Token) {
+pub(crate) async fn serve(listener: TcpListener, spool: Spool, token: Token, downloads: Downloads) {
     let logs = Logs { spool, token };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS)
         .add_service(RuntimeServer::new(logs.clone()))
         .add_service(RuntimeEventsServer::new(logs))
+        .add_service(ArtifactServiceServer::new(downloads))
         .serve_with_incoming(incoming);
     if let Err(error) = served.await {
         tracing::error!(%error, "the server of logs failed");

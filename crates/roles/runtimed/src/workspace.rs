@@ -5,6 +5,7 @@
 use crate::source::{FetchError, Fetched, place};
 use kruntimes_api::{Reason, Run};
 use kruntimes_daemon::remove_tree;
+use kruntimes_rules::artifact::InvalidArtifact;
 use kruntimes_rules::run::env::EnvFailure;
 use kruntimes_rules::source::{SourceError, git};
 use rustix::fd::OwnedFd;
@@ -19,6 +20,8 @@ use thiserror::Error;
 const WORK: &str = "work";
 /// The file that `entrypoint` names when it is not given.
 pub(crate) const DEFAULT_ENTRYPOINT: &str = "script";
+/// What it leaves in here is kept.
+const ARTIFACTS: &str = "artifacts";
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -57,11 +60,40 @@ fn io_error(what: &'static str) -> impl Fn(rustix::io::Errno) -> PrepareError {
 #[derive(Debug, Clone)]
 pub(crate) struct Workspaces {
     root: PathBuf,
+    /// Whether a Run has a directory for artifacts.
+    keeps: bool,
 }
 
 impl Workspaces {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, keeps: false }
+    }
+
+    /// With a directory for artifacts in each of them, or without.
+    pub(crate) fn keeping(self, keeps: bool) -> Self {
+        Self { keeps, ..self }
+    }
+
+    /// What the Run may leave files in, beside the working directory.
+    pub(crate) fn artifacts(&self, uid: &str) -> Option<PathBuf> {
+        self.keeps.then(|| self.root.join(uid).join(ARTIFACTS))
+    }
+
+    /// Opens it. A Run that removed it has left nothing.
+    pub(crate) fn open_artifacts(&self, uid: &str) -> Result<Option<OwnedFd>, InvalidArtifact> {
+        let opened =
+            self.open(uid).and_then(|own| openat(own, ARTIFACTS, DIRECTORY, Mode::empty()));
+        match opened {
+            Ok(directory) => Ok(Some(directory)),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+                Err(InvalidArtifact::NoDirectory)
+            }
+            Err(errno) => Err(InvalidArtifact::Unreadable {
+                path: "it".to_owned(),
+                why: io::Error::from(errno).to_string(),
+            }),
+        }
     }
 
     /// The working directory of a Run: its repository, if it has one.
@@ -96,6 +128,9 @@ impl Workspaces {
             openat(rustix::fs::CWD, &self.root, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty())
                 .map_err(io_error("mkdir"))?;
         let own = make_directory(&root, uid)?;
+        if self.keeps {
+            mkdirat(&own, ARTIFACTS, Mode::from_raw_mode(0o750)).map_err(io_error("mkdir"))?;
+        }
         if let Some(fetched) = fetched {
             return place(&fetched.repository(), &own, git::DIRECTORY)
                 .map_err(|source| PrepareError::Io { what: "git checkout", source });
@@ -132,9 +167,12 @@ fn is_uid(name: &str) -> bool {
 pub(crate) fn environment(
     own: &BTreeMap<String, String>,
     outputs: &Path,
+    artifacts: Option<&Path>,
 ) -> HashMap<String, String> {
-    let ours = ("KRUNTIME_OUTPUTS".to_owned(), outputs.display().to_string());
-    own.clone().into_iter().chain([ours]).collect()
+    let ours = [("KRUNTIME_OUTPUTS", Some(outputs)), ("KRUNTIME_ARTIFACTS_DIR", artifacts)];
+    let ours = ours.into_iter().filter_map(|(name, path)| Some((name, path?)));
+    let ours = ours.map(|(name, path)| (name.to_owned(), path.display().to_string()));
+    own.clone().into_iter().chain(ours).collect()
 }
 
 fn make_directory(parent: &OwnedFd, name: &str) -> Result<OwnedFd, PrepareError> {

@@ -60,7 +60,7 @@ fn each_attempt_begins_with_an_empty_directory_and_leaves_nothing() {
 fn a_run_can_not_name_a_variable_of_ours() {
     let own = [("A", "2"), ("KRUNTIME_OUTPUTS", "/etc/passwd")];
     let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let environment = environment(&own, Path::new("/w/u/outputs"));
+    let environment = environment(&own, Path::new("/w/u/outputs"), None);
     assert_eq!(environment["A"], "2");
     assert_eq!(environment["KRUNTIME_OUTPUTS"], "/w/u/outputs");
     assert_eq!(environment.len(), 2);

@@ -1,7 +1,7 @@
 //! The three kinds of status writes, sent until the API server has answered.
 
 use crate::clock::Clock;
-use kruntimes_api::{Run, Timeline};
+use kruntimes_api::{Phase, Run, Timeline};
 use kruntimes_cluster::events::Recorder;
 use kruntimes_cluster::status::{self, WriteError};
 use kruntimes_cluster::watch::Chain;
@@ -33,6 +33,10 @@ pub(crate) async fn running(
     ending: &AtomicBool,
     recorder: &Recorder,
 ) -> bool {
+    // An earlier life of this runtimed, or the keeping of artifacts, has written it.
+    if run.phase() == Phase::Running {
+        return true;
+    }
     let mut pause = FIRST_PAUSE;
     while !ending.load(Ordering::Relaxed) {
         let sent = timeout(ANSWER_WITHIN, status::running(runs, run, timeline, clock.now())).await;

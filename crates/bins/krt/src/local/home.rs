@@ -87,6 +87,12 @@ impl LocalHome {
             ready_made::ensure(&client, NAMESPACE, *runtime, *replicas).await?;
         }
         home.start_roles(&client, options.times, &shutdown);
+        let config = kruntimes_maintainer::Config { home: options.dir.to_owned() };
+        let (of_maintainer, end) = (client.clone(), shutdown.clone());
+        home.tasks.spawn(async move {
+            Box::pin(kruntimes_maintainer::serve(config, of_maintainer, end)).await;
+            Ok(())
+        });
         let config = pods_config(&options, api.url.clone(), api.ca_pem.clone())?;
         home.start_node(client, config, node_shutdown);
         home.tasks.spawn(api.serve(shutdown));
@@ -105,7 +111,8 @@ impl LocalHome {
             pools: pool::Settings::new(
                 kruntimes_api::names::ROLES_IMAGE.to_owned(),
                 times.fence_after,
-            ),
+            )
+            .with_artifacts(),
             reap_after: times.reap_after,
             instance: INSTANCE.to_owned(),
             retention: retention::Policy {

@@ -63,6 +63,9 @@ pub(super) async fn ensure(
         "spec": {
             "replicas": replicas,
             "capacity": {"resources": {"runs": runs.to_string()}},
+            "artifactStore": {
+                "driver": "filesystem", "filesystem": {"volumeClaimName": "artifacts"},
+            },
             "template": {"spec": {"containers": [{
                 "name": kruntimes_api::names::RUNTIME_CONTAINER,
                 "image": format!("kruntimes-{name}-runtime:latest"),

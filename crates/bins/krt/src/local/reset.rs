@@ -3,12 +3,21 @@
 use super::{data_dir, detach, disk, janitor};
 use crate::failure::{Failure, without_number};
 use crate::progress::Progress;
+use kruntimes_api::names;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// What a home makes in its directory, but for the lock, which goes last.
-const OURS: [&str; 7] =
-    ["objects.redb", "pods", "tls", "kubeconfig", "kubeconfig.new", "home.log", "home.log.old"];
+const OURS: [&str; 8] = [
+    "objects.redb",
+    "pods",
+    names::LOCAL_VOLUMES,
+    "tls",
+    "kubeconfig",
+    "kubeconfig.new",
+    "home.log",
+    "home.log.old",
+];
 
 /// Whether the user has said yes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +89,7 @@ fn asked(dir: &Path, size: &str) -> Result<bool, Failure> {
     let mut stderr = std::io::stderr().lock();
     write!(
         stderr,
-        "Delete all Runs, Runtimes, credentials and logs of the local home on {} ({size})? [y/N] ",
+        "Delete all Runs, Runtimes, artifacts, credentials and logs of the local home on {} ({size})? [y/N] ",
         dir.display()
     )?;
     stderr.flush()?;

@@ -5,6 +5,7 @@
 
 mod apply;
 
+use crate::guards::Guards;
 use crate::observe::{EVENT_QUEUE, Retries};
 use apply::{Done, Ending};
 use futures::StreamExt;
@@ -64,6 +65,7 @@ async fn reap(
     let mut under_way = FuturesUnordered::new();
     let mut looks = FuturesUnordered::new();
     let mut retries = Retries::new();
+    let mut guards = Guards::new(client.clone());
     loop {
         for order in reaper.step(started.elapsed()) {
             match order {
@@ -79,9 +81,15 @@ async fn reap(
         let deadline = reaper.deadline();
         tokio::select! {
             input = inputs.recv() => match input {
-                Some(input) => observe(&mut reaper, input, started.elapsed()),
+                Some(input) => {
+                    if let Input::Run(Observed::Applied(run)) = &input {
+                        guards.see(run);
+                    }
+                    observe(&mut reaper, input, started.elapsed());
+                }
                 None => return,
             },
+            () = guards.next() => {}
             Some(done) = under_way.next(), if !under_way.is_empty() => {
                 feed_back(&mut reaper, done, started.elapsed());
             }

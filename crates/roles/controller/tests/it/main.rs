@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod guards;
+#[cfg(test)]
 mod lost;
 mod pools;
 mod world;

@@ -6,6 +6,7 @@ use super::directories::Directories;
 use super::plan::{ContainerPlan, Program, Value};
 use crate::process::Launch;
 use crate::{Config, PodIdentity};
+use kruntimes_api::names;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -76,6 +77,10 @@ fn own(
         own.push(("KUBECONFIG", path(place.directories.kubeconfig())));
         own.push(("KRUNTIMES_STATE", path(place.directories.state())));
         own.push(("KRUNTIMES_SOURCES", path(place.directories.sources())));
+        if let Some(claim) = &container.artifact_claim {
+            let volume = names::local_volume(&config.data_dir, &pod.namespace, claim);
+            own.push(("KRUNTIMES_ARTIFACT_STORE_ROOT", path(volume)));
+        }
     }
     own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -114,6 +119,7 @@ mod tests {
             liveness: None,
             pre_stop: None,
             ports: Vec::new(),
+            artifact_claim: Some("pvc".to_owned()),
         };
         launch(&config, &pod, &place, &container)
     }
@@ -124,7 +130,11 @@ mod tests {
             let launch =
                 launch_of(Program::Role { role, args: vec!["--port=9091".to_owned()] }, Vec::new());
             assert_eq!(launch.args, ["serve", role, "--port=9091"]);
-            for variable in ["KUBECONFIG", "SETTING", "KRUNTIMES_SOURCES", "KRUNTIMES_STATE"] {
+            const ROOT: &str = "KRUNTIMES_ARTIFACT_STORE_ROOT";
+            let root = launch.environment.iter().find(|(name, _)| name == ROOT);
+            assert!(root.is_none_or(|(_, path)| path == "/data/volumes/default/pvc"), "{root:?}");
+            for variable in ["KUBECONFIG", "SETTING", "KRUNTIMES_SOURCES", "KRUNTIMES_STATE", ROOT]
+            {
                 let has = launch.environment.iter().any(|(name, _)| name == variable);
                 assert_eq!(has, want, "{role} {variable}");
             }

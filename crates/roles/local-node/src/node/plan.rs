@@ -47,6 +47,8 @@ pub(super) struct ContainerPlan {
     pub(super) pre_stop: Option<Check>,
     /// Ports that the container names.
     pub(super) ports: Vec<u16>,
+    /// The claim whose volume it has for artifacts.
+    pub(super) artifact_claim: Option<String>,
 }
 
 /// What a container executes.
@@ -116,6 +118,7 @@ fn container(pod: &Pod, container: &Container) -> Result<ContainerPlan, Refusal>
         liveness: probe(container, container.liveness_probe.as_ref())?,
         pre_stop: pre_stop(container)?,
         ports: ports.filter_map(|port| u16::try_from(port.container_port).ok()).collect(),
+        artifact_claim: sources::artifact_claim(pod, container),
     })
 }
 

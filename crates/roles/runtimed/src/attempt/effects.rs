@@ -1,12 +1,14 @@
 //! What the machine of an attempt asks for, done: each in a task of its own that answers with an event.
 
 use super::{Attempt, request_of};
+use crate::artifacts::{self, Job};
 use crate::execute;
 use crate::journal::Entry;
 use crate::outputs;
 use crate::poll;
 use crate::preparing::Preparing;
 use crate::write::{self, Final};
+use kruntimes_api::Timeline;
 use kruntimes_daemon::crash;
 use kruntimes_rules::run::event::{Collected, Effect, Event};
 use std::future::Future;
@@ -44,6 +46,8 @@ impl Attempt {
             }
             Effect::Cancel => self.cancel(),
             Effect::Collect => self.collect(),
+            Effect::KeepArtifacts(timeline) => self.keep_artifacts(timeline),
+            Effect::StopKeeping => self.keeping.stop(),
             Effect::Forget => {
                 let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
                 self.spawn(async move {
@@ -157,8 +161,7 @@ impl Attempt {
     /// Most Runs leave nothing behind: that is seen at once.
     fn collect(&mut self) {
         let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
-        let nothing = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-        if pod.workspaces.outputs(&uid).symlink_metadata().is_err_and(nothing) {
+        if outputs::is_nothing(&pod.workspaces, &uid) {
             return self.send(Event::Collected(Collected::default()));
         }
         self.spawn(async move {
@@ -166,6 +169,24 @@ impl Attempt {
             let collect = move || outputs::collect(&pod.workspaces, &uid);
             let collected = tokio::task::spawn_blocking(collect).await.ok()?;
             Some(Event::Collected(collected))
+        });
+    }
+
+    fn keep_artifacts(&mut self, timeline: Timeline) {
+        let job = Job {
+            pod: Arc::clone(&self.pod),
+            uid: self.uid.clone(),
+            run: Arc::clone(&self.run),
+            timeline,
+            clock: self.clock,
+            keeping: Arc::clone(&self.keeping),
+        };
+        self.spawn(async move {
+            let artifacts = job.pod.artifacts.clone();
+            Some(Event::Kept(match artifacts {
+                Some(artifacts) => artifacts::keep(job, &artifacts).await,
+                None => Ok(Vec::new()),
+            }))
         });
     }
 

@@ -5,7 +5,7 @@
 //! paths that the controller gives runtimed are served in a directory of the pod, all others are refused.
 
 use super::{Refusal, not_served, role};
-use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use kruntimes_api::{SourceKind, names};
 
 /// A Secret or ConfigMap that runtimed gets as files.
@@ -23,7 +23,7 @@ pub(super) fn sources(spec: &PodSpec) -> Result<Vec<Source>, Refusal> {
     for volume in spec.volumes.iter().flatten() {
         // The home gives runtimed a token of its own.
         let is_token = volume.name == names::TOKEN_VOLUME && volume.projected.is_some();
-        if volume.empty_dir.is_some() || is_token {
+        if volume.empty_dir.is_some() || is_token || is_artifacts(spec, volume) {
             continue;
         }
         let refuse = |what| not_served(first.unwrap_or_default(), what);
@@ -39,6 +39,39 @@ pub(super) fn sources(spec: &PodSpec) -> Result<Vec<Source>, Refusal> {
         }
     }
     Ok(sources)
+}
+
+/// Whether it is the volume for artifacts as the controller makes it: no container but runtimed has it.
+fn is_artifacts(spec: &PodSpec, volume: &Volume) -> bool {
+    let at_its_place = |container: &Container| {
+        let mounts = container.volume_mounts.iter().flatten();
+        mounts.filter(|mount| mount.name == volume.name).all(|mount| {
+            is_runtimed(container)
+                && mount.mount_path == names::ARTIFACTS_PATH
+                && mount.sub_path.is_none()
+        })
+    };
+    claim_of(volume).is_some() && spec.containers.iter().all(at_its_place)
+}
+
+fn claim_of(volume: &Volume) -> Option<&str> {
+    let claim = volume.persistent_volume_claim.as_ref()?.claim_name.as_str();
+    let usable = volume.name == names::ARTIFACTS_VOLUME && names::is_object_name(claim);
+    usable.then_some(claim)
+}
+
+/// The claim of the volume for artifacts, for the runtimed that mounts it.
+pub(super) fn artifact_claim(pod: &Pod, container: &Container) -> Option<String> {
+    let mut mounts = container.volume_mounts.iter().flatten();
+    mounts
+        .find(|mount| mount.name == names::ARTIFACTS_VOLUME)
+        .filter(|_| is_runtimed(container))?;
+    let mut volumes = pod.spec.as_ref()?.volumes.iter().flatten();
+    volumes.find_map(claim_of).map(str::to_owned)
+}
+
+fn is_runtimed(container: &Container) -> bool {
+    role(container.image.as_deref().unwrap_or_default()) == Some("runtimed")
 }
 
 fn source(volume: &Volume) -> Option<Source> {
@@ -60,9 +93,8 @@ fn is_mounted(container: &Container, volume: &Volume, source: &Source) -> Result
     let mounts = container.volume_mounts.iter().flatten();
     let mounts: Vec<_> = mounts.filter(|mount| mount.name == volume.name).collect();
     let path = source.kind.mount_path(&source.name);
-    let is_runtimed = role(container.image.as_deref().unwrap_or_default()) == Some("runtimed");
     let served = |mount: &&k8s_openapi::api::core::v1::VolumeMount| {
-        is_runtimed && mount.mount_path == path && mount.sub_path.is_none()
+        is_runtimed(container) && mount.mount_path == path && mount.sub_path.is_none()
     };
     if !mounts.iter().all(served) {
         let what = "Secrets and ConfigMaps as files of a container, but for those that a Runtime allows its Runs";

@@ -210,3 +210,29 @@ fn only_runtimed_gets_secrets_as_files_and_only_where_the_controller_says() {
         assert_eq!(sources(image, mount.clone()), Err("NotServedLocally"), "{image} {mount}");
     }
 }
+
+#[test]
+fn the_volume_for_artifacts_is_a_directory_of_the_home_for_runtimed_alone() {
+    let claim = |name: &str| json!({"name": name, "persistentVolumeClaim": {"claimName": "pvc"}});
+    let mount = |path: &str| json!([{"name": "artifact-store", "mountPath": path}]);
+    let plan_of = |volume: Json, image: &str, mounts: Json| {
+        let mut pod = pod(&container(&json!({"image": image, "volumeMounts": mounts})), &json!({}));
+        let volumes = serde_json::from_value(json!([volume])).unwrap();
+        pod.spec.as_mut().unwrap().volumes = Some(volumes);
+        plan(&pod)
+    };
+    let place = "/var/lib/kruntimes/artifacts";
+    let planned = plan_of(claim("artifact-store"), "runtimed", mount(place)).unwrap();
+    assert_eq!(planned.containers[0].artifact_claim.as_deref(), Some("pvc"));
+    let mut named_wrongly = claim("artifact-store");
+    named_wrongly["persistentVolumeClaim"]["claimName"] = json!("../pvc");
+    for (volume, image, mounts) in [
+        (claim("artifact-store"), "bash-runtime", mount(place)),
+        (claim("artifact-store"), "runtimed", mount("/data")),
+        (claim("data"), "runtimed", json!([])),
+        (named_wrongly, "runtimed", mount(place)),
+    ] {
+        let refusal = plan_of(volume, image, mounts).unwrap_err();
+        assert_eq!(refusal.reason, pods::NOT_SERVED_LOCALLY);
+    }
+}

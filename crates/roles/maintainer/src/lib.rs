@@ -1,0 +1,164 @@
+//! The maintainer of a local home: removes the artifacts of Runs that are deleted, then lets the Runs go.
+//!
+//! It finds them by the label that the controller sets beside the finalizer, whatever became of their Runtime. Invariant: a
+//! finalizer goes only after all that the Run had in the store that its status names is gone.
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kruntimes_api::{ArtifactStore, Run, labels, names};
+use kruntimes_artifacts::{Place, Store};
+use kruntimes_cluster::watch::{Chain, ObjectKey, Observed, forward};
+use kruntimes_daemon::{Shutdown, crash};
+use kruntimes_rules::artifact::{self, Guard};
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::watcher;
+use kube::{Client, ResourceExt};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// Observations that wait; beyond it the watch waits.
+const EVENT_QUEUE: usize = 1024;
+/// Runs whose artifacts are removed at once.
+const AT_ONCE: usize = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Who writes, as managed fields name it.
+const MANAGER: &str = "kruntimes-maintainer";
+
+/// What the maintainer needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory of the local home.
+    pub home: PathBuf,
+}
+
+#[derive(Debug, Error)]
+enum Error {
+    #[error("the artifacts can't be removed")]
+    Store(#[source] io::Error),
+    #[error("the finalizer can't be removed")]
+    Api(#[source] kube::Error),
+}
+
+/// A Run that is deleted, and how it stands with it.
+#[derive(Debug)]
+struct Deleted {
+    run: Arc<Run>,
+    under_way: bool,
+    due: Instant,
+    pause: Duration,
+}
+
+/// Works until `shutdown`. It never gives up on an API server that does not answer, nor on a store.
+pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
+    let (sender, runs) = mpsc::channel(EVENT_QUEUE);
+    let labelled = watcher::Config::default().labels(labels::ARTIFACT_STORE_HASH);
+    tokio::select! {
+        () = shutdown.wait() => {}
+        () = forward(Api::all(client.clone()), labelled, sender, |run| run) => {}
+        () = maintain(&config, &client, runs) => {}
+    }
+}
+
+async fn maintain(config: &Config, client: &Client, mut runs: mpsc::Receiver<Observed<Run>>) {
+    let mut deleted: BTreeMap<ObjectKey, Deleted> = BTreeMap::new();
+    let mut work = FuturesUnordered::new();
+    loop {
+        let now = Instant::now();
+        let ready = deleted.iter_mut().filter(|(_, one)| !one.under_way && one.due <= now);
+        for (key, one) in ready.take(AT_ONCE.saturating_sub(work.len())) {
+            one.under_way = true;
+            work.push(release(&config.home, client, key.clone(), Arc::clone(&one.run)));
+        }
+        let room = work.len() < AT_ONCE;
+        let waiting = deleted.values().filter(|one| !one.under_way).map(|one| one.due).min();
+        tokio::select! {
+            observed = runs.recv() => match observed {
+                Some(observed) => observe(&mut deleted, observed),
+                None => return,
+            },
+            Some((key, done)) = work.next(), if !work.is_empty() => {
+                settle(&mut deleted, &key, done);
+            }
+            () = sleep_until(waiting.unwrap_or(now)), if room && waiting.is_some() => {}
+        }
+    }
+}
+
+fn observe(deleted: &mut BTreeMap<ObjectKey, Deleted>, observed: Observed<Run>) {
+    match observed {
+        Observed::Applied(run) if artifact::released(&run).is_some() => {
+            let (key, run) = (ObjectKey::of(&run), Arc::new(run));
+            match deleted.get_mut(&key) {
+                Some(known) => known.run = run,
+                None => {
+                    let due = Instant::now();
+                    let fresh = Deleted { run, under_way: false, due, pause: FIRST_PAUSE };
+                    deleted.insert(key, fresh);
+                }
+            }
+        }
+        Observed::Applied(run) => drop(deleted.remove(&ObjectKey::of(&run))),
+        Observed::Gone(key) => drop(deleted.remove(&key)),
+        Observed::Synced | Observed::Interrupted => {}
+    }
+}
+
+fn settle(deleted: &mut BTreeMap<ObjectKey, Deleted>, key: &ObjectKey, done: Result<(), Error>) {
+    let Some(one) = deleted.get_mut(key) else { return };
+    match done {
+        // The watch shows that it is gone, or what came between.
+        Ok(()) => drop(deleted.remove(key)),
+        Err(error) => {
+            let (namespace, name) = (&key.namespace, &key.name);
+            tracing::warn!(namespace, name, error = %Chain(&error), "artifacts of a deleted Run stay");
+            one.under_way = false;
+            one.due = Instant::now() + one.pause;
+            one.pause = (one.pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+async fn release(
+    home: &Path,
+    client: &Client,
+    key: ObjectKey,
+    run: Arc<Run>,
+) -> (ObjectKey, Result<(), Error>) {
+    let released = try_release(home, client, &run).await;
+    (key, released)
+}
+
+async fn try_release(home: &Path, client: &Client, run: &Run) -> Result<(), Error> {
+    let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid().unwrap_or_default());
+    let named = run.status.as_ref().and_then(|status| status.artifact_store.as_ref());
+    // Without a store in the status nothing was kept: the finalizer is somebody's mistake.
+    if let Some(named) = named {
+        let store = store(home, &namespace, named).map_err(Error::Store)?;
+        let removed = tokio::task::spawn_blocking(move || {
+            store.remove(Place { namespace: &namespace, run_uid: &uid })
+        });
+        removed.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Error::Store)?;
+    }
+    crash::point("maintainer-removed");
+    let Some(Guard { body }) = artifact::released(run) else { return Ok(()) };
+    let runs: Api<Run> = Api::namespaced(client.clone(), &run.namespace().unwrap_or_default());
+    let parameters =
+        PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match runs.patch(&run.name_any(), &parameters, &Patch::Merge(body)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        patched => patched.map(drop).map_err(Error::Api),
+    }
+}
+
+fn store(home: &Path, namespace: &str, named: &ArtifactStore) -> io::Result<Store> {
+    let claim = artifact::volume_claim(named).filter(|claim| names::is_object_name(claim));
+    let claim = claim.ok_or_else(|| io::Error::other("the store is none of this home"))?;
+    Ok(Store::new(names::local_volume(home, namespace, claim)))
+}

@@ -1,0 +1,4 @@
+//! The maintainer on the in-process API server.
+
+#[cfg(test)]
+mod release;

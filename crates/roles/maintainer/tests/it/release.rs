@@ -1,0 +1,129 @@
+//! What becomes of the artifacts of Runs that are deleted.
+
+use futures::{StreamExt, pin_mut};
+use kruntimes_api::labels::{ARTIFACT_FINALIZER, ARTIFACT_STORE_HASH};
+use kruntimes_api::{Run, names};
+use kruntimes_apiserver::{ApiServer, Options, User};
+use kruntimes_daemon::{Shutdown, Trigger};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    home: tempfile::TempDir,
+    client: Client,
+    _trigger: Trigger,
+}
+
+impl World {
+    fn start() -> Self {
+        let crds = kruntimes_api::crd::all();
+        let server =
+            ApiServer::open(Options { data_dir: None, crds, history_limit: 10_000 }).unwrap();
+        let client = Client::new(server.service(User::admin("test")), "default");
+        let home = tempfile::tempdir().unwrap();
+        let (trigger, shutdown) = Shutdown::new();
+        let config = kruntimes_maintainer::Config { home: home.path().to_owned() };
+        tokio::spawn(kruntimes_maintainer::serve(config, client.clone(), shutdown));
+        Self { home, client, _trigger: trigger }
+    }
+
+    fn runs(&self) -> Api<Run> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    async fn patch(&self, name: &str, patch: Value) {
+        let patch = Patch::Merge(patch);
+        self.runs().patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// A Run with one artifact in the store of this claim.
+    async fn kept(&self, name: &str, claim: &str) -> (Run, PathBuf) {
+        let object = json!({
+            "metadata": {
+                "name": name, "finalizers": [ARTIFACT_FINALIZER, "other/one"],
+                "labels": {ARTIFACT_STORE_HASH: "x"},
+            },
+            "spec": {"runtime": "a-runtime-that-is-gone"},
+        });
+        let object = serde_json::from_value(object).unwrap();
+        let run: Run = self.runs().create(&PostParams::default(), &object).await.unwrap();
+        let status = json!({"status": {"artifactStore":
+            {"driver": "filesystem", "filesystem": {"volumeClaimName": claim}}}});
+        let (runs, parameters) = (self.runs(), PatchParams::default());
+        runs.patch_status(name, &parameters, &Patch::Merge(status)).await.unwrap();
+        let own = names::local_volume(self.home.path(), "default", claim)
+            .join("namespaces/default/runs")
+            .join(run.uid().unwrap());
+        fs::create_dir_all(&own).unwrap();
+        fs::write(own.join("f"), "1").unwrap();
+        (run, own)
+    }
+
+    async fn delete(&self, name: &str) {
+        self.runs().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    async fn until_released(&self, name: &str) {
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let runs = watcher(self.runs(), config).applied_objects();
+        pin_mut!(runs);
+        let released = async {
+            while let Some(run) = runs.next().await {
+                if run.unwrap().finalizers() == ["other/one"] {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, released).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_artifacts_of_a_deleted_run_go_before_it_and_no_others() {
+    let world = World::start();
+    let (_, kept) = world.kept("kept", "pvc").await;
+    let (_, gone) = world.kept("gone", "pvc").await;
+    let (_, other) = world.kept("other", "another-pvc").await;
+    world.delete("gone").await;
+    world.until_released("gone").await;
+    assert!(!gone.exists() && kept.join("f").exists() && other.join("f").exists());
+    world.delete("other").await;
+    world.until_released("other").await;
+    assert!(!other.exists() && kept.join("f").exists());
+}
+
+#[tokio::test]
+async fn a_run_waits_until_the_store_lets_its_artifacts_go() {
+    let world = World::start();
+    let (_, own) = world.kept("r", "pvc").await;
+    // No artifact is a directory: this one can't be removed.
+    fs::create_dir(own.join("d")).unwrap();
+    world.delete("r").await;
+    let other = world.kept("other", "pvc").await.1;
+    world.delete("other").await;
+    world.until_released("other").await;
+    assert!(!other.exists());
+    let run = world.runs().get("r").await.unwrap();
+    assert!(run.finalizers().iter().any(|name| name == ARTIFACT_FINALIZER));
+    fs::remove_dir(own.join("d")).unwrap();
+    world.until_released("r").await;
+    assert!(!own.exists());
+}
+
+#[tokio::test]
+async fn a_run_that_kept_nothing_is_let_go() {
+    let world = World::start();
+    let (_, own) = world.kept("r", "pvc").await;
+    fs::remove_dir_all(own).unwrap();
+    world.delete("r").await;
+    // Another write comes between: the finalizers that it leaves are the ones that count.
+    world.patch("r", json!({"metadata": {"annotations": {"a": "b"}}})).await;
+    world.until_released("r").await;
+}
