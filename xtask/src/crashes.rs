@@ -19,19 +19,23 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// Points of the pods' sidecars: the pod lives on.
-const IN_PODS: [&str; 9] = [
+const IN_PODS: [&str; 13] = [
     "runtimed-begun",
     "runtimed-prepared",
     "runtimed-journalled",
     "runtimed-executed",
     "runtimed-running",
+    "runtimed-collecting",
+    "runtimed-keeping",
+    "runtimed-guarded",
+    "runtimed-kept",
     "runtimed-ending",
     "runtimed-ended",
     "runtimed-removing",
     "runtimed-lease",
 ];
 /// Points of the main process: all pods end with it.
-const IN_MAIN: [&str; 8] = [
+const IN_MAIN: [&str; 10] = [
     "api-committing",
     "api-committed",
     "api-published",
@@ -40,6 +44,8 @@ const IN_MAIN: [&str; 8] = [
     "controller-taking",
     "controller-taken",
     "controller-deleting",
+    "controller-guarding",
+    "maintainer-removed",
 ];
 const PODS: i32 = 4;
 /// Slots of a pod.
@@ -119,7 +125,7 @@ impl World {
                 "metadata": {"name": format!("crash-{number}")},
                 "spec": {
                     "runtime": "bash",
-                    "args": [format!("{BEGINS}; sleep 0.0$((RANDOM % 10)); {ENDS}")],
+                    "args": [format!("{BEGINS}; sleep 0.0$((RANDOM % 10)); {}; {ENDS}", left(number))],
                     "env": self.outside.variables(),
                     "retryPolicy": {"maxAttempts": attempts, "backoff": "10ms"},
                 },
@@ -223,11 +229,33 @@ impl World {
                 let why = &status.message;
                 ensure!(status.phase == Phase::Succeeded, "{name}: {} {why:?}", status.phase);
                 ensure!(started > 0, "{name} succeeded and never started");
+                check_left(self.home.directory(), run).with_context(|| name.clone())?;
             }
             checked += 1;
         }
         ensure!(checked > self.created / 4, "only {checked} of {} Runs are left", self.created);
-        self.nothing_is_left()
+        self.nothing_is_left()?;
+        self.nobodys_artifacts(runs)
+    }
+
+    /// What is kept of a Run goes with it: a moment after the last of them is deleted nothing is kept of those.
+    fn nobodys_artifacts(&self, runs: &[Run]) -> anyhow::Result<()> {
+        let known: Vec<String> = runs.iter().filter_map(ResourceExt::uid).collect();
+        let begun = Instant::now();
+        loop {
+            let kept = fs::read_dir(artifacts(self.home.directory()))?;
+            let kept = kept.map(|entry| entry.map(|entry| entry.file_name()));
+            let kept = kept.collect::<Result<Vec<_>, _>>()?;
+            let nobodys: Vec<_> = kept
+                .iter()
+                .filter(|uid| !known.iter().any(|known| known.as_str() == uid.as_os_str()))
+                .collect();
+            if nobodys.is_empty() {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < SETTLES_WITHIN, "kept of Runs that are gone: {nobodys:?}");
+            std::thread::sleep(LOOK * 40);
+        }
     }
 
     fn nothing_is_left(&self) -> anyhow::Result<()> {
@@ -241,6 +269,42 @@ impl World {
             std::thread::sleep(LOOK * 40);
         }
     }
+}
+
+/// What a Run of this number leaves behind: an output, and every other one an artifact.
+fn left(number: usize) -> String {
+    let output = format!("echo n={number} > \"$KRUNTIME_OUTPUTS\"");
+    if !number.is_multiple_of(2) {
+        format!("{output}; echo {number} > \"$KRUNTIME_ARTIFACTS_DIR/f\"")
+    } else {
+        output
+    }
+}
+
+/// A success has its output and its artifact, which is there and nothing else.
+fn check_left(home: &Path, run: &Run) -> anyhow::Result<()> {
+    let (status, name) = (run.status.as_ref().context("no status")?, run.name_any());
+    let number = name.trim_start_matches("crash-");
+    let outputs: Vec<_> = status.outputs.iter().collect();
+    ensure!(outputs == [(&"n".to_owned(), &number.to_owned())], "outputs {outputs:?}");
+    let refs: Vec<&str> = status.artifact_refs.iter().map(|one| one.name.as_str()).collect();
+    let wanted: &[&str] = if number.parse::<usize>()?.is_multiple_of(2) { &[] } else { &["f"] };
+    ensure!(refs == wanted, "artifacts {refs:?}");
+    let own = artifacts(home).join(run.uid().unwrap_or_default());
+    let entries = fs::read_dir(&own).into_iter().flatten();
+    let kept =
+        entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()?;
+    ensure!(kept == wanted, "kept {kept:?}");
+    if !wanted.is_empty() {
+        let content = fs::read_to_string(own.join("f"))?;
+        ensure!(content == format!("{number}\n"), "content {content:?}");
+    }
+    Ok(())
+}
+
+/// Where the ready-made Runtimes of a home keep what Runs leave behind.
+fn artifacts(home: &Path) -> PathBuf {
+    home.join("volumes/default/artifacts/namespaces/default/runs")
 }
 
 /// Workspaces that still hold something of a Run.

@@ -37,6 +37,7 @@ fn run_details(run: &Value) -> String {
         ("Assigned Pod", text(run, "/status/assignedPod")),
         ("Message", text(run, "/status/message")),
         ("Outputs", outputs(run)),
+        ("Artifacts", artifacts(run)),
         ("Args", list(run, "/spec/args", |arg| text(arg, ""))),
         ("Env", list(run, "/spec/env", env)),
         ("Entrypoint", text(run, "/spec/entrypoint")),
@@ -200,6 +201,19 @@ fn outputs(run: &Value) -> String {
         .unwrap_or_default()
 }
 
+fn artifacts(run: &Value) -> String {
+    let refs = run.pointer("/status/artifactRefs").and_then(Value::as_array);
+    let line = |one: &Value| {
+        format!(
+            "{} ({}, {} bytes)",
+            text(one, "/name"),
+            text(one, "/type"),
+            text(one, "/sizeBytes")
+        )
+    };
+    refs.map(|refs| refs.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap_or_default()
+}
+
 fn first_line(text: &str) -> String {
     match text.split_once('\n') {
         Some((first, rest)) if !rest.is_empty() => format!("{first} …"),
@@ -214,7 +228,7 @@ fn seconds(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::outputs;
+    use super::{artifacts, outputs};
     use serde_json::json;
 
     #[test]
@@ -230,5 +244,9 @@ mod tests {
         want.extend(["e=".to_owned(), "f=line".to_owned()]);
         assert_eq!(lines.lines().collect::<Vec<_>>(), want);
         assert_eq!(outputs(&json!({"status": {}})), "");
+        let run = json!({"status": {"artifactRefs": [
+            {"name": "a", "type": "file", "sizeBytes": 5}, {"name": "b", "type": "directory", "sizeBytes": 7},
+        ]}});
+        assert_eq!(artifacts(&run), "a (file, 5 bytes)\nb (directory, 7 bytes)");
     }
 }

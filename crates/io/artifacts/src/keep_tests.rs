@@ -346,9 +346,16 @@ fn what_is_removed_is_gone_and_nothing_else() {
     keep(&world.store(), other, &world.open(), &found[0], &Stop::default()).unwrap();
     // What a crash has left.
     fs::write(world.kept_files()[0].with_file_name(".artifact-1-1"), "").unwrap();
+    let mut runs = world.store().runs().unwrap();
+    runs.sort();
+    let named = |uid: &str| ("ns".to_owned(), uid.to_owned());
+    assert_eq!(runs, [named("u-1"), named("u-2")]);
     world.store().remove(PLACE).unwrap();
+    assert_eq!(world.store().runs().unwrap(), [named("u-2")]);
     assert!(!world.root.path().join("store/namespaces/ns/runs/u-1").exists());
     assert!(world.store().open(other, "f").is_ok());
     world.store().remove(PLACE).unwrap();
-    Store::new(world.root.path().join("nowhere")).remove(PLACE).unwrap();
+    let nowhere = Store::new(world.root.path().join("nowhere"));
+    nowhere.remove(PLACE).unwrap();
+    assert_eq!(nowhere.runs().unwrap(), []);
 }

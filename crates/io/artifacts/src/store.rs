@@ -106,6 +106,21 @@ impl Store {
         }
     }
 
+    /// The Runs that something is kept of: namespaces and UIDs.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn runs(&self) -> io::Result<Vec<(String, String)>> {
+        let mut runs = Vec::new();
+        let namespaces = self.root.join("namespaces");
+        for namespace in subdirectories(&namespaces)? {
+            let of_namespace = namespaces.join(&namespace).join("runs");
+            let uids = subdirectories(&of_namespace)?;
+            runs.extend(uids.into_iter().map(|uid| (namespace.clone(), uid)));
+        }
+        Ok(runs)
+    }
+
     fn make(&self, place: Place<'_>) -> io::Result<OwnedFd> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(DIRECTORY_MODE).create(&self.root)?;
@@ -135,6 +150,22 @@ impl Store {
         }
         Ok(own)
     }
+}
+
+/// Names of the directories in a directory, which are no links; none where there is none.
+fn subdirectories(path: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
 }
 
 /// A file of a name that nothing has, in a directory that nobody else writes to but another process like this.

@@ -1,7 +1,10 @@
 //! The maintainer of a local home: removes the artifacts of Runs that are deleted, then lets the Runs go.
 //!
-//! It finds them by the label that the controller sets beside the finalizer, whatever became of their Runtime. Invariant: a
-//! finalizer goes only after all that the Run had in the store that its status names is gone.
+//! It finds them by the label that the controller sets beside the finalizer, whatever became of their Runtime; what crashes
+//! have left of Runs that there are no more, `sweep` finds. Invariant: a finalizer goes only after all that the Run had in
+//! the store that its status names is gone.
+
+mod sweep;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -18,9 +21,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use sweep::Known;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// Observations that wait; beyond it the watch waits.
 const EVENT_QUEUE: usize = 1024;
@@ -69,6 +73,9 @@ pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
 async fn maintain(config: &Config, client: &Client, mut runs: mpsc::Receiver<Observed<Run>>) {
     let mut deleted: BTreeMap<ObjectKey, Deleted> = BTreeMap::new();
     let mut work = FuturesUnordered::new();
+    let (mut known, mut orphans) = (Known::default(), artifact::Sweep::new());
+    let mut looks = interval(sweep::EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = Instant::now();
         let ready = deleted.iter_mut().filter(|(_, one)| !one.under_way && one.due <= now);
@@ -80,9 +87,17 @@ async fn maintain(config: &Config, client: &Client, mut runs: mpsc::Receiver<Obs
         let waiting = deleted.values().filter(|one| !one.under_way).map(|one| one.due).min();
         tokio::select! {
             observed = runs.recv() => match observed {
-                Some(observed) => observe(&mut deleted, observed),
+                Some(observed) => {
+                    known.observe(&observed);
+                    observe(&mut deleted, observed);
+                }
                 None => return,
             },
+            _ = looks.tick() => {
+                if let Some(known) = known.uids() {
+                    sweep::sweep(&config.home, &mut orphans, &known).await;
+                }
+            }
             Some((key, done)) = work.next(), if !work.is_empty() => {
                 settle(&mut deleted, &key, done);
             }

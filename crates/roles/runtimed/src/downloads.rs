@@ -14,7 +14,10 @@ use kruntimes_rules::artifact;
 use kube::Api;
 use std::fs::File;
 use std::io::Read;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -23,6 +26,10 @@ use tonic::{Request, Response, Status};
 const FRAME: usize = 65_536;
 /// Frames that wait for a slow reader.
 const AHEAD: usize = 4;
+/// A reader that takes none for so long has gone.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// Readers at once: each takes a thread and a file.
+pub(crate) const AT_ONCE: usize = 16;
 
 /// What is served.
 #[derive(Debug, Clone)]
@@ -32,6 +39,7 @@ pub(crate) struct Downloads {
     pub(crate) runtime: String,
     pub(crate) artifacts: Option<Artifacts>,
     pub(crate) token: Token,
+    pub(crate) slots: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -59,6 +67,11 @@ impl ArtifactService for Downloads {
         }
         let run = self.find(&run_name).await?;
         let found = self.check(&run, &artifact_name, &artifacts)?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
+            let why =
+                format!("{AT_ONCE} downloads are under way through this pod: try again later");
+            Status::resource_exhausted(why)
+        })?;
         let uid = run.metadata.uid.unwrap_or_default();
         let (sender, frames) = mpsc::channel(AHEAD);
         let name = artifact_name.clone();
@@ -70,11 +83,17 @@ impl ArtifactService for Downloads {
         let file = opened.map_err(|error| {
             Status::internal(format!("the artifact can't be read from its store: {error}"))
         })?;
+        let runtime = Handle::current();
         spawn_blocking(move || {
-            if let Err(status) = send(&file, &found, &sender) {
+            let offer = |frame| {
+                let taken = sender.send_timeout(frame, TAKEN_WITHIN);
+                runtime.block_on(taken).is_ok()
+            };
+            if let Err(status) = send(&file, &found, offer) {
                 // Who does not listen any more needs no answer.
-                drop(sender.blocking_send(Err(status)));
+                offer(Err(status));
             }
+            drop(slot);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(frames))))
     }
@@ -109,7 +128,7 @@ impl Downloads {
 fn send(
     file: &File,
     artifact: &ArtifactRef,
-    frames: &mpsc::Sender<Result<DownloadResponse, Status>>,
+    offer: impl Fn(Result<DownloadResponse, Status>) -> bool,
 ) -> Result<(), Status> {
     let broken = |what: &str| Status::data_loss(format!("{:?} is broken: {what}", artifact.name));
     let unreadable =
@@ -125,7 +144,7 @@ fn send(
         size_bytes: artifact.size_bytes,
         digest: artifact.digest.clone().unwrap_or_default(),
     };
-    let listens = |frame| frames.blocking_send(Ok(frame)).is_ok();
+    let listens = |frame| offer(Ok(frame));
     if !listens(DownloadResponse { metadata: Some(metadata), data: Vec::new() }) {
         return Ok(());
     }

@@ -56,7 +56,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -167,6 +167,7 @@ async fn serve_all(
         runtime: config.runtime_name.clone(),
         artifacts: pod.artifacts.clone(),
         token: token.clone(),
+        slots: Arc::new(Semaphore::new(downloads::AT_ONCE)),
     };
     beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone(), downloads));
 

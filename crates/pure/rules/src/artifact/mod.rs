@@ -4,9 +4,11 @@
 
 mod guard;
 mod media;
+mod sweep;
 
 pub use guard::{Guard, guard, is_guarded, released};
 pub use media::{SNIFFED_BYTES, media_type};
+pub use sweep::Sweep;
 
 use kruntimes_api::{
     ArtifactDriver, ArtifactLocation, ArtifactRef, ArtifactStore, ArtifactType, FilesystemLocation,

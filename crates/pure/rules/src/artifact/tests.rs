@@ -120,3 +120,16 @@ fn a_deleted_run_is_released_and_no_other() {
     run.metadata.finalizers = Some(vec!["other/one".to_owned()]);
     assert_eq!(released(&run), None);
 }
+
+#[test]
+fn what_no_run_is_known_of_at_two_looks_is_an_orphan() {
+    let mut sweep = Sweep::new();
+    let mut look = |found: &[&'static str], known: &[&str]| {
+        sweep.orphans(found.iter().copied().collect(), |one| known.contains(one))
+    };
+    assert_eq!(look(&["kept", "lost", "late"], &["kept"]), [] as [&str; 0], "the first look");
+    assert_eq!(look(&["kept", "lost", "late", "new"], &["kept", "late"]), ["lost"]);
+    assert_eq!(look(&["new"], &["new"]), [] as [&str; 0]);
+    assert_eq!(look(&["new"], &[]), [] as [&str; 0], "its Run went just now");
+    assert_eq!(look(&["new"], &[]), ["new"]);
+}

@@ -117,6 +117,25 @@ async fn a_run_waits_until_the_store_lets_its_artifacts_go() {
     assert!(!own.exists());
 }
 
+/// Time goes on whenever nothing else does.
+#[tokio::test(start_paused = true)]
+async fn what_no_run_is_left_of_goes_and_nothing_else() {
+    let world = World::start();
+    let (_, kept) = world.kept("kept", "pvc").await;
+    let runs = kept.parent().unwrap();
+    let orphan = runs.join("0b0e8b5e-0f5e-4b5e-8b5e-0b0e8b5e0f5e");
+    fs::create_dir(&orphan).unwrap();
+    fs::write(orphan.join("f"), "1").unwrap();
+    let began = tokio::time::Instant::now();
+    while orphan.exists() {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    // Not at the first look: its Run might not be known yet.
+    assert!(began.elapsed() > Duration::from_secs(300), "{:?}", began.elapsed());
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(kept.join("f").exists());
+}
+
 #[tokio::test]
 async fn a_run_that_kept_nothing_is_let_go() {
     let world = World::start();

@@ -156,6 +156,39 @@ async fn a_flipped_byte_is_refused_wherever_it_is() {
 }
 
 #[tokio::test]
+async fn readers_at_once_have_a_limit_and_who_leaves_makes_room() {
+    let world = World::start(1).await;
+    let (uid, left) = started(&world, "a", 0).await;
+    fs::write(left.join("f"), vec![7; 8 << 20]).unwrap();
+    world.fake.exit(&uid, 0, "");
+    guard(&world, "a").await;
+    world.until_over("a").await;
+    let endpoint = Endpoint::from_shared(format!("http://{}:9093", world.address)).unwrap();
+    let token = fs::read_to_string(world.directory.join("control/token")).unwrap();
+    let mut readers = Vec::new();
+    let read = async || {
+        // A connection each: those of one share its window.
+        let mut client = ArtifactServiceClient::new(endpoint.connect().await.unwrap());
+        let [namespace, run_name, artifact_name] = ["default", "a", "f"].map(str::to_owned);
+        let mut request = Request::new(DownloadRequest { namespace, run_name, artifact_name });
+        request.metadata_mut().insert(TOKEN_METADATA, token.parse().unwrap());
+        client.download(request).await.map(tonic::Response::into_inner)
+    };
+    for _ in 0..16 {
+        readers.push(read().await.unwrap());
+    }
+    assert_eq!(read().await.unwrap_err().code(), Code::ResourceExhausted);
+    readers.pop();
+    // The pod sees that a reader has left when it offers the next frame.
+    let found = async {
+        while read().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::world::PATIENCE, found).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_run_that_leaves_nothing_or_fails_keeps_nothing_and_names_no_store() {
     let world = World::start(1).await;
     for (nth, (name, code, removes)) in
