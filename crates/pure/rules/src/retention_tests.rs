@@ -54,3 +54,31 @@ fn above_the_count_the_oldest_go_first() {
     ];
     assert_eq!(deleted(policy, &runs, END), ["old", "middle"]);
 }
+
+#[test]
+fn the_next_look_is_when_the_first_ttl_ends() {
+    let mut retention = Retention::new(KEEP);
+    assert_eq!(retention.deadline(), None);
+    for run in [run("late", END, Some(20)), run("soon", END, Some(10)), run("kept", END, Some(0))] {
+        retention.set(&run);
+    }
+    assert_eq!(retention.deadline(), Some("2026-01-01T00:00:10Z".parse().unwrap()));
+    retention.remove(&RunKey::of(&run("soon", END, None)));
+    assert_eq!(retention.deadline(), Some("2026-01-01T00:00:20Z".parse().unwrap()));
+}
+
+#[test]
+fn a_run_that_is_gone_or_goes_or_has_not_ended_is_not_deleted() {
+    let policy = Policy { default_ttl: Some(Duration::from_secs(1)), max_runs: Some(0) };
+    let later = "2026-01-01T00:01:00Z".parse().unwrap();
+    let mut retention = Retention::new(policy);
+    retention.set(&run("a", END, None));
+    retention.remove(&RunKey::of(&run("a", END, None)));
+    let mut deleting = run("b", END, None);
+    deleting.metadata.deletion_timestamp = serde_json::from_value(json!(END)).unwrap();
+    retention.set(&deleting);
+    let mut running = run("c", END, None);
+    running.status.as_mut().unwrap().phase = serde_json::from_value(json!("Running")).unwrap();
+    retention.set(&running);
+    assert_eq!((retention.deadline(), retention.next(later)), (None, None));
+}

@@ -97,6 +97,7 @@ impl LeaseView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const OWNER: Owner<'_> = Owner { name: "p", uid: "u1", runtime: "bash" };
 
@@ -119,6 +120,33 @@ mod tests {
                 assert_eq!(LeaseView::of(&lease, uid), view, "{change:?} as {uid}");
             }
         }
+    }
+
+    #[test]
+    fn a_lease_names_its_pod_and_goes_with_it() {
+        let fence = Duration::from_secs(30);
+        for (change, holder, seconds) in
+            [(Change::Hold(fence), "u1", Some(30)), (Change::Release(fence), "", Some(30))]
+        {
+            let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u1"});
+            let expected = json!({
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {
+                    "name": "p",
+                    "resourceVersion": "7",
+                    "labels": {labels::RUNTIME: "bash"},
+                    "ownerReferences": [owner],
+                },
+                "spec": {
+                    "holderIdentity": holder,
+                    "leaseDurationSeconds": seconds,
+                    "renewTime": "1970-01-01T00:00:01.000000Z",
+                },
+            });
+            assert_eq!(serde_json::to_value(written(change)).unwrap(), expected);
+        }
+        assert_eq!(written(Change::Break(None)).spec.unwrap().lease_duration_seconds, None);
     }
 
     #[test]

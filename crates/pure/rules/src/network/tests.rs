@@ -314,3 +314,29 @@ fn all_metadata_addresses_are_closed_whatever_the_runtime_asks_for() {
         }
     }
 }
+
+#[test]
+fn labels_are_selected_by_all_four_operators_and_by_no_other() {
+    let own = labels(&[("tier", "web")]);
+    let selects = |operator: &str, key: &str, values: &[&str]| {
+        let expression = json!({"key": key, "operator": operator, "values": values});
+        let selector = serde_json::from_value(json!({"matchExpressions": [expression]})).unwrap();
+        select::matches(Some(&selector), &own)
+    };
+    for (operator, key, values, selected) in [
+        ("In", "tier", &["db", "web"][..], true),
+        ("In", "tier", &["db"], false),
+        ("In", "other", &["web"], false),
+        ("NotIn", "tier", &["db"], true),
+        ("NotIn", "tier", &["web"], false),
+        ("NotIn", "other", &["web"], true),
+        ("Exists", "tier", &[], true),
+        ("Exists", "other", &[], false),
+        ("DoesNotExist", "tier", &[], false),
+        ("DoesNotExist", "other", &[], true),
+        ("Gt", "tier", &["web"], false),
+    ] {
+        assert_eq!(selects(operator, key, values), selected, "{operator} {key} {values:?}");
+    }
+    assert!(select::matches(None, &own), "no selector selects all");
+}

@@ -23,3 +23,5 @@ mod model;
 mod shapes_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod view_tests;

@@ -22,6 +22,19 @@ fn stored(wanted: &Wanted) -> Value {
     object
 }
 
+/// Each field of each object is there to be read in a change, as a user sees it in the cluster.
+#[test]
+fn every_object_of_a_pool_is_as_written_down() {
+    let objects: Value = wanted(spec()).into_iter().map(|wanted| wanted.object).collect();
+    let expected = std::fs::read_to_string("src/pool/wanted.json").unwrap();
+    let expected: Value = serde_json::from_str(&expected).unwrap();
+    let found = serde_json::to_string_pretty(&objects).unwrap();
+    assert!(
+        objects == expected,
+        "if this is better, it belongs into src/pool/wanted.json:\n{found}"
+    );
+}
+
 #[test]
 fn one_set_of_objects_a_runtime_named_after_it_and_owned_by_it() {
     let objects = wanted(spec());
