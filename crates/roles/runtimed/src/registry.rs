@@ -167,7 +167,7 @@ impl Feed {
 
     fn output(&mut self, stream: Stream, offset: u64, time: i64, data: &[u8]) {
         let new = self.log.append(stream, offset, time, data);
-        self.lines.push(stream, new);
+        self.lines.push(stream, time, new);
     }
 
     fn exit(&mut self, mut exit: Exit, dropped: u64, at: Timestamp) {
@@ -186,11 +186,13 @@ impl Feed {
     }
 }
 
-fn timestamp(unix_nano: i64) -> Timestamp {
+/// A time of the wire.
+pub(crate) fn timestamp(unix_nano: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(unix_nano)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn nanoseconds(time: Timestamp) -> i64 {
+/// A time as on the wire.
+pub(crate) fn nanoseconds(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 

@@ -146,7 +146,7 @@ impl Attempt {
 
     fn register(&self) {
         let name = self.run.metadata.name.as_deref().unwrap_or_default();
-        let lines = self.pod.sink.lines(&self.uid, name);
+        let lines = self.pod.sink.lines(&self.uid, name, self.number);
         let log = Arc::clone(&self.log);
         self.pod.registry.register(&self.uid, log, lines, self.events.clone());
     }
