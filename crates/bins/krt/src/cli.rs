@@ -2,6 +2,7 @@
 
 use crate::artifact::ArtifactCommand;
 use crate::local::ready_made::ReadyMade;
+use crate::logs::LogsArgs;
 use crate::{duration, names};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kruntimes_api::{Phase, limits};
@@ -84,10 +85,11 @@ pub(crate) enum Command {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Report,
     },
-    /// Say what a reason means and what to do: `krt explain NoCapacity`
+    /// Say where the time of a Run went or what it waits for, or what a reason means: `krt explain NoCapacity`
     Explain {
-        /// A reason of a Run or a pod; without one all are listed
-        reason: Option<String>,
+        /// A Run, or a reason of a Run or a pod; without one all reasons are listed
+        #[arg(value_name = "RUN|REASON")]
+        subject: Option<String>,
     },
     /// Print every command, flag and environment variable as Markdown
     Reference,
@@ -227,20 +229,6 @@ pub(crate) struct ListArgs {
     pub(crate) output: Output,
 }
 
-/// `krt logs`.
-#[derive(Debug, Args)]
-pub(crate) struct LogsArgs {
-    /// Name of the Run
-    #[arg(value_parser = names::object)]
-    pub(crate) name: String,
-    /// Follow the output to its end
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Only the last lines of each stream; 0 is all
-    #[arg(long, default_value_t = 0, value_name = "LINES", value_parser = whole::<usize>)]
-    pub(crate) tail: usize,
-}
-
 /// `krt runtime`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RuntimeCommand {
@@ -349,7 +337,8 @@ pub(crate) struct DataDir {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+/// A number without a sign.
+pub(crate) fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "it takes a whole number".to_owned())
 }
 

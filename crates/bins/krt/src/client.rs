@@ -2,6 +2,7 @@
 //! Server one that begins after its zygote.
 
 use crate::cli::{Cli, Command, Connection, RuntimeCommand, Shell};
+use crate::explain::Subject;
 use crate::failure::Failure;
 use crate::home::{Ephemeral, Home};
 use crate::progress::Progress;
@@ -23,9 +24,10 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
         Command::Version => {
             table::print(&format!("krt {}\n", env!("CARGO_PKG_VERSION"))).map(|()| 0)
         }
-        Command::Explain { reason } => {
-            table::print(&explain::explain(reason.as_deref())?).map(|()| 0)
-        }
+        Command::Explain { subject } => match Subject::of(subject.as_deref()) {
+            Subject::Reason(reason) => explain::reasons(reason.as_deref()).map(|()| 0),
+            Subject::Run(name) => on_one_thread(explained(connection, name)).map(|()| 0),
+        },
         Command::Completion { shell } => completion(shell).map(|()| 0),
         Command::Reference => table::print(&reference::markdown(Cli::command())).map(|()| 0),
         Command::Serve(role) => serve::start(*role).map(|()| 0),
@@ -60,6 +62,12 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
 async fn ask(connection: Connection, command: Command) -> Result<(), Failure> {
     let home = Home::choose(&connection, Ephemeral::Refuse).await?;
     let end = ask_home(&home, command).await;
+    end.map_err(|failure| failure.of_server(&home.server))
+}
+
+async fn explained(connection: Connection, name: String) -> Result<(), Failure> {
+    let home = Home::choose(&connection, Ephemeral::Refuse).await?;
+    let end = explain::run(&home, &name).await;
     end.map_err(|failure| failure.of_server(&home.server))
 }
 

@@ -4,6 +4,7 @@
 //! connection is made anew and goes on at the offset that was reached.
 
 use crate::pod_channel::{self, ChannelError, PodChannel};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_proto::TOKEN_METADATA;
 use kruntimes_proto::executor::v1::execution_event::Event;
@@ -58,10 +59,20 @@ pub(crate) struct Target {
 pub(crate) enum Piece {
     /// The pod answers.
     Connected,
-    /// Bytes of stdout (1) or stderr (2).
-    Output(i32, Vec<u8>),
+    /// What was written.
+    Output(Bytes),
     /// The execution ended.
     Exited(ExecutionExited),
+}
+
+/// Bytes that a Run wrote.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    /// stdout (1) or stderr (2).
+    pub(crate) stream: i32,
+    /// When the Runtime Server read them.
+    pub(crate) time: Timestamp,
+    pub(crate) data: Vec<u8>,
 }
 
 /// Reads the output of one attempt.
@@ -106,8 +117,10 @@ impl Reader {
                         self.wait = FIRST_WAIT;
                         match event.event {
                             Some(Event::Output(output)) => match self.fresh(&output) {
-                                Some((stream, data)) => {
-                                    return Ok(Some(Piece::Output(stream, data)));
+                                Some(data) => {
+                                    let (stream, time) =
+                                        (output.stream, time(event.time_unix_nano));
+                                    return Ok(Some(Piece::Output(Bytes { stream, time, data })));
                                 }
                                 None => Ok(()),
                             },
@@ -131,7 +144,7 @@ impl Reader {
     }
 
     /// The part of `output` that was not seen yet.
-    fn fresh(&mut self, output: &ExecutionOutput) -> Option<(i32, Vec<u8>)> {
+    fn fresh(&mut self, output: &ExecutionOutput) -> Option<Vec<u8>> {
         let next = match output.stream {
             1 => &mut self.offsets[0],
             2 => &mut self.offsets[1],
@@ -142,7 +155,7 @@ impl Reader {
             return None;
         }
         *next = output.offset + i64::try_from(output.data.len()).unwrap_or(i64::MAX);
-        Some((output.stream, output.data[seen..].to_vec()))
+        Some(output.data[seen..].to_vec())
     }
 
     /// `None` asks for another try.
@@ -185,6 +198,10 @@ impl Reader {
     }
 }
 
+fn time(unix_nano: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(unix_nano)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// stdout and stderr; a stream that was closed takes no more and is no error.
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -213,62 +230,5 @@ async fn put<W: AsyncWrite + Unpin>(sink: &mut Option<W>, data: &[u8]) {
         && (writer.write_all(data).await.is_err() || writer.flush().await.is_err())
     {
         *sink = None;
-    }
-}
-
-/// The last lines of both streams, or all of them, until they are let through.
-#[derive(Debug)]
-pub(crate) struct Tail {
-    lines: usize,
-    held: [Vec<u8>; 2],
-}
-
-/// Bytes of one stream that `--tail` may hold back.
-const TAIL_BYTES: usize = 16 << 20;
-
-impl Tail {
-    /// Holds the last `lines` lines of each stream.
-    pub(crate) fn new(lines: usize) -> Self {
-        Self { lines, held: [Vec::new(), Vec::new()] }
-    }
-
-    /// Takes what was written.
-    pub(crate) fn push(&mut self, stream: i32, data: &[u8]) {
-        let held = &mut self.held[usize::from(stream != 1)];
-        held.extend_from_slice(data);
-        if held.len() > TAIL_BYTES {
-            held.drain(..held.len() - TAIL_BYTES / 2);
-        }
-    }
-
-    /// The last lines of stdout and stderr.
-    pub(crate) fn take(&mut self) -> [Vec<u8>; 2] {
-        let lines = self.lines;
-        std::mem::take(&mut self.held).map(|held| last_lines(&held, lines).to_vec())
-    }
-}
-
-fn last_lines(text: &[u8], lines: usize) -> &[u8] {
-    let body = text.strip_suffix(b"\n").unwrap_or(text);
-    let start = body
-        .iter()
-        .enumerate()
-        .rev()
-        .filter(|(_, byte)| **byte == b'\n')
-        .nth(lines.saturating_sub(1));
-    start.map_or(text, |(at, _)| &text[at + 1..])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::last_lines;
-
-    #[test]
-    fn the_last_lines_keep_an_unfinished_one() {
-        assert_eq!(last_lines(b"a\nb\nc\n", 2), b"b\nc\n");
-        assert_eq!(last_lines(b"a\nb\nc", 1), b"c");
-        assert_eq!(last_lines(b"a\nb\n", 5), b"a\nb\n");
-        assert_eq!(last_lines(b"", 1), b"");
-        assert_eq!(last_lines(b"\n\n", 1), b"\n");
     }
 }

@@ -49,6 +49,8 @@ fn run_details(run: &Value) -> String {
         ("Created", text(run, "/metadata/creationTimestamp")),
         ("Start Time", text(run, "/status/startTime")),
         ("Completion Time", text(run, "/status/completionTime")),
+        ("Attempts", attempts(run)),
+        ("Timeline", timeline(run)),
     ])
 }
 
@@ -183,6 +185,36 @@ fn list(object: &Value, pointer: &str, show: impl Fn(&Value) -> String) -> Strin
     items.map(|items| items.iter().map(show).collect::<Vec<_>>().join(" ")).unwrap_or_default()
 }
 
+/// The attempts that ended, one line each.
+fn attempts(run: &Value) -> String {
+    let attempts = run.pointer("/status/attempts").and_then(Value::as_array);
+    let line = |attempt: &Value| {
+        let mut line = format!("{}: {}", text(attempt, "/number"), text(attempt, "/reason"));
+        for (what, field) in
+            [("exit code", "/exitCode"), ("on", "/pod"), ("from", "/startTime"), ("to", "/endTime")]
+        {
+            let value = text(attempt, field);
+            if !value.is_empty() {
+                line.push_str(&format!(" {what} {value}"));
+            }
+        }
+        line
+    };
+    let lines = attempts.map(|attempts| attempts.iter().map(line).collect::<Vec<_>>());
+    lines.unwrap_or_default().join("\n")
+}
+
+/// The times of the newest attempt, in their order.
+fn timeline(run: &Value) -> String {
+    const STAGES: [&str; 8] =
+        ["submitted", "seen", "scheduled", "received", "prepared", "started", "exited", "finished"];
+    let line = |stage: &&str| {
+        let time = text(run, &format!("/status/timeline/{stage}"));
+        (!time.is_empty()).then(|| format!("{stage:<9} {time}"))
+    };
+    STAGES.iter().filter_map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// One line each, whatever a Run has put into it; `-o json` has them whole.
 fn outputs(run: &Value) -> String {
     let outputs = run.pointer("/status/outputs").and_then(Value::as_object);
@@ -228,8 +260,19 @@ fn seconds(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{artifacts, outputs};
+    use super::{artifacts, attempts, outputs, timeline};
     use serde_json::json;
+
+    #[test]
+    fn attempts_and_times_are_lines() {
+        let ended =
+            json!({"number": 1, "reason": "Timeout", "pod": "p", "startTime": "S", "endTime": "E"});
+        let failed = json!({"number": 2, "reason": "RuntimeError", "exitCode": 7});
+        let run = json!({"status": {"attempts": [ended, failed], "timeline": {"exited": "B", "seen": "A"}}});
+        assert_eq!(attempts(&run), "1: Timeout on p from S to E\n2: RuntimeError exit code 7");
+        assert_eq!(timeline(&run), "seen      A\nexited    B");
+        assert_eq!((attempts(&json!({})), timeline(&json!({}))), (String::new(), String::new()));
+    }
 
     #[test]
     fn an_output_is_one_line_that_no_terminal_obeys() {

@@ -298,9 +298,9 @@ async fn print(mut reader: Reader, progress: Progress) -> Result<(), OutputError
     let mut sink = Sink::new();
     while let Some(piece) = reader.next().await? {
         match piece {
-            Piece::Output(stream, data) => {
+            Piece::Output(bytes) => {
                 progress.hush();
-                sink.write(stream, &data).await;
+                sink.write(bytes.stream, &bytes.data).await;
             }
             Piece::Exited(exited) if exited.dropped_bytes > 0 => {
                 progress.hush();

@@ -14,6 +14,7 @@ use crate::{objects, table};
 use serde_json::Value;
 
 pub(crate) use build::run as describe;
+pub(crate) use why::waits_for;
 
 /// Creates the Run, which [`describe`] has made of the arguments; the answer is krt's exit code.
 pub(crate) async fn run(

@@ -1,7 +1,7 @@
 //! Why a Run waits: the scheduler's word where it has spoken, else what can be seen of its Runtime.
 
 use crate::{objects, table};
-use kruntimes_api::{Phase, RunStatus, conditions};
+use kruntimes_api::{Phase, Run, RunStatus, conditions};
 use kube::Client;
 
 /// The scheduler's reason and message.
@@ -13,6 +13,14 @@ pub(super) fn told(status: &RunStatus) -> Option<String> {
         condition.type_ == conditions::SCHEDULED && condition.status == "False"
     })?;
     Some(format!("{}: {}", scheduled.reason, scheduled.message))
+}
+
+/// The scheduler's word, else what can be seen.
+pub(crate) async fn waits_for(client: &Client, namespace: &str, run: &Run) -> String {
+    match run.status.as_ref().and_then(told) {
+        Some(told) => told,
+        None => seen(client, namespace, &run.spec.runtime).await,
+    }
 }
 
 /// What the Runtime shows, before the scheduler has said anything.

@@ -100,6 +100,70 @@ fn logs_are_there_after_the_end_and_follow_a_running_one() {
 }
 
 #[test]
+fn logs_of_an_attempt_have_times_and_are_json_for_programs() {
+    create("timed", "printf 'a\\n{\"stream\":\"stderr\"}\\033[2K'; echo err >&2");
+    let timed = shared().run(&["logs", "--timestamps", "timed"]);
+    timed.expect(0);
+    let (time, line) = timed.out().lines().next().unwrap().split_once(' ').unwrap();
+    assert_eq!((time.len(), line), ("2026-01-01T00:00:00.000000Z".len(), "a"));
+    let json = shared().run(&["logs", "--attempt", "1", "-o", "json", "timed"]);
+    json.expect(0);
+    assert_eq!(json.stderr, "");
+    let lines: Vec<serde_json::Value> =
+        json.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut said: Vec<_> =
+        lines.iter().map(|line| (line["stream"].as_str(), line["message"].as_str())).collect();
+    said.sort_unstable();
+    let expected =
+        [("stderr", "err"), ("stdout", "a"), ("stdout", "{\"stream\":\"stderr\"}\u{1b}[2K")];
+    assert_eq!(said, expected.map(|(stream, message)| (Some(stream), Some(message))));
+    assert!(lines.iter().all(|line| line["attempt"] == 1 && line["time"].is_string()));
+    for (flags, output) in [
+        (["--since-time", "2099-01-01T00:00:00Z"], ""),
+        (["--since-time", "2020-01-01T00:00:00Z"], "a\n{\"stream\":\"stderr\"}\u{1b}[2K"),
+        (["--since", "1h"], "a\n{\"stream\":\"stderr\"}\u{1b}[2K"),
+    ] {
+        let ended = shared().run(&["logs", "timed", flags[0], flags[1]]);
+        assert_eq!(ended.expect(0).out(), output, "{flags:?}");
+    }
+    let other = shared().run(&["logs", "--attempt", "2", "timed"]);
+    assert_eq!(other.expect(125).stderr, "error: timed has no attempt 2: the newest is 1\n");
+}
+
+#[test]
+fn what_a_run_wrote_beyond_its_limit_is_counted() {
+    create("long", "head -c 1048579 /dev/zero | tr '\\0' x");
+    let raw = shared().run(&["logs", "long"]);
+    assert_eq!(raw.expect(0).out().len(), 1_048_576);
+    let lost = "3 bytes of output were thrown away: a Run keeps the first 1 MiB of each stream\n";
+    assert_eq!(raw.stderr, lost);
+    let json = shared().run(&["logs", "-o", "json", "long"]);
+    let last = json.expect(0).out().lines().last().unwrap().to_owned();
+    assert!(last.ends_with(",\"attempt\":1,\"dropped_bytes\":3}"), "{last}");
+}
+
+#[test]
+fn a_run_is_explained() {
+    create("explained", "true");
+    let story = shared().run(&["explain", "explained"]);
+    let text = story.expect(0).out().to_owned();
+    for part in
+        ["Run:        default/explained, Runtime bash\n", "\n  your command ran ", "\n  in all "]
+    {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    let waits = shared().run(&["run", "--no-wait", "--runtime", "nix", "--", "true"]);
+    let name = waits.expect(0).out().trim_end().to_owned();
+    let story = shared().run(&["explain", &name]);
+    let text = story.expect(0).out().to_owned();
+    assert!(text.contains("\nWhat it waits for:\n  RuntimeNotFound: "), "{text}");
+    assert!(text.contains("\nWhat would free it:\n  Create the Runtime"), "{text}");
+    shared().run(&["cancel", &name]).expect(0);
+    let missing = shared().run(&["explain", "nothing-of-this-name"]);
+    assert!(missing.expect(125).stderr.contains("not found"), "{}", missing.stderr);
+}
+
+#[test]
 fn runtimes_are_shown() {
     let list = shared().run(&["runtime", "list"]);
     list.expect(0);

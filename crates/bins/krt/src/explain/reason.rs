@@ -1,4 +1,4 @@
-//! `krt explain`: an entry of the table of reasons, or the list of them.
+//! `krt explain REASON`: an entry of the table of reasons, or the list of them.
 
 use crate::failure::Failure;
 use kruntimes_api::explain::{self, Explanation, Place};
@@ -9,13 +9,24 @@ const WIDTH: usize = 80;
 const OFFERED: usize = 3;
 
 /// What is printed for a reason, in any case of letters, or for none.
-pub(crate) fn explain(reason: Option<&str>) -> Result<String, Failure> {
+pub(super) fn explain(reason: Option<&str>) -> Result<String, Failure> {
     let all = explain::all();
     let Some(reason) = reason else { return Ok(list(&all)) };
     match all.iter().find(|entry| entry.reason.eq_ignore_ascii_case(reason)) {
         Some(found) => Ok(entry(found)),
         None => Err(unknown(reason, &all)),
     }
+}
+
+/// Whether there is such a reason.
+pub(super) fn is_known(word: &str) -> bool {
+    explain::all().iter().any(|entry| entry.reason.eq_ignore_ascii_case(word))
+}
+
+/// What to do about a reason, for people.
+pub(super) fn remedy(reason: &str) -> Option<String> {
+    let all = explain::all();
+    all.iter().find(|entry| entry.reason == reason).map(|entry| wrapped(entry.remedy))
 }
 
 fn entry(found: &Explanation) -> String {
@@ -82,7 +93,7 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// Lines of at most [`WIDTH`] columns, indented by two.
-fn wrapped(text: &str) -> String {
+pub(super) fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::from(" ");
     for word in text.split(' ') {

@@ -1,12 +1,18 @@
 //! `krt logs`: what a Run wrote, from its pod, also after its end.
 
-use crate::cli::LogsArgs;
+mod args;
+mod lines;
+
+pub(crate) use args::LogsArgs;
+
 use crate::failure::{Failure, chain};
 use crate::home::Home;
-use crate::output::{OutputError, Patience, Piece, Reader, Sink, Tail, Target};
+use crate::output::{OutputError, Patience, Piece, Reader, Target};
+use jiff::Timestamp;
 use kruntimes_api::{Phase, Run};
 use kube::Api;
 use kube::runtime::wait::await_condition;
+use lines::Printer;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -46,16 +52,30 @@ pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
         attempt: run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0),
     };
     let (ended, attempt) = (run.phase().is_terminal(), target.attempt);
+    if let Some(wanted) = args.attempt.filter(|wanted| *wanted != attempt) {
+        return Err(other_attempt(&args.name, wanted, attempt));
+    }
     let patience = if ended { Patience::Once } else { Patience::Retry };
     let reader =
         Reader::new(Api::namespaced(home.client.clone(), &home.namespace), target, patience);
-    print(reader, args, ended)
+    let printer = Printer::new(args, attempt, Timestamp::now());
+    print(reader, printer, args, ended)
         .await
         .map_err(|error| Failure::new(format!("{}: {error}", args.name)))?;
     if args.follow && !ended {
         until_settled(runs, &args.name, attempt).await;
     }
     Ok(())
+}
+
+fn other_attempt(name: &str, wanted: i32, newest: i32) -> Failure {
+    Failure::new(if wanted > newest {
+        format!("{name} has no attempt {wanted}: the newest is {newest}")
+    } else {
+        format!(
+            "the output of attempt {wanted} of {name} is gone: a pod keeps that of the newest attempt, which is {newest}"
+        )
+    })
 }
 
 /// Waits until the end whose output was followed stands in the status: the next command is to see it. What keeps it
@@ -74,10 +94,14 @@ fn assigned_pod(run: &Run) -> Option<String> {
     run.status.as_ref()?.assigned_pod.clone().filter(|pod| !pod.is_empty())
 }
 
-async fn print(mut reader: Reader, args: &LogsArgs, ended: bool) -> Result<(), OutputError> {
-    let mut sink = Sink::new();
-    let mut tail = (args.tail > 0).then(|| Tail::new(args.tail));
+async fn print(
+    mut reader: Reader,
+    mut printer: Printer,
+    args: &LogsArgs,
+    ended: bool,
+) -> Result<(), OutputError> {
     let mut limit = FIRST;
+    let mut dropped = 0;
     // What a running Run wrote before is here at the first silence, or at the latest then.
     let mut live_from = None;
     loop {
@@ -87,11 +111,9 @@ async fn print(mut reader: Reader, args: &LogsArgs, ended: bool) -> Result<(), O
             None if live_from.is_none() && limit == FIRST && !args.follow => {
                 return Err(OutputError::Other("its pod does not answer".to_owned()));
             }
+            None if !args.follow => break,
             None => {
-                release(&mut tail, &mut sink).await;
-                if !args.follow {
-                    return Ok(());
-                }
+                printer.release().await;
                 (limit, live_from) = (FOREVER, None);
             }
             Some(piece) => match piece? {
@@ -100,23 +122,11 @@ async fn print(mut reader: Reader, args: &LogsArgs, ended: bool) -> Result<(), O
                 Some(Piece::Connected) => {
                     (limit, live_from) = (QUIET, Some(Instant::now() + REPLAY));
                 }
-                Some(Piece::Exited(_)) => {}
-                Some(Piece::Output(stream, data)) => match &mut tail {
-                    Some(tail) => tail.push(stream, &data),
-                    None => sink.write(stream, &data).await,
-                },
+                Some(Piece::Exited(exited)) => dropped = exited.dropped_bytes,
+                Some(Piece::Output(bytes)) => printer.push(bytes).await,
             },
         }
     }
-    release(&mut tail, &mut sink).await;
+    printer.finish(dropped, Timestamp::now()).await;
     Ok(())
-}
-
-/// Prints what the tail holds, and lets the rest through.
-async fn release(tail: &mut Option<Tail>, sink: &mut Sink) {
-    if let Some(mut tail) = tail.take() {
-        let [stdout, stderr] = tail.take();
-        sink.write(1, &stdout).await;
-        sink.write(2, &stderr).await;
-    }
 }
