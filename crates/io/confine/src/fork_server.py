@@ -157,7 +157,8 @@ def make_room(bounds, fds, rules, view, settings):
     (memory_bytes, steps), (rights, _, own_network) = view, settings
     kept = sorted({SUPERVISOR, *fds})
     for low, high in zip([2, *kept], [*kept, MAX_FD]):
-        os.closerange(low + 1, high)
+        if low + 1 < high:
+            libc.syscall(SYS_CLOSE_RANGE, low + 1, high - 1, 0)
     network = NEW_NETWORK if bounds & NETWORK == NO_NETWORK and own_network else 0
     do(libc.unshare, NEW_PROCESSES | NEW_IPC | network)
     init = start_init()

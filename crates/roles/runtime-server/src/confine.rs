@@ -169,16 +169,17 @@ impl Confine {
 
 /// How Runs are kept apart, for the pod's runtimed.
 fn said(lacks: &[&str], namespaces: Option<Namespaces>) -> String {
-    if !lacks.is_empty() {
-        return format!("degraded: {}", lacks.join(", "));
-    }
-    let landlock = kruntimes_confine::landlock_abi().unwrap_or(0);
     let namespaces = match namespaces {
         None => "",
         Some(Namespaces { network: false }) => ", namespaces (pid, mount, ipc)",
         Some(Namespaces { network: true }) => ", namespaces (pid, mount, ipc, network)",
     };
-    format!("full: Landlock {landlock}, seccomp{namespaces}")
+    if lacks.is_empty() {
+        let landlock = kruntimes_confine::landlock_abi().unwrap_or(0);
+        format!("full: Landlock {landlock}, seccomp{namespaces}")
+    } else {
+        format!("degraded: {}; there are seccomp{namespaces}", lacks.join(", "))
+    }
 }
 
 /// Without links; one that is not there stays as it is.

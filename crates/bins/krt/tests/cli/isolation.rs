@@ -57,6 +57,14 @@ pub(crate) async fn one_pod(client: &Client, isolation: &str) {
     }
 }
 
+/// Whether the Runs of the Runtime `bash` have namespaces of their own.
+async fn has_namespaces(client: &Client) -> bool {
+    let runtimes: Api<Runtime> = Api::default_namespaced(client.clone());
+    let status = runtimes.get("bash").await.unwrap().status.unwrap();
+    let isolation = status.conditions.iter().find(|it| it.type_ == "Isolation");
+    isolation.unwrap().message.contains("namespaces")
+}
+
 fn run(name: &str, code: &str, env: &Value) -> Value {
     json!({
         "apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": {"name": name},
@@ -123,6 +131,13 @@ fn probe(isolation: &str, key: u32) -> (Vec<String>, String) {
         .unwrap();
     let line = read_until(&mut BufReader::new(holder.stdout.take().unwrap()), |_| true);
     let seen: Value = serde_json::from_str(&line).unwrap();
+    let granted = block_on(async { has_namespaces(&client(&kubeconfig).await).await });
+    let left = if granted || isolation == "none" {
+        json!(["/tmp", "/dev/shm", "sysv"])
+    } else {
+        json!([])
+    };
+    assert_eq!(seen["left"], left, "what the probes look for is there");
     let directory = PathBuf::from(seen["dir"].as_str().unwrap());
     // The path itself is longer than an address may be.
     let opened = std::fs::File::open(&directory).unwrap();

@@ -1,12 +1,14 @@
 //! What a Run of the local home may do that has namespaces of its own, or else may not.
 
 use crate::api::{block_on, client};
-use crate::isolation::one_pod;
 use crate::support::{Up, User};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kruntimes_api::Runtime;
 use kube::Api;
+use kube::runtime::wait::await_condition;
 use rustix::process::Signal;
 use serde_json::json;
+use std::path::Path;
 
 /// Prints a line for what works.
 const BASH: &str = "for place in /tmp /dev/shm; do
@@ -43,19 +45,45 @@ if __name__ == '__main__':
     attempt('spawn', spawn)
 ";
 
+const WITHOUT_LANDLOCK: &str = include_str!("namespaces/without_landlock.py");
+
+/// The condition of the Runtime `bash`, once it is known.
+async fn isolation(kubeconfig: &Path) -> Condition {
+    let runtimes: Api<Runtime> = Api::default_namespaced(client(kubeconfig).await);
+    let said = |runtime: Option<&Runtime>| {
+        let conditions = runtime.and_then(|runtime| Some(&runtime.status.as_ref()?.conditions));
+        let is = |it: &&Condition| it.type_ == "Isolation" && it.status != "Unknown";
+        conditions.and_then(|conditions| conditions.iter().find(is)).cloned()
+    };
+    let known = |runtime: Option<&Runtime>| said(runtime).is_some();
+    let runtime = await_condition(runtimes, "bash", known).await.unwrap();
+    said(runtime.as_ref()).unwrap()
+}
+
+#[test]
+fn what_a_kernel_lacks_is_said_and_runs_go_on() {
+    let user = User::new();
+    let up = user.up_by(WITHOUT_LANDLOCK);
+    let data = user.path("data/kruntimes");
+    let said = block_on(async { isolation(&data.join("kubeconfig")).await });
+    assert_eq!((said.status.as_str(), said.reason.as_str()), ("False", "Degraded"));
+    let lacks = "degraded: files, processes, signals, abstract sockets";
+    assert!(said.message.starts_with(lacks), "{}", said.message);
+    // What a cover hides stays hidden.
+    let hidden = data.join("objects.redb");
+    let script = format!("echo runs; test -e {} && echo seen; true", hidden.display());
+    let covered = said.message.contains("namespaces");
+    let ended = user.run(&["run", "--", &script]);
+    assert_eq!(ended.out(), if covered { "runs\n" } else { "runs\nseen\n" }, "{}", ended.stderr);
+    assert_eq!(up.stop(Signal::TERM), Some(0));
+}
+
 #[test]
 fn what_all_runs_would_share_is_each_ones_own() {
     let user = User::new();
     let up: Up = user.up(&[]);
     let kubeconfig = user.path("data/kruntimes/kubeconfig");
-    let message = block_on(async {
-        let client = client(&kubeconfig).await;
-        one_pod(&client, "process").await;
-        let runtimes: Api<Runtime> = Api::default_namespaced(client);
-        let status = runtimes.get("bash").await.unwrap().status.unwrap();
-        let said = status.conditions.into_iter().find(|it| it.type_ == "Isolation");
-        said.unwrap().message
-    });
+    let message = block_on(async { isolation(&kubeconfig).await.message });
     let granted = message.contains("namespaces (pid, mount, ipc");
     for name in ["one", "next"] {
         let run = json!({

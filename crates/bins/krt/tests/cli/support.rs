@@ -81,6 +81,20 @@ impl User {
         Up::start(self.krt(&[&["local", "up"], args].concat()))
     }
 
+    /// As [`Self::up`], by Python code that executes its arguments.
+    pub(crate) fn up_by(&self, code: &str) -> Up {
+        let krt = self.krt(&["local", "up"]);
+        let mut command = Command::new("python3");
+        command.args(["-c", code]).arg(krt.get_program()).args(krt.get_args());
+        for (name, value) in krt.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Up::start(command)
+    }
+
     /// As [`Self::up`], with what the home logs in a file.
     pub(crate) fn up_logged(&self, args: &[&str], log: &Path) -> Up {
         let mut command = self.krt(&[&["local", "up"], args].concat());

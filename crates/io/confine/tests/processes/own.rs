@@ -94,7 +94,9 @@ try here test "$(pwd)" = "$(readlink /proc/self/cwd)"
 try workspace bash -c 'echo x > file && test "$(cat file)" = x'; try machine cat /proc/meminfo
 try other cat ../other/secret; try other-there test -e ../other; try node mknod /tmp/node c 1 3
 try image-write bash -c 'echo > /etc/kruntimes'; try memory bash -c 'head -c1 /proc/kcore'
-try kernel bash -c 'echo 1 > /proc/sys/vm/drop_caches'; try unmount umount /tmp"#
+try kernel bash -c 'echo 1 > /proc/sys/vm/drop_caches'; try unmount umount /tmp
+while read -r name value; do [ $name = CapEff: ] && caps=$value; done < /proc/self/status
+try few-privileges test $((0x$caps & ~0xa80425fb)) = 0"#
     );
     let granted =
         ["/tmp", "/var/tmp", "/dev/shm", "list-/", "list-/proc", "list-/dev", "list-..", "ps"];
@@ -105,6 +107,7 @@ try kernel bash -c 'echo 1 > /proc/sys/vm/drop_caches'; try unmount umount /tmp"
         .into_iter()
         .chain(always.map(|name| (name, true)))
         .chain(refused.map(|name| (name, name == "other-there" && !own.granted())))
+        .chain([("few-privileges", own.granted() || !rustix::process::geteuid().is_root())])
         .collect();
     assert_eq!(own.say(&place, &["/bin/bash", "-c", &script]), lines(&expected));
 }
@@ -203,10 +206,14 @@ attempt('own', lambda: write('file-' + args[2]))
 attempt('other', lambda: open('../other/secret').read())
 attempt('init', lambda: os.kill(1, 0))
 attempt('mount', lambda: libc.mount(b'x', b'/tmp', b'tmpfs', 0, None) == 0)
-attempt('privileges', lambda: [line for line in open('/proc/self/status') if line.startswith('CapAmb') and int(line.split()[1], 16)] != [])
+def capabilities(name):
+    return int(next(line for line in open('/proc/self/status') if line.startswith(name)).split()[1], 16)
+kept = 0xa80425fb if os.geteuid() == 0 else 0
+attempt('privileges', lambda: capabilities('CapAmb') != 0)
+attempt('few-privileges', lambda: capabilities('CapPrm') & ~kept == 0 and capabilities('CapEff') & ~kept == 0)
 print(os.listdir('/proc/self/fd'))
 ";
-    let granted = own.granted();
+    let (granted, root) = (own.granted(), rustix::process::geteuid().is_root());
     for network in [Network::Full, Network::None] {
         for id in ["a", "b"] {
             let args = ["python3", code, &format!("{id}-{network:?}")];
@@ -214,7 +221,11 @@ print(os.listdir('/proc/self/fd'))
             let can = ["tmp", "shm", "list", "processes", "alone"].map(|name| (name, granted));
             let expected = lines(&can)
                 + &lines(&[("cwd", true), ("own", true), ("other", false), ("init", false)])
-                + &lines(&[("mount", false), ("privileges", false)])
+                + &lines(&[
+                    ("mount", false),
+                    ("privileges", false),
+                    ("few-privileges", granted || !root),
+                ])
                 + "['0', '1', '2', '3']\n";
             assert_eq!(seen, expected, "{network:?}");
         }

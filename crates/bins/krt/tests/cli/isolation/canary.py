@@ -12,21 +12,21 @@ kept.flush()
 os.mkfifo("gate")
 
 
-def leave(path):
+# Where there is something for the probes to find.
+left = []
+for place in ("/tmp", "/dev/shm"):
     try:
-        with open(path, "wb") as file:
+        with open(f"{place}/kruntimes-{sys.argv[1]}", "wb") as file:
             file.write(CANARY)
+        left.append(place)
     except OSError:
         pass
-
-
-leave("/tmp/kruntimes-" + sys.argv[1])
-leave("/dev/shm/kruntimes-" + sys.argv[1])
 libc = ctypes.CDLL(None)
 libc.shmat.restype = ctypes.c_void_p
 segment = libc.shmget(int(sys.argv[2]), 4096, 0o1600)
 if segment >= 0:
     ctypes.memmove(libc.shmat(segment, None, 0), CANARY, len(CANARY))
+    left.append("sysv")
 address = ctypes.addressof(ctypes.c_char.from_buffer(held))
-print(json.dumps({"dir": os.getcwd(), "address": address}), flush=True)
+print(json.dumps({"left": left, "dir": os.getcwd(), "address": address}), flush=True)
 open("gate").read()
