@@ -5,7 +5,6 @@ import fcntl
 import gc
 import os
 import select
-import signal
 import socket
 import struct
 import sys
@@ -29,12 +28,16 @@ INIT_STACK_BYTES, HIGH_FD, MAX_FD = 64 * 1024, 7, 2**31 - 1
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT = 428, 429, 430, 431, 432
 OPEN_TREE, MOVE_EMPTY_PATH, SET_STRING, CREATE, CLOEXEC = 0x88001, 4, 1, 6, 1
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
-SYS_CAPGET, SYS_CAPSET = (90, 91) if os.uname().machine == "aarch64" else (125, 126)
+IS_ARM = os.uname().machine == "aarch64"
+SYS_CAPGET, SYS_CAPSET = (90, 91) if IS_ARM else (125, 126)
 CAPABILITIES_VERSION, PR_CAPBSET_DROP, LAST_CAPABILITY = 0x20080522, 24, 63
 CONFINE_FAILED = 126
 COMMAND, UNLIMITED = "<IIIIIQQQQ", 2**64 - 1
-FILTERS, SETTINGS = 4, "<QQI"
+FILTERS, SETTINGS, OWN_NETWORK = 4, "<QQI", 2
 SYS_PAUSE = 34
+SIGCHLD, SIG_DFL, SIG_IGN, SIG_BLOCK, SIG_SETMASK = 17, 0, 1, 0, 2
+SIGNALS_BYTES = 128
+ALL_SIGNALS = b"\xff" * SIGNALS_BYTES
 
 libc = ctypes.CDLL(None, use_errno=True)
 # What must not be freed.
@@ -51,6 +54,8 @@ def serve(word):
     line.setblocking(True)
     filters = [line.recv(PACKET_BYTES) for _ in range(FILTERS)]
     settings = struct.unpack(SETTINGS, line.recv(PACKET_BYTES))
+    if settings[2]:
+        bound_capabilities(settings[1])
     requests.send(word.encode())
     poller = select.poll()
     poller.register(REQUESTS, select.POLLIN)
@@ -138,8 +143,6 @@ def supervised(body, fds, filters, settings):
             confine(rules, chosen(filters, bounds), bool(bounds & HAS_VIEW))
             return os.fsdecode(program), [os.fsdecode(arg) for arg in args]
         os.dup2(control, CONTROL)
-        if bounds & HAS_VIEW:
-            limit_capabilities(None)
         numbers = [b"%d" % number for number in (main, init, memory)]
         os.execve(SUPERVISOR, [b"krt-supervisor", *numbers, *allowance], {})
     except BaseException:
@@ -154,12 +157,12 @@ def chosen(filters, bounds):
 
 def make_room(bounds, fds, rules, view, settings):
     """As `Room::new`: the next children are in namespaces, whose first process this starts. It must hold nothing of others."""
-    (memory_bytes, steps), (rights, _, own_network) = view, settings
+    (memory_bytes, steps), (rights, _, own) = view, settings
     kept = sorted({SUPERVISOR, *fds})
     for low, high in zip([2, *kept], [*kept, MAX_FD]):
         if low + 1 < high:
             libc.syscall(SYS_CLOSE_RANGE, low + 1, high - 1, 0)
-    network = NEW_NETWORK if bounds & NETWORK == NO_NETWORK and own_network else 0
+    network = NEW_NETWORK if bounds & NETWORK == NO_NETWORK and own == OWN_NETWORK else 0
     do(libc.unshare, NEW_PROCESSES | NEW_IPC | network)
     init = start_init()
     memory, trees = -1, []
@@ -182,15 +185,16 @@ def start_init():
     """As `start_init` of sys/namespaces.rs: a process that waits, in this one's memory, which this leaves."""
     stack = ctypes.create_string_buffer(INIT_STACK_BYTES)
     top = (ctypes.addressof(stack) + INIT_STACK_BYTES) & ~0xFF
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # The module `signal` takes long for this.
+    former = ctypes.create_string_buffer(SIGNALS_BYTES)
+    libc.sigprocmask(SIG_BLOCK, ALL_SIGNALS, former)
+    libc.signal(SIGCHLD, SIG_IGN)
     # It shares what C keeps for this thread, which `syscall` alone does not touch.
-    wait, number = (libc.syscall, SYS_PAUSE) if os.uname().machine == "x86_64" else (libc.pause, 0)
-    flags = CLONE_VM | signal.SIGCHLD
+    wait, number = (libc.pause, 0) if IS_ARM else (libc.syscall, SYS_PAUSE)
     wait = ctypes.cast(wait, ctypes.c_void_p)
-    pid = do(libc.clone, wait, ctypes.c_void_p(top), flags, ctypes.c_void_p(number))
-    signal.signal(signal.SIGCHLD, former)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    pid = do(libc.clone, wait, ctypes.c_void_p(top), CLONE_VM | SIGCHLD, ctypes.c_void_p(number))
+    libc.signal(SIGCHLD, SIG_DFL)
+    libc.sigprocmask(SIG_SETMASK, former, None)
     KEPT.append(stack)
     return pid
 
@@ -216,27 +220,29 @@ def see(trees, working_dir, err, kept_by_root):
             else:
                 do(libc.syscall, SYS_MOVE_MOUNT, tree, b"", -100, target, MOVE_EMPTY_PATH)
         os.chdir(working_dir)
-        limit_capabilities(kept_by_root if os.geteuid() == 0 else 0)
+        drop_capabilities(kept_by_root if os.geteuid() == 0 else 0)
     except OSError as error:
         os.write(err, f"the namespaces of the Run could not be made: {error.strerror}\n".encode())
         os._exit(CONFINE_FAILED)
 
 
-def limit_capabilities(kept):
-    """Keeps these capabilities at most, and hands none on but by being root."""
+def bound_capabilities(kept_by_root):
+    """Has what this process's forks execute as root have these at most; this process keeps what it has."""
+    if os.geteuid() == 0:
+        for capability in range(LAST_CAPABILITY + 1):
+            if not kept_by_root >> capability & 1:
+                libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def drop_capabilities(kept):
+    """Keeps these at most, and hands none on but by being root."""
     header = struct.pack("=Ii", CAPABILITIES_VERSION, 0)
     sets = ctypes.create_string_buffer(24)
     do(libc.syscall, SYS_CAPGET, header, sets)
-    masks = list(struct.unpack("=6I", sets))
-    if kept is not None:
-        for capability in range(LAST_CAPABILITY + 1):
-            if os.geteuid() == 0 and not kept >> capability & 1:
-                libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-        for half, mask in ((0, kept & 0xFFFFFFFF), (3, kept >> 32)):
-            masks[half] &= mask
-            masks[half + 1] &= mask
-    masks[2] = masks[5] = 0
-    do(libc.syscall, SYS_CAPSET, header, struct.pack("=6I", *masks))
+    masks = struct.unpack("=6I", sets)
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    left = masks[0] & low, masks[1] & low, 0, masks[3] & high, masks[4] & high, 0
+    do(libc.syscall, SYS_CAPSET, header, struct.pack("=6I", *left))
 
 
 def do(function, *args):

@@ -172,9 +172,13 @@ fn high(fd: &OwnedFd) -> io::Result<OwnedFd> {
 /// What a fork server must know to do what [`Room`] does.
 pub(crate) fn settings(namespaces: Option<Namespaces>) -> Vec<u8> {
     let rights = Rights::OWN.known_to(sys::landlock_abi().unwrap_or(0));
-    let has_network = namespaces.is_some_and(|own| own.network);
+    let own: u32 = match namespaces {
+        None => 0,
+        Some(Namespaces { network: false }) => 1,
+        Some(Namespaces { network: true }) => 2,
+    };
     let (rights, kept) = (rights.to_le_bytes(), sys::KEPT_BY_ROOT.to_le_bytes());
-    [&rights[..], &kept, &u32::from(has_network).to_le_bytes()].concat()
+    [&rights[..], &kept, &own.to_le_bytes()].concat()
 }
 
 /// A file system in memory, mounted nowhere yet.
