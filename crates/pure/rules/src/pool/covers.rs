@@ -61,11 +61,64 @@ fn amount(text: &str) -> Option<i128> {
         None => (number, 0),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+    let has_digits = whole.bytes().chain(fraction.bytes()).any(|byte| byte.is_ascii_digit());
+    let is_fine = fraction.len() <= 9 && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    if !has_digits || !is_fine {
         return None;
     }
     let digits: i128 = format!("{whole}{fraction:0<9}").parse().ok()?;
     let billionths = if factor > 0 { digits.checked_mul(factor)? } else { digits / -factor };
     let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
     if exponent < 0 { Some(billionths / power) } else { billionths.checked_mul(power) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::amount;
+
+    #[test]
+    fn quantities_that_are_the_same_amount_are_equal() {
+        const ONE: i128 = 1_000_000_000;
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1", Some(ONE)),
+            ("1.5", Some(ONE + ONE / 2)),
+            ("-1.5", Some(-ONE - ONE / 2)),
+            ("1000m", Some(ONE)),
+            ("1500u", Some(1_500_000)),
+            ("7n", Some(7)),
+            ("1e3", Some(1_000 * ONE)),
+            ("1E3", Some(1_000 * ONE)),
+            ("1500e-3", Some(ONE + ONE / 2)),
+            ("1e0", Some(ONE)),
+            ("2k", Some(2_000 * ONE)),
+            ("2M", Some(2_000_000 * ONE)),
+            ("2G", Some(2_000_000_000 * ONE)),
+            ("2T", Some(2_000_000_000_000 * ONE)),
+            ("2P", Some(2_000_000_000_000_000 * ONE)),
+            ("2E", Some(2_000_000_000_000_000_000 * ONE)),
+            ("3Ki", Some(3_072 * ONE)),
+            ("3Mi", Some(3_145_728 * ONE)),
+            ("3Gi", Some(3_221_225_472 * ONE)),
+            ("3Ti", Some(3_298_534_883_328 * ONE)),
+            ("3Pi", Some(3_377_699_720_527_872 * ONE)),
+            ("3Ei", Some(3_458_764_513_820_540_928 * ONE)),
+            ("0.123456789", Some(123_456_789)),
+            ("0.1234567891", None),
+            ("1.-5", None),
+            ("1e3Ki", None),
+            ("1e3k", None),
+            ("1e99", None),
+            ("1e", None),
+            (".5", Some(ONE / 2)),
+            ("", None),
+            ("k", None),
+            ("Mi", None),
+            ("-", None),
+            ("-m", None),
+            ("x", None),
+        ] {
+            assert_eq!(amount(text), expected, "{text}");
+        }
+    }
 }

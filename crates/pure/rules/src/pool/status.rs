@@ -175,6 +175,125 @@ fn count(deployment: Option<&Value>, field: &str) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn runtime() -> Runtime {
+        serde_json::from_value(json!({
+            "metadata": {"name": "bash", "namespace": "n", "generation": 4},
+            "spec": {"replicas": 2, "template": {}},
+        }))
+        .unwrap()
+    }
+
+    /// With these pods: all, updated, ready; and the generations of its spec and of its status.
+    fn deployment([all, updated, ready]: [i32; 3], [spec, seen]: [i32; 2]) -> Value {
+        json!({
+            "metadata": {"generation": spec},
+            "status": {
+                "observedGeneration": seen,
+                "replicas": all, "updatedReplicas": updated, "readyReplicas": ready,
+            },
+        })
+    }
+
+    fn said(made: &Made, deployment: Option<&Value>, trouble: Option<&Trouble>) -> Vec<Condition> {
+        let isolations = BTreeSet::from(["full".to_owned()]);
+        let now = Timestamp::from_second(9).unwrap();
+        let found = status(&runtime(), made, deployment, trouble, &isolations, now);
+        assert_eq!(found.ready_replicas, Some(count(deployment, "readyReplicas")));
+        assert!(found.conditions.iter().all(|it| it.observed_generation == Some(4)));
+        found.conditions
+    }
+
+    fn ready(conditions: &[Condition]) -> (&str, &str, &str) {
+        let found = conditions.iter().find(|it| it.type_ == pools::READY).unwrap();
+        (&found.status, &found.reason, &found.message)
+    }
+
+    #[test]
+    fn a_pool_is_ready_when_all_its_pods_are_of_its_newest_template() {
+        let older = "2 of 2 pods are ready, some still of an older template";
+        for (pods, generations, status, message) in [
+            ([2, 2, 2], [3, 3], "True", "2 of 2 pods are ready"),
+            ([3, 3, 3], [3, 4], "True", "3 of 2 pods are ready"),
+            ([2, 2, 1], [3, 3], "False", "1 of 2 pods are ready"),
+            ([2, 1, 2], [3, 3], "False", older),
+            ([3, 2, 2], [3, 3], "False", older),
+            ([2, 2, 2], [4, 3], "False", older),
+            ([0, 0, 0], [3, 3], "False", "0 of 2 pods are ready"),
+        ] {
+            let deployment = deployment(pods, generations);
+            let found = said(&Made::All, Some(&deployment), None);
+            let reason = if status == "True" { pools::PODS_READY } else { pools::PODS_STARTING };
+            assert_eq!(ready(&found), (status, reason, message), "{pods:?} {generations:?}");
+        }
+        let found = said(&Made::All, None, None);
+        assert_eq!(ready(&found), ("False", pools::PODS_STARTING, "0 of 2 pods are ready"));
+    }
+
+    #[test]
+    fn what_keeps_a_pool_from_being_ready_is_said() {
+        let trouble = Trouble { reason: "Why", message: "what to do".to_owned() };
+        let deployment = deployment([2, 2, 1], [3, 3]);
+        let found = said(&Made::All, Some(&deployment), Some(&trouble));
+        assert_eq!(ready(&found), ("False", "Why", "1 of 2 pods are ready; what to do"));
+        let refused = |why: InvalidPool, there| ready_of(said(&Made::Refused(why), there, None));
+        let port = InvalidPool::Port(9090);
+        let [plain, staying] = [None, Some(&deployment)].map(|there| refused(port.clone(), there));
+        assert_eq!(plain, (pools::INVALID_RUNTIME.to_owned(), port.to_string()));
+        assert_eq!(staying.1, format!("{port} (the pods stay as they were)"));
+        assert_eq!(refused(InvalidPool::NoServer, None).0, pools::TEMPLATE_REFUSED);
+        let (reason, message) = ready_of(said(&Made::Taken(Kind::Role), None, None));
+        assert_eq!(reason, pools::NAME_TAKEN);
+        assert!(message.starts_with("Role runtime-bash exists and is not owned"), "{message}");
+        let failed = Made::Failed(Kind::Role, "no".to_owned());
+        let expected = "Role runtime-bash is refused: no".to_owned();
+        assert_eq!(ready_of(said(&failed, None, None)), (pools::APPLY_FAILED.to_owned(), expected));
+    }
+
+    fn ready_of(conditions: Vec<Condition>) -> (String, String) {
+        let (status, reason, message) = ready(&conditions);
+        assert_eq!(status, "False");
+        (reason.to_owned(), message.to_owned())
+    }
+
+    #[test]
+    fn a_template_is_accepted_unless_it_is_refused() {
+        let accepted = |made: &Made| {
+            let found = said(made, None, None);
+            let it = found.into_iter().find(|it| it.type_ == pools::TEMPLATE_ACCEPTED).unwrap();
+            (it.status, it.reason)
+        };
+        let yes = ("True".to_owned(), pools::ACCEPTED.to_owned());
+        assert_eq!(accepted(&Made::All), yes);
+        assert_eq!(accepted(&Made::Taken(Kind::Role)), yes);
+        let no = ("False".to_owned(), pools::TEMPLATE_REFUSED.to_owned());
+        assert_eq!(accepted(&Made::Refused(InvalidPool::NoServer)), no);
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_while_its_status_stays() {
+        let mut runtime = runtime();
+        let time = |second| Timestamp::from_second(second).unwrap();
+        let mut update = |pods, second| {
+            let deployment = deployment(pods, [3, 3]);
+            let none = BTreeSet::new();
+            let found = status(&runtime, &Made::All, Some(&deployment), None, &none, time(second));
+            let mut conditions = found.conditions.clone();
+            // Another one's stays.
+            if second == 1 {
+                let other = Condition { type_: "Other".to_owned(), ..found.conditions[0].clone() };
+                conditions.insert(0, other);
+            }
+            assert_eq!(conditions.len(), 4, "{conditions:?}");
+            runtime.status = Some(RuntimeStatus { conditions, ..found });
+            let ready = runtime.status.as_ref().unwrap().conditions.iter();
+            ready.clone().find(|it| it.type_ == pools::READY).unwrap().last_transition_time.0
+        };
+        assert_eq!(update([2, 2, 1], 1), time(1));
+        assert_eq!(update([2, 2, 0], 2), time(1), "another message alone");
+        assert_eq!(update([2, 2, 2], 3), time(3));
+    }
 
     #[test]
     fn isolation_is_what_the_weakest_pod_says() {

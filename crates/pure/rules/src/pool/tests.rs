@@ -3,7 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "a table's values are used once")]
 
 use super::*;
-use kruntimes_api::Runtime;
+use kruntimes_api::{Runtime, limits};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -245,6 +245,26 @@ fn the_runtime_alone_says_whether_its_runs_are_kept_apart() {
     }
     let none = env(json!("none"), json!([other, variable("process")]));
     assert_eq!(none, json!([other, variable("none")]));
+}
+
+#[test]
+fn a_name_and_the_number_of_secrets_have_limits() {
+    let containers = json!([{"name": "runtime", "image": "r"}]);
+    let named = |chars: u32| {
+        let mut runtime = runtime(json!({"template": template(containers.clone())}));
+        runtime.metadata.name = Some("n".repeat(chars as usize));
+        validate(&runtime, &settings()).err()
+    };
+    assert_eq!(named(limits::RUNTIME_NAME_CHARS), None);
+    assert_eq!(named(limits::RUNTIME_NAME_CHARS + 1), Some(InvalidPool::NameTooLong));
+    let secrets = |count: u32| {
+        let names: Vec<_> = (0..count).map(|number| format!("s{number}")).collect();
+        let spec = json!({"template": template(containers.clone()), "allowedSecrets": names});
+        validate(&runtime(spec), &settings()).err()
+    };
+    assert_eq!(secrets(limits::ALLOWED_ITEMS), None);
+    let many = InvalidPool::TooManySources { field: "spec.allowedSecrets" };
+    assert_eq!(secrets(limits::ALLOWED_ITEMS + 1), Some(many));
 }
 
 #[test]

@@ -197,6 +197,21 @@ mod tests {
     }
 
     #[test]
+    fn a_deployment_whose_pods_are_refused_says_so() {
+        let deployment = |kind: &str, status: &str| {
+            let other = json!({"type": "Available", "status": "True"});
+            let failure = json!({"type": kind, "status": status, "message": "no room"});
+            of_deployment(&json!({"status": {"conditions": [other, failure]}}))
+        };
+        let found = deployment("ReplicaFailure", "True").unwrap();
+        let expected = "the cluster refuses to create pods: no room";
+        assert_eq!((found.reason, &*found.message), (pools::PODS_REFUSED, expected));
+        assert_eq!(deployment("ReplicaFailure", "False"), None);
+        assert_eq!(deployment("Progressing", "True"), None);
+        assert_eq!(of_deployment(&json!({})), None);
+    }
+
+    #[test]
     fn what_keeps_a_pod_is_said_with_what_to_do() {
         check(
             &waits("runtime", "ErrImagePull", "not found"),
