@@ -37,6 +37,17 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Measures what a start of bash takes, supervised and confined, beside a bare one, in the same round.
+pub(crate) fn starts() -> anyhow::Result<()> {
+    let status = cargo()
+        .args(["test", "--quiet", "--release", "--package", "kruntimes-confine"])
+        .args(["--test", "processes", "--", "rates"])
+        .current_dir(root())
+        .status()?;
+    ensure!(status.success(), "the measurement failed");
+    Ok(())
+}
+
 /// Measures and prints the figures.
 pub(crate) fn measure_all() -> anyhow::Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());

@@ -52,6 +52,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   soak leak   only the first: 10,000 Runs over bash and Python
   bench       latency, rate, memory and start, beside the machine's floor
   bench cpu KRT  the processor time of a Run by process, with this binary
+  bench starts  what a start of bash in a Run takes over a bare one, in release
   bench languages [KRT]  what a Run of Python takes over one of bash
   bench board the scheduler's decisions a second, without an API server";
 
@@ -98,6 +99,7 @@ fn main() -> anyhow::Result<()> {
         ["bench"] => bench::run(),
         ["bench", "measure"] => bench::measure_all(),
         ["bench", "board"] => board::run(),
+        ["bench", "starts"] => bench::starts(),
         ["bench", "languages"] => bench::languages::run(),
         ["bench", "languages", krt] => bench::languages::measure(krt.as_ref()),
         ["bench", "cpu", krt] => bench::processor_time(krt.as_ref()),

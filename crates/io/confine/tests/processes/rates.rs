@@ -5,7 +5,7 @@ use super::{bash, confined, finish, parent, run, started};
 use kruntimes_confine::{End, Network, Zygote};
 use std::time::Instant;
 
-/// Prints, never asserts: what a supervised start costs beside a bare one, in time and in processor time, also confined.
+/// For `cargo xtask bench starts`. Prints, never asserts: what a supervised start costs beside a bare one, in time and in processor time, also confined.
 pub(super) fn print(zygote: &Zygote, own: &Isolated) {
     let keeper =
         |zygote: &Zygote| parent(parent(started(&zygote.spawn(&bash("exec sleep 1000")).unwrap())));
