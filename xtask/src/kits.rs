@@ -108,7 +108,7 @@ fn python(kits: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Builds the Node.js example in its folder.
-fn node() -> anyhow::Result<()> {
+pub(crate) fn node() -> anyhow::Result<()> {
     let example = root().join("examples/custom/node");
     step(
         Command::new("npm")

@@ -56,7 +56,7 @@ pub(super) fn derived(world: &World) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let layer = scratch.path().join("layer.tar");
     let mounted = Mounted::new(tools, &named("bash-runtime"), &scratch.path().join("root"))?;
-    install_jq(&mounted.path)?;
+    in_rootfs(&mounted.path, &["install", "-y", "--no-install-recommends", "jq"])?;
     archive::tar(&mounted.path, &layer)?;
     drop(mounted);
     let text = fs::read_to_string(root().join("images/bash-runtime.Containerfile"))?;
@@ -104,10 +104,11 @@ pub(super) fn python(world: &World) -> anyhow::Result<()> {
     kubectl("delete namespace e2e-python --timeout=240s").map(drop)
 }
 
-fn install_jq(rootfs: &Path) -> anyhow::Result<()> {
+/// `apt-get` with these arguments, after an update, in an image's files.
+pub(super) fn in_rootfs(rootfs: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let resolver = rootfs.join("etc/resolv.conf");
     fs::copy("/etc/resolv.conf", &resolver)?;
-    for arguments in [&["update"][..], &["install", "-y", "--no-install-recommends", "jq"]] {
+    for arguments in [&["update"], arguments] {
         let mut apt = Command::new("chroot");
         apt.arg(rootfs).arg("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
         output(&mut apt)?;
@@ -116,16 +117,21 @@ fn install_jq(rootfs: &Path) -> anyhow::Result<()> {
 }
 
 /// A writable copy of an image's files.
-struct Mounted<'a> {
+pub(super) struct Mounted<'a> {
     tools: &'a Tools,
     path: std::path::PathBuf,
 }
 
 impl<'a> Mounted<'a> {
-    fn new(tools: &'a Tools, image: &str, path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(tools: &'a Tools, image: &str, path: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(path)?;
         output(ctr(tools).args(["images", "mount", "--rw", image]).arg(path))?;
         Ok(Self { tools, path: path.to_owned() })
+    }
+
+    /// Where they are.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

@@ -14,6 +14,7 @@ mod connections;
 mod daemon;
 mod down;
 mod etcd;
+mod examples;
 mod image_cases;
 mod images;
 mod kubernetes;

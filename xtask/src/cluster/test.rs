@@ -6,6 +6,7 @@
 use super::behaviour;
 use super::charts;
 use super::connections;
+use super::examples;
 use super::image_cases;
 use super::images;
 use super::kubernetes;
@@ -60,7 +61,7 @@ const CASES: [(&str, Case); 14] = [
 ];
 
 /// These read the disk of the cluster.
-const OWN: [(&str, OwnCase); 9] = [
+const OWN: [(&str, OwnCase); 10] = [
     ("the canary at rest", |world, place| behaviour::canary_at_rest(&world.tools, place)),
     ("the API server is gone for 20 s", outages::api_server_gone_20_s),
     ("the API server is gone for 90 s", outages::api_server_gone_90_s),
@@ -68,6 +69,7 @@ const OWN: [(&str, OwnCase); 9] = [
     ("images are reproducible", |_, _| image_cases::reproducible()),
     ("FROM the bash image", |world, _| image_cases::derived(world)),
     ("the Runtime of Python", |world, _| image_cases::python(world)),
+    ("example Runtime Servers", |world, _| examples::case(world)),
     ("a quiet controller", |world, place| behaviour::quiet(&world.tools, place, QUIET)),
     // Leaves the cluster without kruntimes.
     ("docs/install.md", |world, _| charts::page(world)),

@@ -25,7 +25,13 @@ pub(crate) fn config(text: &str) -> anyhow::Result<Value> {
                 environment.push(rest);
                 None
             }
-            "FROM" | "COPY" | "RUN" => None,
+            // A stage begins with the settings of its base alone.
+            "FROM" => {
+                config.clear();
+                environment.clear();
+                None
+            }
+            "COPY" | "RUN" => None,
             _ => bail!("`{line}` is not understood"),
         };
     }
@@ -41,7 +47,7 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_what_is_not_understood_is_refused() {
-        let text = "# a\nFROM x\nRUN a \\\n && b\nENV A=1\nENV B=2\nUSER 1:1\nENTRYPOINT [\"/a\", \"b\"]\n";
+        let text = "# a\nFROM w AS build\nWORKDIR /w\nENV C=3\nFROM x\nRUN a \\\n && b\nENV A=1\nENV B=2\nUSER 1:1\nENTRYPOINT [\"/a\", \"b\"]\n";
         assert_eq!(
             config(text).unwrap(),
             json!({"Env": ["A=1", "B=2"], "User": "1:1", "Entrypoint": ["/a", "b"]})
