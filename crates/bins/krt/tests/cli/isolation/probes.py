@@ -103,6 +103,9 @@ def status(port, run):
     return call(port, b"/executor.v1.Runtime/Status", field(1, run))
 
 
+WANTED = field(1, b"default") + field(2, b"artful") + field(3, b"loot")
+
+
 def execute():
     run = b"intruder"
     call(9091, b"/executor.v1.Runtime/Execute", field(1, run) + field(2, b"sleep 100"))
@@ -159,6 +162,7 @@ PROBES = {
     "execute-9091": execute,
     "cancel-9091": cancel,
     "status-9093": lambda: T["uid"].encode() in status(9093, T["uid"].encode()),
+    "download-9093": lambda: CANARY in call(9093, b"/artifact.v1.ArtifactService/Download", WANTED),
     "socket-abstract": lambda: unix("\0" + T["abstract"]),
     # The path itself is longer than an address may be.
     "socket-path": lambda: unix(f"/proc/self/fd/{os.open(DIR, os.O_PATH)}/sock"),
