@@ -237,22 +237,25 @@ mod tests {
         let deployment = deployment([2, 2, 1], [3, 3]);
         let found = said(&Made::All, Some(&deployment), Some(&trouble));
         assert_eq!(ready(&found), ("False", "Why", "1 of 2 pods are ready; what to do"));
-        let refused = |why: InvalidPool, there| ready_of(said(&Made::Refused(why), there, None));
+        let refused = |why: InvalidPool, there| ready_of(&said(&Made::Refused(why), there, None));
         let port = InvalidPool::Port(9090);
         let [plain, staying] = [None, Some(&deployment)].map(|there| refused(port.clone(), there));
         assert_eq!(plain, (pools::INVALID_RUNTIME.to_owned(), port.to_string()));
         assert_eq!(staying.1, format!("{port} (the pods stay as they were)"));
         assert_eq!(refused(InvalidPool::NoServer, None).0, pools::TEMPLATE_REFUSED);
-        let (reason, message) = ready_of(said(&Made::Taken(Kind::Role), None, None));
+        let (reason, message) = ready_of(&said(&Made::Taken(Kind::Role), None, None));
         assert_eq!(reason, pools::NAME_TAKEN);
         assert!(message.starts_with("Role runtime-bash exists and is not owned"), "{message}");
         let failed = Made::Failed(Kind::Role, "no".to_owned());
         let expected = "Role runtime-bash is refused: no".to_owned();
-        assert_eq!(ready_of(said(&failed, None, None)), (pools::APPLY_FAILED.to_owned(), expected));
+        assert_eq!(
+            ready_of(&said(&failed, None, None)),
+            (pools::APPLY_FAILED.to_owned(), expected)
+        );
     }
 
-    fn ready_of(conditions: Vec<Condition>) -> (String, String) {
-        let (status, reason, message) = ready(&conditions);
+    fn ready_of(conditions: &[Condition]) -> (String, String) {
+        let (status, reason, message) = ready(conditions);
         assert_eq!(status, "False");
         (reason.to_owned(), message.to_owned())
     }
