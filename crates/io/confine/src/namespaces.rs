@@ -195,9 +195,10 @@ fn tree(bytes: u64, files: &CStr, mode: &CStr) -> io::Result<OwnedFd> {
     Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-/// Whether all goes well until a program is executed that is not there.
+/// Whether all goes well until something is executed that is no program, and back from there.
 fn start_nothing(network: Network, filters: &Filters) -> bool {
     let steps = [(c"/proc", c"/proc"), (c"cover", c"/proc"), (c"memory", c"/proc")];
+    let Ok(back) = own_mounts() else { return false };
     let Ok(room) = Room::new(&steps, COVER_BYTES, network) else { return false };
     let program = Program { path: c"/", args: Vec::new(), env: Vec::new() };
     let view = Some((room.steps.as_slice(), c"/"));
@@ -205,7 +206,7 @@ fn start_nothing(network: Network, filters: &Filters) -> bool {
     let ended = sys::spawn(&program, &[], Bounds { view, calls, ..Bounds::default() });
     let _ = rustix::process::kill_process(room.init, Signal::KILL);
     wait_for(room.init);
-    matches!(ended, Err((Stage::Execute, _)))
+    matches!(ended, Err((Stage::Execute, _))) && sys::enter_mounts(back.as_fd()).is_ok()
 }
 
 /// Bytes that a Run has in `files` of its own memory, and in the IPC of System V.

@@ -37,6 +37,7 @@ const CASES: &[Case] = &[
     ("the_environment_is_exactly_the_given_one", the_environment_is_exactly_the_given_one),
     ("no_descriptor_is_inherited", no_descriptor_is_inherited),
     ("signals_are_as_new", signals_are_as_new),
+    ("limits_are_the_servers_but_no_core_is_dumped", limits_are_the_servers_but_no_core_is_dumped),
     ("a_start_that_fails_says_at_which_step", a_start_that_fails_says_at_which_step),
     ("a_command_larger_than_a_packet_starts", a_command_larger_than_a_packet_starts),
     ("a_daemon_is_gone_at_the_end", a_daemon_is_gone_at_the_end),
@@ -169,6 +170,15 @@ fn signals_are_as_new(zygote: &Zygote) {
         .collect();
     // The C library may ignore its own two signals, 32 and 33, until it has set itself up.
     assert_eq!([masks[0], masks[1] & !0x1_8000_0000], [0, 0]);
+}
+
+fn limits_are_the_servers_but_no_core_is_dumped(zygote: &Zygote) {
+    let (output, _) = run(zygote, "ulimit -c; ulimit -Hc; ulimit -n; ulimit -Hn; ulimit -f");
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let shown =
+        |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+    let expected = ["0", "0", &shown(own.current), &shown(own.maximum), "unlimited"].join("\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), expected);
 }
 
 fn a_start_that_fails_says_at_which_step(zygote: &Zygote) {

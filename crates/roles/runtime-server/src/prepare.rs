@@ -187,9 +187,7 @@ impl Places {
                 .map_err(|error| failed(&valid.working_dir, &error))?;
         }
         let temporary = self.temporary(&valid.id);
-        let mut private = fs::DirBuilder::new();
-        private.recursive(true).mode(0o700);
-        private.create(&temporary).map_err(|error| failed(&temporary, &error))?;
+        make_empty(&temporary).map_err(|error| failed(&temporary, &error))?;
         Ok(temporary)
     }
 
@@ -217,6 +215,22 @@ impl Staged {
             confinement: self.confinement.clone(),
             allowance: self.allowance.clone(),
         })
+    }
+}
+
+/// Makes a private directory. What an execution before has left there could lead elsewhere.
+fn make_empty(path: &Path) -> io::Result<()> {
+    let mut private = fs::DirBuilder::new();
+    private.mode(0o700);
+    match private.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            private.recursive(true).create(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove_tree(path)?;
+            private.create(path)
+        }
+        other => other,
     }
 }
 

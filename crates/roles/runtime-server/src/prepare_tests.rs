@@ -72,3 +72,15 @@ fn the_runs_own_environment_stands_above_the_given() {
     let pairs: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(pairs, ["HOME=/w", "LANG=C.UTF-8", "PATH=/p", "POOL=a", "TMPDIR=/t", "X=1"]);
 }
+
+#[test]
+fn nothing_of_an_execution_before_stays_in_the_place_for_temporary_files() {
+    let place = std::env::temp_dir().join(format!("kruntimes-empty-{}", std::process::id()));
+    let temporary = place.join("deep/id");
+    for _first_and_again in 0..2 {
+        make_empty(&temporary).unwrap();
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+        std::os::unix::fs::symlink("/etc", temporary.join("link")).unwrap();
+    }
+    fs::remove_dir_all(place).unwrap();
+}
