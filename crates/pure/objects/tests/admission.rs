@@ -343,5 +343,11 @@ fn runtimes_that_can_not_work_are_refused() {
     check_refused(&schema, object.clone(), &["spec.port", "65535"]);
     object["spec"]["port"] = json!(1);
     object["spec"]["artifactStore"] = json!({"driver": "s3"});
-    check_refused(&schema, object, &["spec.artifactStore is not served yet"]);
+    check_refused(
+        &schema,
+        object,
+        &[
+            "spec.artifactStore.driver: Invalid value: \"object\": s3 is not served yet: use filesystem",
+        ],
+    );
 }
