@@ -20,18 +20,35 @@ const CHUNK: usize = 64 << 10;
 /// Of an archive in the store.
 const ARCHIVE_MODE: u32 = 0o600;
 
-/// Ends what is under way, soon.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+/// Ends what is under way, soon: when it is fired, or when nobody may want it any more. It is asked before each step, and
+/// once more before an artifact takes its place.
+#[derive(Clone, Default)]
+pub struct Stop {
+    fired: Arc<AtomicBool>,
+    wanted: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
 
 impl Stop {
-    /// Has it end.
-    pub fn fire(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Ends it too when `wanted` answers no: a process that was stopped for a while can't be told.
+    pub fn unless(wanted: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { fired: Arc::default(), wanted: Some(Arc::new(wanted)) }
     }
 
-    fn is_fired(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Has it end.
+    pub fn fire(&self) {
+        self.fired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to end.
+    #[must_use]
+    pub fn is_fired(&self) -> bool {
+        self.fired.load(Ordering::Relaxed) || self.wanted.as_ref().is_some_and(|wanted| !wanted())
+    }
+}
+
+impl std::fmt::Debug for Stop {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Stop").field("fired", &self.fired).finish_non_exhaustive()
     }
 }
 
@@ -97,7 +114,7 @@ pub fn keep(
     match (look(directory, name, name)?.0, found.kind) {
         (Kind::File, ArtifactType::File) => {
             let (file, stat) = open_file(directory, name, name)?;
-            store.put(place, name, stat.st_mode & 0o777, |target| {
+            store.put(place, (name, stat.st_mode & 0o777), stop, |target| {
                 let mut sink = Sink::new(target, name, stop);
                 let mut source = Source::new(&file, &stat, name)?;
                 let mut head = Vec::with_capacity(SNIFFED_BYTES);
@@ -110,7 +127,7 @@ pub fn keep(
         }
         (Kind::Directory, ArtifactType::Directory) => {
             let root = open_directory(directory, name, name)?;
-            store.put(place, name, ARCHIVE_MODE, |target| {
+            store.put(place, (name, ARCHIVE_MODE), stop, |target| {
                 let mut sink = Sink::new(target, name, stop);
                 let refused = RefCell::new(None);
                 let packed = pack(root, name, &mut sink, &refused);

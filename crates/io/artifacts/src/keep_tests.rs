@@ -308,6 +308,26 @@ fn a_stopped_one_leaves_nothing() {
 }
 
 #[test]
+fn what_nobody_wants_any_more_never_takes_the_place_of_what_is_there() {
+    let world = World::new();
+    fs::write(world.left().join("f"), "new").unwrap();
+    let found = survey(&world.open()).unwrap();
+    for asked_before in 0..=4 {
+        let own = world.root.path().join("store/namespaces/ns/runs/u-1");
+        fs::create_dir_all(&own).unwrap();
+        fs::write(own.join("f"), "of another attempt").unwrap();
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let stop = Stop::unless(move || asked.fetch_add(1, Ordering::Relaxed) < asked_before);
+        let kept = keep(&world.store(), PLACE, &world.open(), &found[0], &stop);
+        let last = asked_before > 2;
+        assert_eq!(kept.is_ok(), last, "{asked_before}: {kept:?}");
+        let content = if last { "new" } else { "of another attempt" };
+        assert_eq!(world.content("f"), content.as_bytes(), "{asked_before}");
+        assert_eq!(world.kept_files().len(), 1, "nothing half stays");
+    }
+}
+
+#[test]
 fn a_store_that_can_not_be_written_says_so() {
     let world = World::new();
     fs::write(world.left().join("f"), "1").unwrap();

@@ -4,6 +4,7 @@
 //! is followed.
 
 use crate::KeepError;
+use crate::keep::Stop;
 use crate::walk::DIRECTORY;
 use kruntimes_rules::artifact::{check_name, directory};
 use rustix::fd::OwnedFd;
@@ -44,12 +45,12 @@ impl Store {
         Self { root }
     }
 
-    /// Keeps one artifact: `write` fills the file, which then takes its place.
+    /// Keeps one artifact of this name and mode: `write` fills the file, which then takes its place.
     pub(crate) fn put(
         &self,
         place: Place<'_>,
-        name: &str,
-        mode: u32,
+        (name, mode): (&str, u32),
+        stop: &Stop,
         write: impl FnOnce(&File) -> Result<(), KeepError>,
     ) -> Result<(), KeepError> {
         let failed = KeepError::store("the artifact store can't be written");
@@ -57,6 +58,9 @@ impl Store {
         let (unfinished, file) = create(&own, mode).map_err(&failed)?;
         let written = write(&file).and_then(|()| {
             file.sync_all().map_err(&failed)?;
+            if stop.is_fired() {
+                return Err(KeepError::Stopped);
+            }
             renameat(&own, &unfinished, &own, name).map_err(|errno| failed(errno.into()))?;
             File::from(own.try_clone().map_err(&failed)?).sync_all().map_err(&failed)
         });

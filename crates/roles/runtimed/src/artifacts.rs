@@ -44,7 +44,7 @@ impl Artifacts {
 }
 
 /// Has the keeping of one attempt end, and tells it what the watch shows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Keeping {
     stop: Stop,
     stopped: watch::Sender<bool>,
@@ -52,6 +52,16 @@ pub(crate) struct Keeping {
 }
 
 impl Keeping {
+    /// Nothing is kept while the pod's Lease is not held: another attempt may keep its own under the same names.
+    pub(crate) fn under_lease_of(pod: &Arc<Pod>) -> Self {
+        let pod = Arc::clone(pod);
+        Self {
+            stop: Stop::unless(move || pod.lease.is_held()),
+            stopped: watch::Sender::new(false),
+            guarded: watch::Sender::new(false),
+        }
+    }
+
     pub(crate) fn stop(&self) {
         self.stop.fire();
         self.stopped.send_replace(true);
@@ -161,6 +171,10 @@ impl Job {
     ) -> Result<Vec<ArtifactRef>, Refused> {
         let mut tries = 1;
         loop {
+            tokio::select! {
+                () = self.pod.lease.held() => {}
+                () = self.stopped() => return Err(failed("stopped")),
+            }
             // What an earlier attempt kept is not referred to any more.
             let kept = match self.remove(artifacts).await {
                 Ok(()) => self.try_all(artifacts, &directory, &found).await,
@@ -170,9 +184,13 @@ impl Job {
                 Ok(kept) => return Ok(kept),
                 Err(error) => error,
             };
+            // The Lease may be held again in a moment.
+            if matches!(error, KeepError::Stopped) && !self.is_stopped() {
+                continue;
+            }
             let again = matches!(error, KeepError::Store { .. }) && tries < TRIES;
             if !again || self.is_stopped() {
-                // The maintainer tries it again when the Run is deleted.
+                // What stays goes with the Run.
                 drop(self.remove(artifacts).await);
                 return Err(refused(&error));
             }
@@ -218,7 +236,13 @@ impl Job {
         work: impl FnOnce(Place<'_>) -> Result<T, KeepError> + Send + 'static,
     ) -> Result<T, KeepError> {
         let (namespace, uid) = (self.namespace().to_owned(), self.uid.clone());
-        let work = move || work(Place { namespace: &namespace, run_uid: &uid });
+        let pod = Arc::clone(&self.pod);
+        let work = move || {
+            if !pod.lease.is_held() {
+                return Err(KeepError::Stopped);
+            }
+            work(Place { namespace: &namespace, run_uid: &uid })
+        };
         spawn_blocking(work).await.unwrap_or_else(|error| {
             let source = std::io::Error::other(error);
             Err(KeepError::Store { what: "the keeping of artifacts crashed", source })

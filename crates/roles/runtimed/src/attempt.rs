@@ -120,6 +120,7 @@ impl Attempt {
             }
         };
         let (events, received) = mpsc::unbounded_channel();
+        let keeping = Arc::new(Keeping::under_lease_of(&pod));
         let mut attempt = Self {
             pod,
             uid,
@@ -140,7 +141,7 @@ impl Attempt {
             handed_back: false,
             ending: Arc::default(),
             gone: Arc::default(),
-            keeping: Arc::default(),
+            keeping,
             environment: Arc::default(),
         };
         attempt.see_guard();

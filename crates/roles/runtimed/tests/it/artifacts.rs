@@ -227,6 +227,30 @@ async fn nothing_is_kept_before_the_finalizer_is_seen() {
 }
 
 #[tokio::test]
+async fn a_cancel_ends_the_keeping_and_nothing_is_kept() {
+    let world = World::start(1).await;
+    let (uid, left) = started(&world, "a", 0).await;
+    fs::write(left.join("a"), "1").unwrap();
+    // Keeping this takes a while: it can't be packed as fast as it is made.
+    fs::create_dir(left.join("d")).unwrap();
+    fs::File::create(left.join("d/sparse")).unwrap().set_len(1 << 30).unwrap();
+    world.fake.exit(&uid, 0, "");
+    guard(&world, "a").await;
+    let own = world.directory.join(format!("store/namespaces/default/runs/{uid}"));
+    let first_is_kept = async {
+        while !own.join("a").exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::world::PATIENCE, first_is_kept).await.unwrap();
+    world.patch("a", json!({"spec": {"cancelRequested": true}})).await;
+    let run = world.until_over("a").await;
+    assert_eq!((run.phase(), &status(&run).artifact_refs), (Phase::Cancelled, &Vec::new()));
+    assert_eq!(kept(&world, &uid), [] as [&str; 0]);
+    world.until_removed(&uid).await;
+}
+
+#[tokio::test]
 async fn what_can_not_be_an_artifact_fails_the_run_and_names_no_store() {
     let world = World::start(1).await;
     let (uid, left) = started(&world, "a", 0).await;
