@@ -75,6 +75,8 @@ struct LeaseState {
     version: Option<String>,
     claimed_by: Option<String>,
     since: Duration,
+    /// A watch has shown it: it shows its end too.
+    shown: bool,
 }
 
 /// Assigned Runs, their pods and their Leases.
@@ -184,10 +186,13 @@ impl Reaper {
     /// A Lease is like this.
     pub fn lease_seen(&mut self, seen: LeaseSeen, now: Duration) {
         let LeaseSeen { key, version, claimed_by } = seen;
-        let known = self.leases.get(&key).and_then(|known| known.version.as_ref());
-        if known != Some(&version) {
-            let state = LeaseState { version: Some(version), claimed_by, since: now };
-            self.leases.insert(key, state);
+        match self.leases.get_mut(&key).filter(|known| known.version.as_ref() == Some(&version)) {
+            Some(known) => known.shown = true,
+            None => {
+                let version = Some(version);
+                let state = LeaseState { version, claimed_by, since: now, shown: true };
+                self.leases.insert(key, state);
+            }
         }
     }
 
@@ -222,7 +227,8 @@ impl Reaper {
         match answer {
             BreakAnswer::Broken(version) => {
                 let claimed_by = remembered.claimed.then(|| pod.uid.clone());
-                let state = LeaseState { version: Some(version), claimed_by, since: now };
+                let version = Some(version);
+                let state = LeaseState { version, claimed_by, since: now, shown: false };
                 self.leases.insert(pod.key.clone(), state);
                 let absent = remembered.about == About::Break { absent: true };
                 match self.sites.get_mut(pod) {
@@ -232,7 +238,14 @@ impl Reaper {
                     Some(_) | None => self.take_all(pod, remembered, now),
                 }
             }
-            BreakAnswer::Conflict | BreakAnswer::Failed => self.restart(pod, now),
+            BreakAnswer::Conflict => {
+                // What an earlier break has made may have gone with its pod before any watch showed it.
+                if let Some(lease) = self.leases.get_mut(&pod.key).filter(|lease| !lease.shown) {
+                    lease.version = None;
+                }
+                self.restart(pod, now);
+            }
+            BreakAnswer::Failed => self.restart(pod, now),
         }
         self.drop_idle(pod);
     }

@@ -336,3 +336,34 @@ fn a_break_that_stands_on_no_lease_takes_nothing_unless_the_pod_exists() {
     let again = Step(122, &["break p-1 9"]);
     broken_absent(FindAnswer::Failed, vec![Step(62, &[]), Step(121, &[]), again]);
 }
+
+#[test]
+fn a_lease_that_went_before_any_watch_showed_it_holds_no_run_for_ever() {
+    let until_the_pod_is_gone = |rest: Vec<Line>| {
+        let mut script = vec![
+            Scheduled(0, "a", "p/1", 5),
+            Step(60, &["break p-1 -"]),
+            Broke(61, "p/1", broken("9")),
+            Step(61, &["find p-1"]),
+            Found(62, "p/1", FindAnswer::Gone),
+            GonePod(63, "p"),
+            Step(122, &[]),
+            Step(123, &["break p-1 9"]),
+            Broke(124, "p/1", BreakAnswer::Conflict),
+            Step(183, &[]),
+        ];
+        script.extend(rest);
+        check(synced(), script);
+    };
+    until_the_pod_is_gone(vec![
+        Step(184, &["find p-1"]),
+        Found(185, "p/1", FindAnswer::Gone),
+        Step(185, &[GONE]),
+    ]);
+    // One that somebody has written meanwhile is shown in time.
+    until_the_pod_is_gone(vec![
+        Lease(183, "p", "10", None),
+        Step(184, &[]),
+        Step(243, &["break p-1 10"]),
+    ]);
+}
