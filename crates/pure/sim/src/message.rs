@@ -168,6 +168,7 @@ pub(crate) enum Step {
     ForgetAgain,
     Poll,
     Collected,
+    Kept,
     WorkspaceRemoved,
     WriteAgain,
     RunningAgain,

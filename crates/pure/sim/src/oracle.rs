@@ -40,6 +40,8 @@ pub(crate) struct Truth {
     pub(crate) cancelled: bool,
     /// When the newest attempt was received, by pod.
     pub(crate) received: BTreeMap<usize, Duration>,
+    /// The attempt whose artifacts the store has.
+    pub(crate) stored: Option<i32>,
     /// When a failed attempt became Pending: the number that comes next, and not before.
     pub(crate) not_before: Option<Duration>,
 }
@@ -98,6 +100,19 @@ pub(crate) fn check(
 /// What the command of an attempt does.
 pub(crate) fn plan_of(core: &Core, uid: &str, attempt: i32) -> Script {
     core.oracle.runs.get(uid).map(|truth| truth.plan.script(attempt)).unwrap_or_default()
+}
+
+/// The artifacts of an attempt take their place in the store, and that of those of any other attempt.
+pub(crate) fn stored(core: &mut Core, uid: &str, attempt: i32) {
+    let Some(truth) = core.oracle.runs.get_mut(uid) else { return };
+    let before = truth.stored.replace(attempt);
+    let open = truth.deleted || truth.terminal != Some(Phase::Succeeded);
+    check(core, "nothing takes the place of what a status refers to", open, || {
+        format!("{uid}: attempt {attempt} after {before:?}")
+    });
+    check(core, "an older attempt takes no newer one's place", before <= Some(attempt), || {
+        format!("{uid}: attempt {attempt} after {before:?}")
+    });
 }
 
 /// A process begins to run.

@@ -29,6 +29,8 @@ pub enum Effect {
     Cancel,
     /// runtimed: looks through what an attempt left behind.
     LookThrough,
+    /// runtimed: keeps artifacts.
+    KeepArtifacts,
     /// runtimed: sends Forget.
     Forget,
     /// runtimed: removes a workspace.
@@ -57,7 +59,7 @@ pub enum Effect {
 
 impl Effect {
     /// All effects.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Assign,
         Self::Refuse,
         Self::SchedulerLease,
@@ -71,6 +73,7 @@ impl Effect {
         Self::Execute,
         Self::Cancel,
         Self::LookThrough,
+        Self::KeepArtifacts,
         Self::Forget,
         Self::Remove,
         Self::Running,
@@ -92,7 +95,12 @@ impl Effect {
             Self::Renew | Self::Assign | Self::Running | Self::Report => 4,
             Self::Prepare | Self::Journal | Self::Execute | Self::Start => 8,
             Self::LookThrough | Self::Forget | Self::Remove | Self::Finish => 8,
-            Self::Cancel | Self::Kill | Self::Retry | Self::Release | Self::Refuse => 25,
+            Self::KeepArtifacts
+            | Self::Cancel
+            | Self::Kill
+            | Self::Retry
+            | Self::Release
+            | Self::Refuse => 25,
             Self::Take | Self::Collect => 50,
             Self::Break => 60,
             Self::HandBack => match side {

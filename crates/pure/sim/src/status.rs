@@ -90,6 +90,11 @@ fn check_outputs(core: &mut Core, uid: &str, run: &Run) {
     promise(core, "outputs are those of the newest attempt alone", alone, || {
         format!("{uid}: {outputs:?}, not {own}")
     });
+    let kept = core.oracle.runs.get(uid).and_then(|truth| truth.stored);
+    let whole = status.artifact_refs.is_empty() || kept == status.attempt;
+    promise(core, "the store has what a status refers to", whole, || {
+        format!("{uid}: {kept:?}, not {:?}", status.attempt)
+    });
     let complete = status.phase != Phase::Succeeded || !outputs.is_empty();
     promise(core, "a success has its outputs", complete, || format!("{uid}: {:?}", status.attempt));
 }

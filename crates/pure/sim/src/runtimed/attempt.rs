@@ -9,10 +9,9 @@ use jiff::Timestamp;
 use kruntimes_api::{Run, RunSpec};
 use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::mutant::{self, Mutant};
-use kruntimes_rules::run::event::{Collected, Event};
+use kruntimes_rules::run::event::Event;
 use kruntimes_rules::run::machine::Machine;
 use kruntimes_rules::run::outcome::Exit;
-use kruntimes_rules::run::outputs::Outputs;
 use kruntimes_rules::run::roster::Origin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +33,7 @@ pub(super) struct Attempt {
     cancel_told: bool,
     pub(super) ending: bool,
     pub(super) gone: bool,
+    pub(super) keeping_stopped: bool,
     /// Events of the server are for this attempt.
     pub(super) registered: bool,
     pub(super) exited: bool,
@@ -116,6 +116,7 @@ impl Runtimed {
             cancel_told: false,
             ending: false,
             gone: false,
+            keeping_stopped: false,
             registered: false,
             exited: false,
             suspicious: false,
@@ -234,15 +235,8 @@ impl Runtimed {
             Step::CancelAgain => self.send_cancel(core, uid),
             Step::ForgetAgain => self.send_forget(core, uid),
             Step::Poll => self.poll(core, uid),
-            Step::Collected => {
-                let number = self.attempts.get(uid).map_or(0, |attempt| attempt.number);
-                let outputs = Outputs::from([(format!("of-{number}"), number.to_string())]);
-                self.tell(
-                    core,
-                    uid,
-                    Event::Collected(Collected { outputs, ..Collected::default() }),
-                );
-            }
+            Step::Collected => self.collected(core, uid),
+            Step::Kept => self.kept(core, uid),
             Step::WorkspaceRemoved => self.tell(core, uid, Event::WorkspaceRemoved),
             Step::WriteAgain => self.write_last(core, uid),
             Step::RunningAgain => self.write_running(core, uid),

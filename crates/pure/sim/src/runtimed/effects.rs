@@ -55,9 +55,8 @@ impl Runtimed {
             }
             Effect::Cancel => self.send_cancel(core, uid),
             Effect::Collect => self.collect(core, uid),
-            // Nothing here leaves artifacts behind.
-            Effect::KeepArtifacts(_) => self.tell(core, uid, Event::Kept(Ok(Vec::new()))),
-            Effect::StopKeeping => {}
+            Effect::KeepArtifacts(_) => self.keep_artifacts(core, uid),
+            Effect::StopKeeping => self.stop_keeping(core, uid),
             Effect::Forget => self.send_forget(core, uid),
             Effect::RemoveWorkspace => self.remove_workspace(core, uid),
             Effect::WriteRunning(timeline) => self.start_running(core, uid, timeline),
@@ -112,14 +111,6 @@ impl Runtimed {
         let slow = core.random.permille(60);
         let wait = if slow { core.random.millis(900, 2500) } else { core.random.millis(1, 30) };
         self.schedule(core, uid, wait, Step::Prepared(well));
-    }
-
-    fn collect(&mut self, core: &mut Core, uid: &str) {
-        if core.gate(self.me, Point::LookThrough, Side::Before) {
-            let wait = core.random.millis(0, 5);
-            self.schedule(core, uid, wait, Step::Collected);
-            core.gate(self.me, Point::LookThrough, Side::After);
-        }
     }
 
     fn remove_workspace(&mut self, core: &mut Core, uid: &str) {

@@ -4,6 +4,7 @@ mod attempt;
 mod calls;
 mod effects;
 mod keeper;
+mod keeping;
 mod slots;
 
 use crate::core::Core;
