@@ -42,7 +42,7 @@ pub(crate) const SCRIPTS: &[&str] = &[
     "import weakref\nclass A: pass\na = A()\nweakref.finalize(a, print, 'finalized')",
     "def g():\n    try: yield 1\n    finally: print('closed')\nx = g(); next(x)",
     "import concurrent.futures as f\nwith f.ThreadPoolExecutor() as p: print(list(p.map(str, range(3))))\n\
-         print(f.ProcessPoolExecutor(1).submit(abs, -1).result())",
+         held = f.ProcessPoolExecutor(1)\nprint(held.submit(abs, -1).result())",
     "import logging; logging.basicConfig(filename='log'); logging.warning('written'); logging.error('x')",
     "import sys\nclass Bad:\n    def __repr__(self): return 'bad'\n    def write(self, text): pass\n    def flush(self):\n        raise OSError('x')\nsys.stdout = Bad()",
     "import asyncio\nasync def f():\n    await asyncio.sleep(0)\n    return 7\nprint(asyncio.run(f()))",
