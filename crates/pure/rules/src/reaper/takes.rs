@@ -85,3 +85,52 @@ impl Takes {
         (same && take.at.is_none()).then_some(take)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn run(version: &str) -> Arc<Run> {
+        let metadata = json!({"name": "r", "namespace": "n", "resourceVersion": version});
+        let run = json!({"metadata": metadata, "spec": {"runtime": "bash"}});
+        Arc::new(serde_json::from_value(run).unwrap())
+    }
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_take_is_sent_once_and_again_after_growing_waits_until_it_is_done() {
+        let (mut takes, key) = (Takes::default(), RunKey::of(&run("7")));
+        takes.begin(run("7"), Reason::PodGone, "gone".to_owned(), at(0));
+        assert!(takes.contains(&key) && takes.deadline() == Some(at(0)));
+        let (mut now, mut wait) = (at(0), RETRY_FIRST);
+        for _ in 0..12 {
+            assert!(takes.next(now).is_some());
+            assert!(takes.next(now).is_none(), "it is under way");
+            takes.again(&key, Some("6"), now);
+            assert_eq!(takes.deadline(), None, "that was another write");
+            takes.again(&key, Some("7"), now);
+            assert_eq!(takes.deadline(), Some(now + wait));
+            assert!(takes.next(now + wait - at(1)).is_none());
+            now += wait;
+            wait = (wait * 2).min(RETRY_MAX);
+        }
+        assert_eq!(wait, RETRY_MAX);
+        assert!(!takes.done(&key, Some("7")), "it is not under way");
+        assert!(takes.next(now).is_some());
+        assert!(!takes.done(&key, Some("6")) && takes.contains(&key));
+        assert!(takes.done(&key, Some("7")) && !takes.contains(&key));
+        assert!(!takes.done(&key, Some("7")));
+    }
+
+    #[test]
+    fn a_cancelled_take_is_not_sent() {
+        let (mut takes, key) = (Takes::default(), RunKey::of(&run("7")));
+        takes.begin(run("7"), Reason::PodGone, "gone".to_owned(), at(5));
+        takes.cancel(&key);
+        assert!(takes.next(at(9)).is_none() && takes.deadline().is_none());
+    }
+}

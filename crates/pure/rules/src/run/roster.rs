@@ -117,11 +117,6 @@ impl Roster {
         self.entries.is_empty()
     }
 
-    /// The UIDs of the attempts that go on.
-    pub fn uids(&self) -> impl Iterator<Item = &String> {
-        self.entries.keys()
-    }
-
     /// The pod's Lease was broken: all that goes on ends. What the watch shows from here on must begin with a new list, read
     /// consistently: Runs may have been taken from this pod that an older look still shows.
     pub fn broken(&mut self) -> Vec<Order> {

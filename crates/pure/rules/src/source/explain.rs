@@ -193,6 +193,53 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_stands_only_where_it_fits() {
+        let named =
+            |name: &str| of(&Revision::Named(name.to_owned()), "fatal: couldn't find remote ref x");
+        for (name, hint) in [
+            ("abc", false),
+            ("abcd", true),
+            ("abcg", false),
+            (&"a".repeat(39), true),
+            (&"a".repeat(40), false),
+        ] {
+            assert_eq!(named(name).contains("all its 40 digits"), hint, "{name}");
+        }
+        // What is said of a commit is none of a branch.
+        let missing = "fatal: remote error: upload-pack: not our ref aa";
+        let branch = of(&Revision::Named("main".to_owned()), missing);
+        assert!(!branch.contains("has no"), "{branch}");
+        assert!(of(&Revision::Commit("a".repeat(40)), missing).contains("has no commit"));
+    }
+
+    #[test]
+    fn a_protocol_is_meant_only_where_git_says_so() {
+        for (printed, meant) in [
+            ("Protocol \"http\" disabled", true),
+            ("Protocol \"x\" not supported", true),
+            ("Protocol error", false),
+            ("the feature is disabled", false),
+            ("transport 'file' not allowed", true),
+            ("transport 'file' failed", false),
+            ("not allowed", false),
+        ] {
+            assert_eq!(is_of_protocol(printed), meant, "{printed}");
+        }
+    }
+
+    #[test]
+    fn no_user_is_shown_whatever_ends_the_host() {
+        for (line, clean) in [
+            ("https://a:b@h/x@y", "https://h/x@y"),
+            ("https://a:b@h x@y", "https://h x@y"),
+            ("'https://a:b@h' x@y", "'https://h' x@y"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(without_users(line), clean);
+        }
+    }
+
+    #[test]
     fn what_a_server_printed_is_cut_and_cleaned() {
         let long = format!("fatal: \x1b[31m{}", "é".repeat(1000));
         let message = of(&Revision::Default, &long);
