@@ -309,6 +309,14 @@ mod tests {
     }
 
     #[test]
+    fn each_amount_is_found_by_its_name() {
+        let spec = json!({"runtime": "bash", "resources": {"requests": {"runs": "3", "gpu": "2"}}});
+        let found = Resources::requested(&serde_json::from_value(spec).unwrap()).unwrap();
+        let amounts = ["runs", "gpu", "disk"].map(|name| found.amount(name));
+        assert_eq!((amounts, found.slots()), ([3, 2, 0], 3));
+    }
+
+    #[test]
     fn a_run_takes_one_to_ten_thousand_runs() {
         let reads = |value: &str| requested(&json!({"runs": value}));
         assert_eq!(requested(&json!({})), Ok("runs=1".to_owned()));

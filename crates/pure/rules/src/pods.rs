@@ -115,6 +115,28 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_can_be_asked_when_it_and_its_runtimed_are_ready_and_it_stays() {
+        for (ready, runtimed, deleting, want) in [
+            ("True", "True", false, true),
+            ("False", "True", false, false),
+            ("True", "Unknown", false, false),
+            ("True", "True", true, false),
+        ] {
+            let deleted = deleting.then_some("2026-01-01T00:00:00Z");
+            let pod = json!({
+                "metadata": {"name": "p", "deletionTimestamp": deleted},
+                "status": {"conditions": [
+                    {"type": "Ready", "status": ready},
+                    {"type": conditions::RUNTIMED_READY, "status": runtimed},
+                ]},
+            });
+            let pod = serde_json::from_value(pod).unwrap();
+            assert_eq!(is_ready(&pod), want, "{ready} {runtimed} {deleting}");
+        }
+        assert!(!is_ready(&serde_json::from_value(json!({"metadata": {"name": "p"}})).unwrap()));
+    }
+
+    #[test]
     fn a_phase_says_whether_a_pod_has_ended() {
         let ended = json!({"running": {}});
         for (phase, want) in [

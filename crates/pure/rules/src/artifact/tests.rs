@@ -133,3 +133,22 @@ fn what_no_run_is_known_of_at_two_looks_is_an_orphan() {
     assert_eq!(look(&["new"], &[]), [] as [&str; 0], "its Run went just now");
     assert_eq!(look(&["new"], &[]), ["new"]);
 }
+
+#[test]
+fn what_a_run_named_is_shown_without_what_a_terminal_obeys() {
+    let exact = "x".repeat(60);
+    assert_eq!(shown(exact.as_bytes()), format!("\"{exact}\""));
+    assert_eq!(shown(format!("{exact}y").as_bytes()), format!("\"{exact}\"…"));
+    assert_eq!(shown(b"a\n\x1b[2J\xff"), "\"a\\n\\u{1b}[2J\u{fffd}\"");
+}
+
+#[test]
+fn a_digest_is_of_all_that_was_read() {
+    // FIPS 180-2, appendix B.1.
+    let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let mut hash = Hash::new();
+    hash.update(b"a");
+    hash.update(b"bc");
+    assert_eq!(hash.finish(), abc);
+    assert_ne!(Hash::new().finish(), abc);
+}
