@@ -18,6 +18,8 @@ pub use view::{PodHealth, PodRef, PodView, PoolKey, RunKey, RuntimeView, Waiting
 #[cfg(test)]
 mod answers_tests;
 #[cfg(test)]
+mod board_tests;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod shapes_tests;
