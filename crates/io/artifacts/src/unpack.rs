@@ -16,6 +16,10 @@ use thiserror::Error;
 /// Bytes of all files at most: what is kept of a directory may have had so many.
 const BYTES: u64 = limits::ARTIFACT_BYTES;
 
+/// Bytes of a path at most, with the NUL behind it.
+const PATH: u64 =
+    (limits::ARTIFACT_DEPTH as u64 + 1) * (limits::ARTIFACT_NAME_BYTES as u64 + 1) + 1;
+
 /// Why an archive was not unpacked.
 #[derive(Debug, Error)]
 pub enum UnpackError {
@@ -36,14 +40,20 @@ pub fn unpack(archive: &File, target: &Path) -> Result<(), UnpackError> {
         openat(rustix::fs::CWD, target, DIRECTORY, Mode::empty()).map_err(io::Error::from)?;
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(archive));
     let (mut files, mut bytes) = (0_usize, 0_u64);
-    for entry in archive.entries()? {
+    let mut long = None;
+    // Raw: else the names and attributes that come before an entry are read whole, however long they are.
+    for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
+        if entry.header().entry_type().is_gnu_longname() {
+            long = Some(long_name(&mut entry, long.is_some())?);
+            continue;
+        }
         files += 1;
         bytes = bytes.saturating_add(entry.size());
         if files > limits::ARTIFACT_FILES || bytes > BYTES {
             return Err(UnpackError::Hostile("it is too large".to_owned()));
         }
-        let path = entry.path_bytes().into_owned();
+        let path = long.take().unwrap_or_else(|| entry.path_bytes().into_owned());
         let mode = entry.header().mode()? & 0o777;
         let kind = entry.header().entry_type();
         let (parent, name) = place(&root, &path)?;
@@ -57,6 +67,19 @@ pub fn unpack(archive: &File, target: &Path) -> Result<(), UnpackError> {
         }
     }
     Ok(())
+}
+
+/// The path of the next entry, which is too long for its header.
+fn long_name(entry: &mut tar::Entry<'_, impl Read>, again: bool) -> Result<Vec<u8>, UnpackError> {
+    if again || entry.size() > PATH {
+        return Err(UnpackError::Hostile("a name is too long".to_owned()));
+    }
+    let mut name = Vec::new();
+    entry.read_to_end(&mut name)?;
+    if name.last() == Some(&0) {
+        name.pop();
+    }
+    Ok(name)
 }
 
 /// The directory that a path stands in, which comes before it in the archive, and its last name.

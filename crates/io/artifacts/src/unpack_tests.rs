@@ -86,6 +86,33 @@ fn an_archive_of_a_terabyte_is_refused_before_it_is_written() {
 }
 
 #[test]
+fn names_and_attributes_before_an_entry_are_bounded() {
+    let unpacked = |kind: tar::EntryType, size: u64, times: usize| {
+        let root = tempfile::tempdir().unwrap();
+        let archive = archive(|tar| {
+            for _ in 0..times {
+                let name = vec![b'x'; usize::try_from(size).unwrap()];
+                tar.append(&header(b"././@LongLink", kind, size), name.as_slice()).unwrap();
+            }
+            tar.append(&header(b"y", tar::EntryType::Regular, 1), b"x".as_slice()).unwrap();
+        });
+        unpack(&archive, root.path()).map_err(|error| error.to_string())
+    };
+    let hostile = |why: &str| Err(format!("the archive is none of an artifact: {why}"));
+    assert_eq!(unpacked(tar::EntryType::GNULongName, 200, 1), Ok(()));
+    assert_eq!(unpacked(tar::EntryType::GNULongName, 200, 2), hostile("a name is too long"));
+    assert_eq!(unpacked(tar::EntryType::GNULongName, PATH + 1, 1), hostile("a name is too long"));
+    for kind in [tar::EntryType::XHeader, tar::EntryType::GNULongLink, tar::EntryType::GNUSparse] {
+        let why = "\"././@LongLink\" is neither a file nor a directory";
+        assert!(
+            unpacked(kind, 200, 1)
+                .is_err_and(|error| error.ends_with(why) || error.contains("the name")),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_archive_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     let mut file = tempfile::tempfile().unwrap();

@@ -26,9 +26,11 @@ impl Budget {
         Self { files: limits::ARTIFACT_FILES }
     }
 
-    fn take(&mut self) -> Result<(), InvalidArtifact> {
-        self.files = self.files.checked_sub(1).ok_or(InvalidArtifact::TooManyFiles)?;
-        Ok(())
+    /// The names in a directory. They count here already: those of all directories that are open are in memory at once.
+    fn names(&mut self, directory: &OwnedFd, path: &str) -> Result<Vec<String>, InvalidArtifact> {
+        let names = names(directory, path, self.files, &InvalidArtifact::TooManyFiles)?;
+        self.files -= names.len();
+        Ok(names)
     }
 }
 
@@ -121,8 +123,7 @@ pub(crate) fn walk<E: From<InvalidArtifact>>(
     budget: &mut Budget,
     mut visit: impl FnMut(Step<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let most = budget.files;
-    let first = names(&root, path, most, &InvalidArtifact::TooManyFiles)?;
+    let first = budget.names(&root, path)?;
     let mut open = vec![(root, String::new(), first.into_iter())];
     while let Some((parent, prefix, rest)) = open.last_mut() {
         let Some(name) = rest.next() else {
@@ -131,7 +132,6 @@ pub(crate) fn walk<E: From<InvalidArtifact>>(
         };
         let below = format!("{prefix}{name}");
         let shown = format!("{path}/{below}");
-        budget.take()?;
         let (kind, stat) = look(parent, &name, &shown)?;
         let inner = match kind {
             Kind::Directory => Some(open_directory(&*parent, &name, &shown)?),
@@ -142,7 +142,7 @@ pub(crate) fn walk<E: From<InvalidArtifact>>(
             if open.len() == limits::ARTIFACT_DEPTH {
                 return Err(InvalidArtifact::TooDeep(label(&shown)).into());
             }
-            let names = names(&inner, &shown, budget.files, &InvalidArtifact::TooManyFiles)?;
+            let names = budget.names(&inner, &shown)?;
             open.push((inner, format!("{below}/"), names.into_iter()));
         }
     }
@@ -170,4 +170,35 @@ pub(crate) fn unreadable(path: &str, errno: Errno) -> InvalidArtifact {
 /// A path as messages show it.
 pub(crate) fn label(path: &str) -> String {
     shown(path.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_count_when_they_are_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let deeper = root.path().join("a/a");
+        std::fs::create_dir_all(&deeper).unwrap();
+        for directory in [root.path().to_owned(), root.path().join("a"), deeper] {
+            for number in 0..3 {
+                std::fs::write(directory.join(format!("b{number}")), "").unwrap();
+            }
+        }
+        // 4 + 4 + 3 names.
+        for (files, visited) in [(11, Some(11)), (10, None)] {
+            let mut seen = 0;
+            let open = File::open(root.path()).unwrap().into();
+            let walked =
+                walk(open, "x", &mut Budget { files }, |_| -> Result<(), InvalidArtifact> {
+                    seen += 1;
+                    Ok(())
+                });
+            match visited {
+                Some(all) => assert_eq!((walked, seen), (Ok(()), all)),
+                None => assert_eq!((walked, seen), (Err(InvalidArtifact::TooManyFiles), 2)),
+            }
+        }
+    }
 }
