@@ -7,7 +7,7 @@ use crate::workspace::Workspaces;
 use kruntimes_api::{Reason, limits};
 use kruntimes_rules::run::event::Collected;
 use kruntimes_rules::run::outputs::{Outputs, OutputsError, parse};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
@@ -49,12 +49,19 @@ pub(crate) fn is_nothing(workspaces: &Workspaces, uid: &str) -> bool {
     outputs.is_err_and(|error| absent(&error)) && !has_artifacts(workspaces, uid)
 }
 
-/// What is no directory any more counts: it is refused later.
+/// What is no directory any more counts, a link too: it is refused later.
 fn has_artifacts(workspaces: &Workspaces, uid: &str) -> bool {
-    workspaces.artifacts(uid).is_some_and(|directory| match std::fs::read_dir(directory) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
-    })
+    if workspaces.artifacts(uid).is_none() {
+        return false;
+    }
+    let directory = match workspaces.open_artifacts(uid) {
+        Ok(Some(directory)) => directory,
+        Ok(None) => return false,
+        Err(_) => return true,
+    };
+    let Ok(mut entries) = Dir::read_from(&directory) else { return true };
+    entries
+        .any(|entry| entry.is_ok_and(|entry| !matches!(entry.file_name().to_bytes(), b"." | b"..")))
 }
 
 /// Reads the outputs of a Run, if it wrote any, and sees whether there are artifacts.

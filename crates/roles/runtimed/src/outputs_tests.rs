@@ -108,3 +108,20 @@ fn a_huge_file_is_refused_by_its_size_alone() {
     // Within the limit it is read: one line of zeros is no output.
     assert_eq!(refused(sparse(limits::OUTPUTS_FILE_BYTES)).0, Reason::OutputsInvalid);
 }
+
+#[test]
+fn a_directory_of_artifacts_that_became_a_link_is_not_nothing() {
+    let root = directory(&format!("outputs-{}", PLACES.fetch_add(1, Ordering::Relaxed)));
+    let workspaces = Workspaces::new(root.clone()).keeping(true);
+    let artifacts = root.join(UID).join("artifacts");
+    fs::create_dir_all(&artifacts).unwrap();
+    assert!(is_nothing(&workspaces, UID));
+    fs::remove_dir(&artifacts).unwrap();
+    assert!(is_nothing(&workspaces, UID));
+    let empty = directory(&format!("outputs-{}", PLACES.fetch_add(1, Ordering::Relaxed)));
+    for target in ["/nowhere", empty.to_str().unwrap()] {
+        symlink(target, &artifacts).unwrap();
+        assert!(!is_nothing(&workspaces, UID) && collect(&workspaces, UID).artifacts, "{target}");
+        fs::remove_file(&artifacts).unwrap();
+    }
+}

@@ -76,6 +76,10 @@ impl Machine {
 
     /// Nobody wants the artifacts any more, for that reason.
     pub(super) fn stop_keeping(&mut self, stop: Stop, effects: &mut Vec<Effect>) {
+        // The command has ended: that an answer about its start was late or lost is no reason.
+        if matches!(stop, Stop::ExecuteFailed(_)) {
+            return;
+        }
         let first = matches!(self.stop, None | Some(Stop::ExecuteFailed(_)));
         if first {
             effects.push(Effect::StopKeeping);

@@ -173,3 +173,12 @@ fn a_store_that_never_answers_holds_no_run_for_ever_and_is_not_tried_again() {
     let effects = machine.handle(Event::Deadline, due);
     assert_eq!(words(&effects), ["stop keeping", "Failed:ArtifactStoreFailed", "release"]);
 }
+
+#[test]
+fn a_lost_answer_about_the_start_does_not_take_a_success_its_artifacts() {
+    let mut machine = keeping(2);
+    let failed = Event::ExecuteFailed("deadline".to_owned());
+    assert_eq!(words(&machine.handle(failed, at(20))), [""; 0]);
+    let effects = machine.handle(Event::Kept(Ok(vec![artifact()])), at(22));
+    assert_eq!(words(&effects), ["Succeeded:RunCompleted", "release"]);
+}
