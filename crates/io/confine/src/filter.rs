@@ -138,8 +138,8 @@ const NAMESPACES: u32 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWCGROUP) as u32;
 
 /// Families of sockets that a Run with a network is refused. A path of this machine leads a Unix socket to whoever listens
-/// there, which Landlock can't prevent; the others reach the host and the kernel's cryptography.
-const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_VSOCK, libc::AF_ALG];
+/// there, which Landlock can't prevent; the others reach what others send, the host and the kernel's cryptography.
+const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_PACKET, libc::AF_VSOCK, libc::AF_ALG];
 
 /// Pairs of sockets that stay among themselves: one of datagrams could still send to any path.
 const PAIRS: &[i32] = &[libc::SOCK_STREAM, libc::SOCK_SEQPACKET];

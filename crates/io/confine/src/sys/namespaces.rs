@@ -16,8 +16,8 @@ pub(crate) const NETWORK: i32 = libc::CLONE_NEWNET;
 /// Bytes of the first process's stack: it makes two system calls.
 const STACK_BYTES: usize = 16 * 1024;
 
-/// What a Run of root keeps, as with container engines: nothing that reaches the machine. Bits of capabilities(7), from
-/// `CAP_CHOWN` on.
+/// What a Run of root keeps, as with container engines, but for raw sockets: on a network that it shares they would hear
+/// the pod's own calls. Nothing of it reaches the machine. Bits of capabilities(7), from `CAP_CHOWN` on.
 pub(crate) const KEPT_BY_ROOT: u64 = 1
     | 1 << 1
     | 1 << 3
@@ -27,7 +27,6 @@ pub(crate) const KEPT_BY_ROOT: u64 = 1
     | 1 << 7
     | 1 << 8
     | 1 << 10
-    | 1 << 13
     | 1 << 18
     | 1 << 27
     | 1 << 29

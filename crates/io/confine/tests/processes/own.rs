@@ -96,7 +96,7 @@ try other cat ../other/secret; try other-there test -e ../other; try node mknod 
 try image-write bash -c 'echo > /etc/kruntimes'; try memory bash -c 'head -c1 /proc/kcore'
 try kernel bash -c 'echo 1 > /proc/sys/vm/drop_caches'; try unmount umount /tmp
 while read -r name value; do [ $name = CapEff: ] && caps=$value; done < /proc/self/status
-try few-privileges test $((0x$caps & ~0xa80425fb)) = 0"#
+try few-privileges test $((0x$caps & ~0xa80405fb)) = 0"#
     );
     let granted =
         ["/tmp", "/var/tmp", "/dev/shm", "list-/", "list-/proc", "list-/dev", "list-..", "ps"];
@@ -208,7 +208,7 @@ attempt('init', lambda: os.kill(1, 0))
 attempt('mount', lambda: libc.mount(b'x', b'/tmp', b'tmpfs', 0, None) == 0)
 def capabilities(name):
     return int(next(line for line in open('/proc/self/status') if line.startswith(name)).split()[1], 16)
-kept = 0xa80425fb if os.geteuid() == 0 else 0
+kept = 0xa80405fb if os.geteuid() == 0 else 0
 attempt('privileges', lambda: capabilities('CapAmb') != 0)
 attempt('few-privileges', lambda: capabilities('CapPrm') & ~kept == 0 and capabilities('CapEff') & ~kept == 0)
 print(os.listdir('/proc/self/fd'))
