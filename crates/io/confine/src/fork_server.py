@@ -42,6 +42,8 @@ ALL_SIGNALS = b"\xff" * SIGNALS_BYTES
 libc = ctypes.CDLL(None, use_errno=True)
 # What must not be freed.
 KEPT = []
+# Takes each request, and is wiped after: what is freed instead, later forks find in the memory they inherit.
+PACKET = bytearray(PACKET_BYTES)
 
 
 def serve(word):
@@ -80,29 +82,30 @@ def serve(word):
 
 
 def take(requests, line, poller, children, told):
-    data, rights, _, _ = requests.recvmsg(
-        PACKET_BYTES, socket.CMSG_SPACE(20), socket.MSG_CMSG_CLOEXEC
+    length, rights, _, _ = requests.recvmsg_into(
+        [PACKET], socket.CMSG_SPACE(20), socket.MSG_CMSG_CLOEXEC
     )
-    if not data:
+    if not length:
         os._exit(0)
     fds = array("i")
     for _, _, content in rights:
         fds.frombytes(content[: len(content) - len(content) % 4])
     if len(fds) < 3:
         # Too many are open here: the server meets the end of the control socket.
+        wipe(length)
         close(fds)
         return None
-    key = int.from_bytes(data[4:HEADER_BYTES], "little")
-    in_file = int.from_bytes(data[:4], "little") == IN_FILE
-    body = os.pread(fds[-1], os.fstat(fds[-1]).st_size, 0) if in_file else data[HEADER_BYTES:]
+    key = int.from_bytes(PACKET[4:HEADER_BYTES], "little")
     try:
         pid = os.fork()
     except OSError as error:
+        wipe(length)
         report(fds[0], AT_SUPERVISOR, error)
         close(fds)
         return None
     if pid == 0:
-        return supervised(body, fds, *told)
+        return supervised(length, fds, *told)
+    wipe(length)
     handle = os.pidfd_open(pid)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fds[0], handle]))]
     line.sendmsg([struct.pack("<IiQ", FORKED, pid, key)], rights)
@@ -112,12 +115,23 @@ def take(requests, line, poller, children, told):
     return None
 
 
-def supervised(body, fds, filters, settings):
+def wipe(length):
+    PACKET[:length] = bytes(length)
+
+
+def body(length, fds):
+    """What a request says: read by who it is for alone."""
+    if int.from_bytes(PACKET[:4], "little") == IN_FILE:
+        return os.pread(fds[-1], os.fstat(fds[-1]).st_size, 0)
+    return bytes(memoryview(PACKET)[HEADER_BYTES:length])
+
+
+def supervised(length, fds, filters, settings):
     """Returns in the process of the command; the one above it becomes its supervisor."""
     code = 1
     try:
         control, out, err = fds[:3]
-        program, working_dir, args, env, bounds, allowance, view = parse(body)
+        program, working_dir, args, env, bounds, allowance, view = parse(body(length, fds))
         rules = fds[3] if bounds & HAS_RULES else None
         init, memory, trees = 0, -1, []
         try:

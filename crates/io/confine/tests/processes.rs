@@ -62,6 +62,7 @@ const CASES: &[Case] = &[
     ("forks::a_fork_is_a_process_as_any_other", forks::a_fork_is_a_process_as_any_other),
     ("forks::ends_are_reported", forks::ends_are_reported),
     ("forks::one_fork_leaves_nothing_to_the_next", forks::one_fork_leaves_nothing_to_the_next),
+    ("forks::secrets_go_with_their_fork", forks::secrets_go_with_their_fork),
     ("forks::large_commands_and_bad_directories", forks::large_commands_and_bad_directories),
     ("forks::a_daemon_is_gone_at_the_end", forks::a_daemon_is_gone_at_the_end),
     ("forks::a_dropped_line_kills", forks::a_dropped_line_kills),

@@ -6,6 +6,7 @@ use super::{
 };
 use kruntimes_confine::{Child, Command, End, ForkServer, PYTHON, SpawnError, Stage, Zygote};
 use rustix::process::{Pid, Signal};
+use std::ffi::CString;
 
 pub(super) struct Server<'a> {
     zygote: &'a Zygote,
@@ -90,6 +91,36 @@ print('spoilt')";
     assert_eq!(server.run(spoil), ("spoilt\n".to_owned(), End::Exited(0)));
     assert_eq!(server.run(look), clean);
     assert_eq!(clean.0, "/ 18 None Handlers.SIG_DFL\n".replace("Handlers.SIG_DFL", "0"));
+}
+
+/// Prints each needle in this process's own memory; its own text is none.
+const SCAN: &str = r"
+import re
+found = set()
+with open('/proc/self/maps') as maps, open('/proc/self/mem', 'rb', 0) as memory:
+    for line in maps.read().splitlines():
+        span, rights, _, _, inode, *name = line.split(None, 5)
+        if inode == '0' and rights[:2] == 'rw' and name[:1] != ['[vvar]']:
+            start, end = (int(edge, 16) for edge in span.split('-'))
+            memory.seek(start)
+            found.update(re.findall(rb'[n]eedle-[a-z]+', memory.read(end - start)))
+print(sorted(found))
+";
+
+pub(super) fn secrets_go_with_their_fork(zygote: &Zygote) {
+    let server = Server::start(zygote);
+    for (name, count) in [("needle-small ", 1000), ("needle-large ", 5000)] {
+        let mut command = command(&["python3", "print('ran')", "needle-argument"]);
+        command.env.push(CString::new(format!("SECRET={}", name.repeat(count))).unwrap());
+        assert_eq!(finish(server.spawn(&command)).1, End::Exited(0));
+    }
+    let mut command = command(&["python3", SCAN]);
+    command.env.push(c"SECRET=needle-own".to_owned());
+    let (output, end) = finish(server.spawn(&command));
+    assert_eq!(
+        (String::from_utf8(output.stdout).unwrap().as_str(), end),
+        ("[b'needle-own']\n", End::Exited(0))
+    );
 }
 
 pub(super) fn large_commands_and_bad_directories(zygote: &Zygote) {
