@@ -35,7 +35,7 @@ CONFINE_FAILED = 126
 COMMAND, UNLIMITED = "<IIIIIQQQQ", 2**64 - 1
 FILTERS, SETTINGS, OWN_NETWORK = 4, "<QQI", 2
 SYS_PAUSE = 34
-SIGCHLD, SIG_DFL, SIG_IGN, SIG_BLOCK, SIG_SETMASK = 17, 0, 1, 0, 2
+SIGKILL, SIGCHLD, SIG_DFL, SIG_IGN, SIG_BLOCK, SIG_SETMASK = 9, 17, 0, 1, 0, 2
 SIGNALS_BYTES = 128
 ALL_SIGNALS = b"\xff" * SIGNALS_BYTES
 
@@ -143,10 +143,14 @@ def supervised(length, fds, filters, settings):
                 scope_signals()
             if bounds & HAS_VIEW:
                 stage = AT_NAMESPACES
-                init, memory, trees = make_room(bounds, fds, rules, view, settings)
+                init = enter_namespaces(bounds, fds, settings)
+                memory, trees = lay_out(rules, view, settings)
                 stage = AT_SUPERVISOR
             main = os.fork()
         except OSError as error:
+            if init:
+                os.kill(init, SIGKILL)
+                os.waitpid(init, 0)
             report(control, stage, error)
             code = 0
             raise
@@ -169,16 +173,21 @@ def chosen(filters, bounds):
     return filters[network - 1 + (2 if bounds & HAS_VIEW else 0)] if network else None
 
 
-def make_room(bounds, fds, rules, view, settings):
+def enter_namespaces(bounds, fds, settings):
     """As `Room::new`: the next children are in namespaces, whose first process this starts. It must hold nothing of others."""
-    (memory_bytes, steps), (rights, _, own) = view, settings
+    own = settings[2]
     kept = sorted({SUPERVISOR, *fds})
     for low, high in zip([2, *kept], [*kept, MAX_FD]):
         if low + 1 < high:
             libc.syscall(SYS_CLOSE_RANGE, low + 1, high - 1, 0)
     network = NEW_NETWORK if bounds & NETWORK == NO_NETWORK and own == OWN_NETWORK else 0
     do(libc.unshare, NEW_PROCESSES | NEW_IPC | network)
-    init = start_init()
+    return start_init()
+
+
+def lay_out(rules, view, settings):
+    """As `Room::lay_out`: what the command will see."""
+    (memory_bytes, steps), rights = view, settings[0]
     memory, trees = -1, []
     for source, target in steps:
         tree = None
@@ -192,7 +201,7 @@ def make_room(bounds, fds, rules, view, settings):
         elif source != b"make":
             tree = do(libc.syscall, SYS_OPEN_TREE, -100, source, OPEN_TREE)
         trees.append((tree, target))
-    return init, memory, trees
+    return memory, trees
 
 
 def start_init():

@@ -68,12 +68,15 @@ pub(crate) fn launch(start: &Start<'_>) -> Result<Started, (Stage, io::Error)> {
         .map_err(|error| (Stage::Namespaces, error))?;
     let view = room.as_ref().map(|room| (room.steps.as_slice(), *working_dir));
     let bounds = Bounds { files: start.rules, calls, view, privileged: false };
-    let main = sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)], bounds)?;
-    let Some(Room { init, memory, mounts, .. }) = room else {
-        return Ok(Started { main, init: None, memory: None, mounts: None });
+    let spawned = sys::spawn(program, &[(start.stdout, 1), (start.stderr, 2)], bounds);
+    let Some(room) = room else {
+        return Ok(Started { main: spawned?, init: None, memory: None, mounts: None });
     };
     // Where it began: its own `/proc` is the command's no more.
-    let back = start.mounts.ok_or_else(unreadable)?;
-    sys::enter_mounts(back).map_err(|error| (Stage::Namespaces, error))?;
+    let back = || sys::enter_mounts(start.mounts.ok_or(Errno::INVAL)?);
+    let in_order = |main| back().map(|()| main).map_err(|error| (Stage::Namespaces, error));
+    // Nobody is left of what is reported not to have started.
+    let main = spawned.and_then(in_order).inspect_err(|_| room.end())?;
+    let Room { init, memory, mounts, .. } = room;
     Ok(Started { main, init: Some(init), memory, mounts: Some(mounts) })
 }

@@ -11,6 +11,7 @@ use crate::sys::{self, Bounds, Program, Rights, Step};
 use crate::view::{COVER, MAKE, MEMORY};
 use crate::wire::{Parsed, Stage};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
 };
@@ -67,7 +68,7 @@ fn wait_for(child: Pid) -> Option<i32> {
     loop {
         match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
             Ok(Some((_, status))) => return status.exit_status(),
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(Errno::INTR) => {}
             Err(_) => return None,
         }
     }
@@ -117,32 +118,39 @@ impl<'a> Room<'a> {
         let (true, Some(zygotes)) = (command.bounding.has_view, zygotes) else { return Ok(None) };
         let network = command.bounding.network.filter(|_| zygotes.network);
         let network = network.unwrap_or(Network::Full);
-        let room = Self::new(&command.steps, command.memory_bytes, network)?;
-        if let (Some(rules), Some(memory)) = (rules, &room.memory) {
-            sys::add_rule(rules, memory.as_fd(), Rights::OWN, sys::landlock_abi()?)?;
+        let mut room = Self::new(network)?;
+        match room.lay_out(&command.steps, command.memory_bytes, rules) {
+            Ok(()) => Ok(Some(room)),
+            Err(error) => {
+                room.end();
+                Err(error)
+            }
         }
-        Ok(Some(room))
     }
 
     /// Moves this process into namespaces of IPC and mounts, and its next children also into one of processes, whose first
     /// this starts.
-    fn new(
-        steps: &[(&'a CStr, &'a CStr)],
-        memory_bytes: u64,
-        network: Network,
-    ) -> io::Result<Self> {
+    fn new(network: Network) -> io::Result<Self> {
         let own = sys::PROCESSES | sys::IPC | sys::MOUNTS;
         sys::unshare(if network == Network::None { own | sys::NETWORK } else { own })?;
         let mounts = high(&own_mounts()?)?;
-        let init = sys::start_init()?;
-        let mut room = Self { init, steps: Vec::with_capacity(steps.len()), memory: None, mounts };
+        Ok(Self { init: sys::start_init()?, steps: Vec::new(), memory: None, mounts })
+    }
+
+    /// Makes what will be seen, which `rules` grant what they can't name before.
+    fn lay_out(
+        &mut self,
+        steps: &[(&'a CStr, &'a CStr)],
+        memory_bytes: u64,
+        rules: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
         for (source, target) in steps {
             let step = match source.to_bytes() {
                 MAKE => Step::Make(target),
                 COVER => Step::Mount(tree(COVER_BYTES, COVER_FILES, c"0755")?, target),
                 MEMORY => {
                     let memory = tree(memory_bytes, MEMORY_FILES, c"1777")?;
-                    room.memory = Some(high(&memory)?);
+                    self.memory = Some(high(&memory)?);
                     Step::Mount(memory, target)
                 }
                 _ => {
@@ -152,9 +160,18 @@ impl<'a> Room<'a> {
                     Step::Mount(rustix::mount::open_tree(CWD, *source, flags)?, target)
                 }
             };
-            room.steps.push(step);
+            self.steps.push(step);
         }
-        Ok(room)
+        if let (Some(rules), Some(memory)) = (rules, &self.memory) {
+            sys::add_rule(rules, memory.as_fd(), Rights::OWN, sys::landlock_abi()?)?;
+        }
+        Ok(())
+    }
+
+    /// Ends who is in there, and takes all children of this process: the kernel lets the first one go last.
+    pub(crate) fn end(&self) {
+        let _ = rustix::process::kill_process(self.init, Signal::KILL);
+        while !matches!(rustix::process::wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
     }
 }
 
@@ -199,13 +216,16 @@ fn tree(bytes: u64, files: &CStr, mode: &CStr) -> io::Result<OwnedFd> {
 fn start_nothing(network: Network, filters: &Filters) -> bool {
     let steps = [(c"/proc", c"/proc"), (c"cover", c"/proc"), (c"memory", c"/proc")];
     let Ok(back) = own_mounts() else { return false };
-    let Ok(room) = Room::new(&steps, COVER_BYTES, network) else { return false };
+    let Ok(mut room) = Room::new(network) else { return false };
+    if room.lay_out(&steps, COVER_BYTES, None).is_err() {
+        room.end();
+        return false;
+    }
     let program = Program { path: c"/", args: Vec::new(), env: Vec::new() };
     let view = Some((room.steps.as_slice(), c"/"));
     let calls = filter::of(filters, network, filter::Ipc::Own);
     let ended = sys::spawn(&program, &[], Bounds { view, calls, ..Bounds::default() });
-    let _ = rustix::process::kill_process(room.init, Signal::KILL);
-    wait_for(room.init);
+    room.end();
     matches!(ended, Err((Stage::Execute, _))) && sys::enter_mounts(back.as_fd()).is_ok()
 }
 

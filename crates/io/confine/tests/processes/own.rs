@@ -6,8 +6,9 @@ use super::{
     DAEMON, bash, command, confined, finish, is_gone, own_limited, parent, read_line, reports,
     started, wait_for, watch,
 };
-use kruntimes_confine::{Command, End, Namespaces, Network, Zygote};
+use kruntimes_confine::{Command, End, Namespaces, Network, Report, Zygote};
 use rustix::process::{Pid, Signal};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -72,6 +73,17 @@ impl Isolated {
     fn say(&self, place: &Place, args: &[&str]) -> String {
         said(self.zygote.spawn(&place.confine(command(args), Network::Full)).unwrap())
     }
+}
+
+/// Who has this process as its parent.
+fn children(of: i32) -> BTreeSet<i32> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parent = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+    };
+    pids.filter(|pid| parent(*pid) == Some(of)).collect()
 }
 
 /// Processes that share the namespace of processes that this one is in.
@@ -340,13 +352,24 @@ fn a_place_that_is_gone(own: &Isolated) {
     let gone = place.confine(bash("true"), Network::Full);
     place.remove_temporary();
     let server = Server::start(&own.zygote);
+    let witness = own.zygote.spawn(&bash("exec sleep 1000")).unwrap();
+    let zygote = parent(parent(started(&witness)));
+    let before = children(zygote);
     let ends = [
         own.zygote.spawn(&gone).unwrap(),
         server.spawn(&Command { args: vec![c"python3".to_owned(), c"0".to_owned()], ..gone }),
     ]
-    .map(|child| finish(child).1);
+    .map(|child| {
+        let end = reports(&child).pop().flatten();
+        // Its supervisor was taken.
+        wait_for(&child.control);
+        assert_eq!(child.control.receive().unwrap(), None);
+        end
+    });
+    let left: Vec<_> = children(zygote).difference(&before).copied().collect();
+    assert_eq!(left, [0; 0], "nobody is left");
     let stage = kruntimes_confine::Stage::Namespaces;
     let errno = rustix::io::Errno::NOENT.raw_os_error();
     let expected = if own.granted() { End::NotStarted { stage, errno } } else { End::Exited(0) };
-    assert_eq!(ends, [expected, expected]);
+    assert_eq!(ends, [Some(Report::Ended(expected)); 2]);
 }
