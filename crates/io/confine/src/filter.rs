@@ -39,6 +39,9 @@ const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
+/// Of Linux 6.15: `libc` names it for one architecture alone.
+const OPEN_TREE_ATTR: c_long = 467;
+
 /// Refused whatever the arguments are.
 const REFUSED: &[c_long] = &[
     // Other processes' memory, descriptors and keys.
@@ -61,6 +64,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_pivot_root,
     libc::SYS_move_mount,
     libc::SYS_open_tree,
+    OPEN_TREE_ATTR,
     libc::SYS_fsopen,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
@@ -93,6 +97,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_settimeofday,
     libc::SYS_clock_settime,
     libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
     libc::SYS_vhangup,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_iopl,

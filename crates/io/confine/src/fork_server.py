@@ -30,7 +30,8 @@ OPEN_TREE, MOVE_EMPTY_PATH, SET_STRING, CREATE, CLOEXEC = 0x88001, 4, 1, 6, 1
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 IS_ARM = os.uname().machine == "aarch64"
 SYS_CAPGET, SYS_CAPSET = (90, 91) if IS_ARM else (125, 126)
-CAPABILITIES_VERSION, PR_CAPBSET_DROP, LAST_CAPABILITY = 0x20080522, 24, 63
+CAPABILITIES_VERSION, LAST_CAPABILITY = 0x20080522, 63
+PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 CONFINE_FAILED = 126
 COMMAND, UNLIMITED = "<IIIIIQQQQ", 2**64 - 1
 FILTERS, SETTINGS, OWN_NETWORK = 4, "<QQI", 2
@@ -156,9 +157,9 @@ def supervised(length, fds, filters, settings):
             raise
         if main == 0:
             if bounds & HAS_VIEW:
-                see(trees, working_dir, err, settings[1])
+                see(trees, working_dir, err)
             enter(out, err, env)
-            confine(rules, chosen(filters, bounds), bool(bounds & HAS_VIEW))
+            confine(rules, chosen(filters, bounds), bool(bounds & HAS_VIEW), settings)
             return os.fsdecode(program), [os.fsdecode(arg) for arg in args]
         os.dup2(control, CONTROL)
         numbers = [b"%d" % number for number in (main, init, memory)]
@@ -232,8 +233,8 @@ def new_tree(size, files, mode):
     return tree
 
 
-def see(trees, working_dir, err, kept_by_root):
-    """Makes what the command sees, in a namespace of mounts of its own, and gives up the right to."""
+def see(trees, working_dir, err):
+    """Makes what the command sees, in a namespace of mounts of its own."""
     try:
         do(libc.unshare, NEW_MOUNTS)
         do(libc.mount, b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, b"hidepid=ptraceable")
@@ -243,7 +244,6 @@ def see(trees, working_dir, err, kept_by_root):
             else:
                 do(libc.syscall, SYS_MOVE_MOUNT, tree, b"", -100, target, MOVE_EMPTY_PATH)
         os.chdir(working_dir)
-        drop_capabilities(kept_by_root if os.geteuid() == 0 else 0)
     except OSError as error:
         os.write(err, f"the namespaces of the Run could not be made: {error.strerror}\n".encode())
         os._exit(CONFINE_FAILED)
@@ -253,8 +253,20 @@ def bound_capabilities(kept_by_root):
     """Has what this process's forks execute as root have these at most; this process keeps what it has."""
     if os.geteuid() == 0:
         for capability in range(LAST_CAPABILITY + 1):
-            if not kept_by_root >> capability & 1:
-                libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+            # One that this kernel does not know, or that is gone, takes no right to drop.
+            is_there = libc.prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1
+            if is_there and not kept_by_root >> capability & 1:
+                do(libc.prctl, PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def give_up_rights(settings):
+    _, kept_by_root, own = settings
+    try:
+        if not own:
+            bound_capabilities(kept_by_root)
+        drop_capabilities(kept_by_root if os.geteuid() == 0 else 0)
+    except OSError:
+        os._exit(CONFINE_FAILED)
 
 
 def drop_capabilities(kept):
@@ -290,8 +302,10 @@ def enter(out, err, env):
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
-def confine(rules, filter, has_view):
-    """Has this process obey Landlock's rules and the filter of its system calls, and closes what it must not keep."""
+def confine(rules, filter, has_view, settings):
+    """Has this process obey Landlock's rules and the filter of its system calls, and drops what it must not keep."""
+    if rules is not None or filter is not None:
+        give_up_rights(settings)
     if rules is not None:
         own = os.open("/proc" if has_view else "/proc/self", os.O_PATH)
         add_rule(rules, READ_FILE | READ_DIR, own)

@@ -32,6 +32,8 @@ pub(crate) const KEPT_BY_ROOT: u64 = 1
     | 1 << 29
     | 1 << 31;
 const CAP_SYS_ADMIN: u32 = 21;
+/// Of the structures of capget(2).
+const VERSION_3: u32 = 0x2008_0522;
 /// Beyond all that kernels know.
 const LAST_CAPABILITY: u32 = 63;
 
@@ -110,7 +112,6 @@ pub(crate) fn ipc_bytes() -> u64 {
 /// # Safety
 /// None beyond that of system calls: it is called where nothing else may be done.
 pub(super) unsafe fn keep_administration() -> bool {
-    const VERSION_3: u32 = 0x2008_0522;
     // SAFETY: the structures are those of this version: a header, and effective, permitted and inheritable ones, twice.
     unsafe {
         let mut header = [VERSION_3, 0];
@@ -125,20 +126,37 @@ pub(super) unsafe fn keep_administration() -> bool {
     }
 }
 
-/// Has the program that this process executes keep no more than [`KEPT_BY_ROOT`] if the user is root, and nothing if not.
-/// Makes system calls only.
+/// Has this process, and the program that it executes, keep no more than [`KEPT_BY_ROOT`] if the user is root, and nothing if
+/// not. Makes system calls only.
 ///
 /// # Safety
 /// None beyond that of system calls: it is called where nothing else may be done.
-pub(super) unsafe fn drop_privileges() {
-    // SAFETY: plain integers. What this kernel does not know it does not grant either.
+pub(super) unsafe fn drop_privileges() -> bool {
+    // SAFETY: plain integers, and the structures of `keep_administration`.
     unsafe {
+        let is_root = libc::geteuid() == 0;
         // Others keep nothing when they execute.
-        if libc::geteuid() == 0 {
+        if is_root {
             for capability in (0..=LAST_CAPABILITY).filter(|bit| KEPT_BY_ROOT & (1_u64 << bit) == 0)
             {
-                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+                // One that this kernel does not know, or that is gone, takes no right to drop.
+                let is_there = libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1;
+                if is_there && libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == -1 {
+                    return false;
+                }
             }
         }
+        let kept = if is_root { KEPT_BY_ROOT } else { 0 };
+        let (low, high) = (kept as u32, (kept >> 32) as u32);
+        let mut header = [VERSION_3, 0];
+        let mut sets = [0_u32; 6];
+        if libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) == -1 {
+            return false;
+        }
+        // Without inheritable ones there are no ambient ones.
+        for (set, mask) in sets.iter_mut().zip([low, low, 0, high, high, 0]) {
+            *set &= mask;
+        }
+        libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_mut_ptr()) == 0
     }
 }

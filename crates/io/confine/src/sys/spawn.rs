@@ -158,11 +158,14 @@ unsafe fn become_program(child: &Child) -> Failure {
                 return ours(errno());
             }
         }
-        if let Some(view) = &child.view {
-            if let Err(failure) = make(view) {
-                return failure;
-            }
-            namespaces::drop_privileges();
+        if let Some(view) = &child.view
+            && let Err(failure) = make(view)
+        {
+            return failure;
+        }
+        let is_confined = child.view.is_some() || child.ruleset.is_some() || child.filter.is_some();
+        if is_confined && !namespaces::drop_privileges() {
+            return ours(errno());
         }
         if child.privileged && !namespaces::keep_administration() {
             return ours(errno());

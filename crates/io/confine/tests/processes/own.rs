@@ -107,8 +107,13 @@ try workspace bash -c 'echo x > file && test "$(cat file)" = x'; try machine cat
 try other cat ../other/secret; try other-there test -e ../other; try node mknod /tmp/node c 1 3
 try image-write bash -c 'echo > /etc/kruntimes'; try memory bash -c 'head -c1 /proc/kcore'
 try kernel bash -c 'echo 1 > /proc/sys/vm/drop_caches'; try unmount umount /tmp
-while read -r name value; do [ $name = CapEff: ] && caps=$value; done < /proc/self/status
-try few-privileges test $((0x$caps & ~0xa80405fb)) = 0"#
+[ $UID = 0 ] && kept=0xa80405fb || kept=0
+while read -r name value; do
+    case $name in
+        CapPrm:|CapEff:) try $name test $((0x$value & ~kept)) = 0;; CapInh:|CapAmb:) try $name test $((0x$value)) = 0;;
+        CapBnd:) try $name test $UID != 0 -o $((0x$value & ~kept)) = 0;;
+    esac
+done < /proc/self/status"#
     );
     let granted =
         ["/tmp", "/var/tmp", "/dev/shm", "list-/", "list-/proc", "list-/dev", "list-..", "ps"];
@@ -119,7 +124,7 @@ try few-privileges test $((0x$caps & ~0xa80405fb)) = 0"#
         .into_iter()
         .chain(always.map(|name| (name, true)))
         .chain(refused.map(|name| (name, name == "other-there" && !own.granted())))
-        .chain([("few-privileges", own.granted() || !rustix::process::geteuid().is_root())])
+        .chain(["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].map(|name| (name, true)))
         .collect();
     assert_eq!(own.say(&place, &["/bin/bash", "-c", &script]), lines(&expected));
 }
@@ -155,7 +160,7 @@ fn refused_calls(own: &Isolated) {
         let can = of_its_own && own.granted();
         assert!(line.ends_with(if can { " yes" } else { " no" }), "{line}");
     }
-    assert_eq!(seen.lines().count(), 15);
+    assert_eq!(seen.lines().count(), 17);
 }
 
 /// A module of this name, since `spawn` imports it.
@@ -221,11 +226,12 @@ attempt('mount', lambda: libc.mount(b'x', b'/tmp', b'tmpfs', 0, None) == 0)
 def capabilities(name):
     return int(next(line for line in open('/proc/self/status') if line.startswith(name)).split()[1], 16)
 kept = 0xa80405fb if os.geteuid() == 0 else 0
-attempt('privileges', lambda: capabilities('CapAmb') != 0)
-attempt('few-privileges', lambda: capabilities('CapPrm') & ~kept == 0 and capabilities('CapEff') & ~kept == 0)
+attempt('privileges', lambda: capabilities('CapAmb') != 0 or capabilities('CapInh') != 0)
+attempt('few-privileges', lambda: (capabilities('CapPrm') | capabilities('CapEff')) & ~kept == 0)
+attempt('bounded', lambda: os.geteuid() != 0 or capabilities('CapBnd') & ~kept == 0)
 print(os.listdir('/proc/self/fd'))
 ";
-    let (granted, root) = (own.granted(), rustix::process::geteuid().is_root());
+    let granted = own.granted();
     for network in [Network::Full, Network::None] {
         for id in ["a", "b"] {
             let args = ["python3", code, &format!("{id}-{network:?}")];
@@ -236,7 +242,8 @@ print(os.listdir('/proc/self/fd'))
                 + &lines(&[
                     ("mount", false),
                     ("privileges", false),
-                    ("few-privileges", granted || !root),
+                    ("few-privileges", true),
+                    ("bounded", true),
                 ])
                 + "['0', '1', '2', '3']\n";
             assert_eq!(seen, expected, "{network:?}");
