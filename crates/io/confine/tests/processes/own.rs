@@ -270,7 +270,7 @@ fn ends_are_reported(own: &Isolated) {
 fn who_is_told_ends(own: &Isolated) {
     let place = own.place("own-told");
     let server = Server::start(&own.zygote);
-    let script = "trap 'echo bye; exit 5' TERM; echo ready; while :; do read -t 0.1 <> <(:); done";
+    let script = "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done";
     // One that is orphaned when the main process ends may still take a part of the grace.
     let orphan = "(trap 'sleep 0.3; echo late > late; exit' TERM; echo ready; while :; do sleep 0.1; done) & exec sleep 1000";
     let bash = |script| own.zygote.spawn(&place.confine(bash(script), Network::Full)).unwrap();
