@@ -222,7 +222,7 @@ fn a_stopped_child_is_gone_at_the_end(zygote: &Zygote) {
 }
 
 fn termination_is_heeded(zygote: &Zygote) {
-    // The short reads let the trap in: a signal that comes just before a read waits for its end.
+    // A trap waits for the end of the command that runs: short naps.
     let script = "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done";
     let mut child = zygote.spawn(&bash(script)).unwrap();
     assert_eq!(read_line(&mut child.stdout), "ready");
