@@ -82,13 +82,23 @@ impl Counts {
                 need(format!("crash {side:?} {effect:?}"), found, 100);
             }
         }
-        for (from, to, writer) in table() {
+        for (from, to, writer) in table().filter(|pair| !NOT_MODELLED.contains(pair)) {
             let found = self.transitions.get(&(from, to, writer)).copied().unwrap_or(0);
             need(format!("{from} -> {to} by {writer:?}"), found, 100);
+        }
+        for (from, to, writer) in NOT_MODELLED {
+            if self.transitions.contains_key(&(from, to, writer)) {
+                gaps.push(format!("{from} -> {to} by {writer:?} is met: it is to be counted"));
+            }
         }
         gaps
     }
 }
+
+/// A runtimed names the store before it keeps artifacts. Here a store has one name from the start; runtimed's own tests
+/// write it.
+const NOT_MODELLED: [(Phase, Phase, Writer); 1] =
+    [(Phase::Running, Phase::Running, Writer::Runtimed)];
 
 /// Every legal transition with each of its writers.
 fn table() -> impl Iterator<Item = (Phase, Phase, Writer)> {
