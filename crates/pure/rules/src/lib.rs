@@ -12,6 +12,8 @@ pub mod network;
 pub mod placement;
 pub mod pods;
 pub mod pool;
+#[cfg(test)]
+mod random;
 pub mod reaper;
 pub mod retention;
 pub mod run;

@@ -5,23 +5,12 @@ use super::pool::HOLD_AFTER;
 use super::tests::{START, pool, run_with};
 use super::*;
 use crate::capacity::Resources;
+use crate::random::Random;
 use kruntimes_api::Run;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// xorshift64*: the history of a seed is the same for ever.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
-    }
-}
 
 /// runs, gpu, tpu.
 type Amounts = [u64; 3];

@@ -1,6 +1,7 @@
 //! The grammar by tables, its limits from both sides, and laws that hold for whatever a Run writes.
 
 use super::*;
+use crate::random::Random;
 
 fn read(text: &str) -> Result<Vec<(String, String)>, OutputsError> {
     parse(text.as_bytes()).map(|outputs| outputs.into_iter().collect())
@@ -93,20 +94,8 @@ fn every_limit_holds_on_both_sides() {
     check(&items(64).repeat(20), true);
 }
 
-/// xorshift64*: the texts of a seed are the same for ever.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % bound
-    }
-
-    fn text(&mut self, pieces: &[&str], most: usize) -> String {
-        (0..self.below(most)).map(|_| pieces[self.below(pieces.len())]).collect()
-    }
+fn text(random: &mut Random, pieces: &[&str], most: usize) -> String {
+    (0..random.below(most)).map(|_| pieces[random.below(pieces.len())]).collect()
 }
 
 const PIECES: [&str; 14] =
@@ -121,7 +110,8 @@ fn written(name: &str, value: &str) -> String {
 fn whatever_is_written_between_two_lines_is_read_back() {
     let mut random = Random(7);
     for _ in 0..20_000 {
-        let values: Vec<String> = (0..random.below(4)).map(|_| random.text(&PIECES, 12)).collect();
+        let values: Vec<String> =
+            (0..random.below(4)).map(|_| text(&mut random, &PIECES, 12)).collect();
         let named = |at: usize| format!("n{at}");
         let file: String =
             values.iter().enumerate().map(|(at, value)| written(&named(at), value)).collect();
@@ -136,7 +126,7 @@ fn what_is_kept_is_within_the_limits_whatever_is_written() {
     let mut random = Random(11);
     let (mut kept, mut refused) = (0, 0);
     for _ in 0..50_000 {
-        let file = random.text(&PIECES, 40);
+        let file = text(&mut random, &PIECES, 40);
         match parse(file.as_bytes()) {
             Ok(outputs) => {
                 kept += outputs.len();

@@ -2,20 +2,9 @@
 
 use super::times::after;
 use super::*;
+use crate::random::Random;
 use crate::run::event::Collected;
 use kruntimes_api::RetryPolicy;
-
-/// xorshift64*: the walk of a seed is the same for ever.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % bound
-    }
-}
 
 #[derive(Default)]
 struct World {
@@ -176,10 +165,8 @@ impl World {
 
 fn walk(seed: u64) -> World {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let retry_policy = RetryPolicy {
-        max_attempts: Some(1 + i32::try_from(random.below(2)).unwrap()),
-        ..RetryPolicy::default()
-    };
+    let retry_policy =
+        RetryPolicy { max_attempts: Some(1 + random.below(2)), ..RetryPolicy::default() };
     let spec = RunSpec {
         timeout_seconds: (random.below(2) == 0).then_some(1),
         retry_policy: Some(retry_policy),
