@@ -26,7 +26,10 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Explain { subject } => match Subject::of(subject.as_deref()) {
             Subject::Reason(reason) => explain::reasons(reason.as_deref()).map(|()| 0),
-            Subject::Run(name) => on_one_thread(explained(connection, name)).map(|()| 0),
+            Subject::Run(name) => {
+                on_one_thread(ask(connection, async |home| explain::run(home, &name).await))
+                    .map(|()| 0)
+            }
         },
         Command::Completion { shell } => completion(shell).map(|()| 0),
         Command::Reference => table::print(&reference::markdown(Cli::command())).map(|()| 0),
@@ -55,19 +58,18 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
         | Command::Cancel(_)
         | Command::Logs(_)
         | Command::Artifact(_)
-        | Command::Runtime(_)) => on_one_thread(ask(connection, command)).map(|()| 0),
+        | Command::Runtime(_)) => {
+            on_one_thread(ask(connection, async |home| ask_home(home, command).await)).map(|()| 0)
+        }
     }
 }
 
-async fn ask(connection: Connection, command: Command) -> Result<(), Failure> {
+async fn ask(
+    connection: Connection,
+    work: impl AsyncFnOnce(&Home) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let home = Home::choose(&connection, Ephemeral::Refuse).await?;
-    let end = ask_home(&home, command).await;
-    end.map_err(|failure| failure.of_server(&home.server))
-}
-
-async fn explained(connection: Connection, name: String) -> Result<(), Failure> {
-    let home = Home::choose(&connection, Ephemeral::Refuse).await?;
-    let end = explain::run(&home, &name).await;
+    let end = work(&home).await;
     end.map_err(|failure| failure.of_server(&home.server))
 }
 

@@ -202,6 +202,11 @@ fn time(unix_nano: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(unix_nano)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// What people are told of bytes that no pod has kept.
+pub(crate) fn thrown_away(bytes: i64) -> String {
+    format!("{bytes} bytes of output were thrown away: a Run keeps the first 1 MiB of each stream")
+}
+
 /// stdout and stderr; a stream that was closed takes no more and is no error.
 #[derive(Debug)]
 pub(crate) struct Sink {

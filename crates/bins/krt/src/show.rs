@@ -3,7 +3,7 @@
 use crate::cli::{GetArgs, ListArgs, NameArgs, Output};
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::table::{age, columns, details, print, structured, text};
+use crate::table::{age, columns, details, plain, print, structured, text};
 use crate::{objects, progress::Progress};
 use serde_json::Value;
 
@@ -222,11 +222,7 @@ fn outputs(run: &Value) -> String {
         let first = first_line(value.as_str().unwrap_or_default());
         let shown: String = first.chars().take(OUTPUT_CHARS).collect();
         let more = if shown.len() < first.len() { "…" } else { "" };
-        let plain = |letter: char| match letter {
-            letter if letter.is_control() => letter.escape_default().to_string(),
-            letter => letter.to_string(),
-        };
-        format!("{name}={}{more}", shown.chars().map(plain).collect::<String>())
+        format!("{name}={}{more}", plain(&shown))
     };
     outputs
         .map(|outputs| outputs.iter().map(line).collect::<Vec<_>>().join("\n"))

@@ -123,6 +123,15 @@ pub(crate) fn text(object: &Value, pointer: &str) -> String {
     }
 }
 
+/// Nothing that a Run wrote moves the cursor or begins a line.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |letter: char| match letter {
+        letter if letter.is_control() => letter.escape_default().to_string(),
+        letter => letter.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 /// Age of an object at `now`, `<unknown>` when it has no time of creation.
 pub(crate) fn age(object: &Value, now: jiff::Timestamp) -> String {
     let created: Result<jiff::Timestamp, _> = text(object, "/metadata/creationTimestamp").parse();

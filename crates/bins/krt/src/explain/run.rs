@@ -50,7 +50,8 @@ pub(super) async fn gather(home: &Home, name: &str) -> Result<Facts, Failure> {
 }
 
 async fn wait(home: &Home, run: &Run) -> Result<Wait, Failure> {
-    let why = waits_for(&home.client, &home.namespace, run).await;
+    let why =
+        waits_for(&home.client, &home.namespace, &run.spec.runtime, run.status.as_ref()).await;
     let mut wait = Wait { why, ..Wait::default() };
     let created = run.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string());
     each(home, run, Phase::Pending, |other| {

@@ -3,7 +3,7 @@
 use super::reason;
 use super::run::{Facts, Wait};
 use crate::duration;
-use crate::table::{columns, details};
+use crate::table::{columns, details, plain};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{AttemptRecord, Phase, Run, RunStatus, Timeline};
@@ -40,15 +40,6 @@ fn head(run: &Run, status: &RunStatus) -> String {
         ("Pod", status.assigned_pod.clone().unwrap_or_default()),
         ("Attempt", attempt.unwrap_or_default()),
     ])
-}
-
-/// Nothing that a Run wrote moves the cursor or begins a line.
-fn plain(text: &str) -> String {
-    text.chars()
-        .flat_map(|letter| {
-            if letter.is_control() { letter.escape_default().collect() } else { vec![letter] }
-        })
-        .collect()
 }
 
 fn waiting(wait: &Wait, status: &RunStatus, now: Timestamp) -> String {

@@ -3,7 +3,8 @@
 //! No line that a Run writes can pass for another one: in JSON whatever it holds is inside of one string.
 
 use super::args::{LogFormat, LogsArgs};
-use crate::output::{Bytes, Sink};
+use crate::output::{Bytes, Sink, thrown_away};
+use crate::progress::Progress;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -126,9 +127,7 @@ impl Printer {
                 let lost = Lost { time: now.to_string(), attempt, dropped_bytes: dropped };
                 self.json(&lost).await;
             }
-            Form::Raw | Form::Timed => crate::progress::Progress::new(false).say(&format!(
-                "{dropped} bytes of output were thrown away: a Run keeps the first 1 MiB of each stream"
-            )),
+            Form::Raw | Form::Timed => Progress::new(false).say(&thrown_away(dropped)),
         }
     }
 

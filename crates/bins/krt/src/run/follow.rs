@@ -3,7 +3,7 @@
 use super::{ending, why};
 use crate::failure::{Failure, chain};
 use crate::home::Home;
-use crate::output::{OutputError, Patience, Piece, Reader, Sink, Target};
+use crate::output::{OutputError, Patience, Piece, Reader, Sink, Target, thrown_away};
 use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::{objects, table};
@@ -237,10 +237,8 @@ impl Follow<'_> {
         if self.status.phase != Phase::Pending {
             return;
         }
-        let why = match why::told(&self.status) {
-            Some(why) => why,
-            None => why::seen(&self.home.client, &self.namespace, &self.runtime).await,
-        };
+        let (client, status) = (&self.home.client, Some(&self.status));
+        let why = why::waits_for(client, &self.namespace, &self.runtime, status).await;
         let reason = why.split(':').next().unwrap_or_default();
         if self.said != reason {
             self.progress.note(&format!("{} waits: {why}", self.name));
@@ -304,10 +302,7 @@ async fn print(mut reader: Reader, progress: Progress) -> Result<(), OutputError
             }
             Piece::Exited(exited) if exited.dropped_bytes > 0 => {
                 progress.hush();
-                progress.say(&format!(
-                    "{} bytes of output were thrown away: a Run keeps the first 1 MiB of each stream",
-                    exited.dropped_bytes
-                ));
+                progress.say(&thrown_away(exited.dropped_bytes));
             }
             Piece::Exited(_) | Piece::Connected => {}
         }

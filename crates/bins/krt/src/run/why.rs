@@ -1,7 +1,7 @@
 //! Why a Run waits: the scheduler's word where it has spoken, else what can be seen of its Runtime.
 
 use crate::{objects, table};
-use kruntimes_api::{Phase, Run, RunStatus, conditions};
+use kruntimes_api::{Phase, RunStatus, conditions};
 use kube::Client;
 
 /// The scheduler's reason and message.
@@ -16,15 +16,20 @@ pub(super) fn told(status: &RunStatus) -> Option<String> {
 }
 
 /// The scheduler's word, else what can be seen.
-pub(crate) async fn waits_for(client: &Client, namespace: &str, run: &Run) -> String {
-    match run.status.as_ref().and_then(told) {
+pub(crate) async fn waits_for(
+    client: &Client,
+    namespace: &str,
+    runtime: &str,
+    status: Option<&RunStatus>,
+) -> String {
+    match status.and_then(told) {
         Some(told) => told,
-        None => seen(client, namespace, &run.spec.runtime).await,
+        None => seen(client, namespace, runtime).await,
     }
 }
 
 /// What the Runtime shows, before the scheduler has said anything.
-pub(super) async fn seen(client: &Client, namespace: &str, runtime: &str) -> String {
+async fn seen(client: &Client, namespace: &str, runtime: &str) -> String {
     let found = match objects::get(client, namespace, "runtimes", runtime).await {
         Ok(found) => found,
         Err(kube::Error::Api(status)) if status.code == 404 => {
