@@ -173,9 +173,11 @@ impl Keeper {
             .split_inclusive(|byte| *byte == 0)
             .map(|cover| CStr::from_bytes_with_nul(cover).ok())
             .collect();
-        let covers = covers.unwrap_or_default();
         let is_first = self.supervisors.is_empty() && self.namespaces.is_none();
-        if is_first && let Some(found) = namespaces::attempt(&covers, &self.filters) {
+        // Covers that can't be read are not left out: then nobody gets namespaces.
+        if let Some(covers) = covers.filter(|_| is_first)
+            && let Some(found) = namespaces::attempt(&covers, &self.filters)
+        {
             self.mounts = namespaces::enter(&covers).and_then(|()| namespaces::own_mounts()).ok();
             self.namespaces = self.mounts.as_ref().map(|_| found);
         }

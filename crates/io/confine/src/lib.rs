@@ -12,11 +12,13 @@
 mod confinement;
 mod filter;
 mod fork_server;
+mod hidden;
 mod keeper;
 mod kernel;
 mod launch;
 mod limits;
 mod line;
+mod mounts;
 mod namespaces;
 mod rules;
 mod supervisor;
@@ -30,6 +32,7 @@ mod zygote;
 
 pub use confinement::{Confinement, Network, hide_memory, lacks};
 pub use fork_server::{ForkServer, PYTHON, supervise};
+pub use hidden::Hidden;
 pub use kernel::{landlock_abi, may_make_user_namespaces};
 pub use limits::{Limits, limit};
 pub use namespaces::Namespaces;

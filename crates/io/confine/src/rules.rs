@@ -4,9 +4,11 @@
 //! walk goes down only where such a place lies, and what holds one can't be listed. Of `/proc` a Run gets what is about
 //! the machine and about its own main process, of `/dev` what is everybody's.
 //!
-//! Invariant: a grant never covers a hidden place, whatever links or mounts lead there: the kernel asks for the file, not
-//! for its name.
+//! Invariant: nothing is granted that holds a hidden place at any of its paths. A grant is of a directory, not of a name: met
+//! by another mount, it holds what is mounted there.
 
+use crate::hidden::{self, Hidden, Identity};
+use crate::mounts::{self, Mount};
 use crate::sys::{self, Rights};
 use crate::{Network, landlock_abi};
 use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
@@ -18,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// Pieces of the machine's files that are granted at most. A directory whose pieces are more stays closed.
 const MAX_RULES: usize = 4096;
+/// Directories that are looked into for them.
+const MAX_DIRECTORIES: usize = 4096;
 
 /// Never part of the image, or shared by all who have the same user.
 const CLOSED: &[&str] = &["/proc", "/dev", "/tmp", "/var/tmp"];
@@ -57,34 +61,59 @@ pub struct Files {
     volumes: Vec<PathBuf>,
 }
 
+/// What is not granted.
+struct Closed {
+    places: BTreeSet<PathBuf>,
+    /// Those, by whichever path.
+    hidden: BTreeSet<Identity>,
+    common: BTreeSet<Identity>,
+    /// What holds one of them, by whichever path.
+    above: BTreeSet<Identity>,
+}
+
+impl Closed {
+    fn new(hidden: &Hidden) -> Self {
+        let identities = |places: &BTreeSet<PathBuf>| {
+            places.iter().filter_map(|place| hidden::identity(place)).collect()
+        };
+        let common: BTreeSet<PathBuf> = CLOSED.iter().map(PathBuf::from).collect();
+        let places: BTreeSet<PathBuf> = common.union(hidden.places()).cloned().collect();
+        let above = places.iter().flat_map(|place| place.ancestors().skip(1));
+        Self {
+            hidden: identities(hidden.places()),
+            common: identities(&common),
+            above: above.filter_map(hidden::identity).collect(),
+            places,
+        }
+    }
+
+    fn refuses(&self, path: &Path) -> bool {
+        let is_refused = |it| self.hidden.contains(&it) || self.common.contains(&it);
+        self.places.contains(path) || hidden::identity(path).is_some_and(is_refused)
+    }
+}
+
 impl Files {
     /// Grants all but `hidden` and what lies below it; nothing where the kernel has no Landlock.
     ///
     /// # Errors
     /// The root directory can't be read.
-    pub fn new(hidden: &[PathBuf], mounts: Mounts) -> io::Result<Option<Self>> {
+    pub fn new(hidden: &Hidden, mounts: Mounts) -> io::Result<Option<Self>> {
         let Ok(abi) = landlock_abi() else { return Ok(None) };
-        let closed: BTreeSet<PathBuf> = CLOSED
-            .iter()
-            .map(PathBuf::from)
-            // A place that is not there yet can't be granted either: its parent is walked.
-            .chain(
-                hidden.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
-            )
-            .collect();
+        let closed = Closed::new(hidden);
         let mut files = Self { abi, rules: Vec::new(), volumes: Vec::new() };
-        files.grant_tree(Path::new("/"), &closed)?;
+        files.grant_tree(&closed)?;
         for name in OF_THE_MACHINE {
-            files.grant(&Path::new("/proc").join(name), Rights::READ);
+            files.grant(&Path::new("/proc").join(name), Rights::READ, &closed);
         }
         for name in DEVICES {
-            files.grant(&Path::new("/dev").join(name), Rights::DEVICE);
+            files.grant(&Path::new("/dev").join(name), Rights::DEVICE, &closed);
         }
         if mounts == Mounts::Volumes {
-            let table = fs::read_to_string("/proc/self/mountinfo")?;
-            files.volumes = volumes(&table, &closed);
+            let table = mounts::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+            files.volumes = volumes(&table, &closed.places);
             for mount in files.volumes.clone() {
-                files.grant(&mount, Rights::OWN);
+                files.grant(&mount, Rights::OWN, &closed);
             }
         }
         Ok(Some(files))
@@ -124,35 +153,41 @@ impl Files {
         &self.volumes
     }
 
-    fn grant_tree(&mut self, directory: &Path, closed: &BTreeSet<PathBuf>) -> io::Result<()> {
-        let mut inner = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            if closed.contains(&path) {
-                continue;
+    fn grant_tree(&mut self, closed: &Closed) -> io::Result<()> {
+        let root = Path::new("/");
+        let mut inner = vec![root.to_owned()];
+        for _ in 0..MAX_DIRECTORIES {
+            let Some(directory) = inner.pop() else { break };
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(error) if directory == root => return Err(error),
+                // What this user can't list he can't read either.
+                Err(_) => continue,
+            };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if closed.refuses(&path) {
+                    continue;
+                }
+                // Also when it holds that at another path of its own, where the grant would hold too.
+                let is_above = hidden::identity(&path).is_some_and(|it| closed.above.contains(&it));
+                if is_above { inner.push(path) } else { self.grant(&path, Rights::READ, closed) }
             }
-            let holds_closed = closed.iter().any(|closed| closed.starts_with(&path));
-            if holds_closed { inner.push(path) } else { self.grant(&path, Rights::READ) }
-        }
-        for path in inner {
-            // What this user can't list he can't read either.
-            let _ = self.grant_tree(&path, closed);
         }
         Ok(())
     }
 
     /// Grants `path` if it is there; a link grants nothing, since what it leads to is met by the walk.
-    fn grant(&mut self, path: &Path, rights: Rights) {
+    fn grant(&mut self, path: &Path, rights: Rights, closed: &Closed) {
         if self.rules.len() >= MAX_RULES {
             return;
         }
         let Ok(file) = open(path) else { return };
-        let Ok(kind) = rustix::fs::fstat(&file).map(|it| FileType::from_raw_mode(it.st_mode))
-        else {
-            return;
-        };
+        let Ok(stat) = rustix::fs::fstat(&file) else { return };
+        let kind = FileType::from_raw_mode(stat.st_mode);
         let rights = if kind == FileType::Directory { rights } else { rights.of_file() };
-        if kind != FileType::Symlink {
+        let identity = (stat.st_dev, stat.st_ino);
+        let is_closed = closed.above.contains(&identity) || closed.hidden.contains(&identity);
+        if kind != FileType::Symlink && !is_closed {
             self.rules.push((file, rights));
         }
     }
@@ -163,8 +198,8 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-/// The writable mounts that a pool's owner may have asked for, from `/proc/self/mountinfo`.
-fn volumes(table: &str, closed: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+/// The writable mounts that a pool's owner may have asked for.
+fn volumes(table: &[Mount], closed: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
     let is_volume = |path: &Path| {
         let engines = OF_THE_ENGINE.iter().any(|file| path == Path::new(file));
         let hidden = closed
@@ -173,20 +208,8 @@ fn volumes(table: &str, closed: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
             .any(|closed| path.starts_with(closed) || closed.starts_with(path));
         !engines && !hidden && !path.starts_with("/sys")
     };
-    let writable = |line: &str| -> Option<PathBuf> {
-        // The fifth word is the place, the sixth the options of this mount.
-        let mut words = line.split(' ').skip(4);
-        let (place, options) = (words.next()?, words.next()?);
-        let writable = options.split(',').any(|option| option == "rw");
-        writable.then(|| PathBuf::from(unescape(place)))
-    };
-    table.lines().filter_map(writable).filter(|path| is_volume(path)).collect()
-}
-
-/// Spaces, tabs, line ends and backslashes are octal there.
-fn unescape(place: &str) -> String {
-    let codes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    codes.iter().fold(place.to_owned(), |text, (code, letter)| text.replace(code, letter))
+    let writable = table.iter().filter(|mount| mount.is_writable).map(|mount| mount.point.clone());
+    writable.filter(|path| is_volume(path)).collect()
 }
 
 #[cfg(test)]
@@ -209,6 +232,6 @@ mod tests {
             11 1 0:9 / /sys/fs/cgroup rw - cgroup2 cgroup rw";
         let closed = ["/proc", "/dev", "/tmp", "/workspace"].map(PathBuf::from).into();
         let expected = ["/data", "/with space", "/tmp"].map(PathBuf::from);
-        assert_eq!(volumes(table, &closed), expected);
+        assert_eq!(volumes(&mounts::parse(table), &closed), expected);
     }
 }

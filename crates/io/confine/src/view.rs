@@ -3,6 +3,7 @@
 //! `/tmp` and `/var/tmp` are the Run's own directory for temporary files, and `/dev/shm` its own memory. A hidden place that
 //! holds something of the Run's is covered, and what is the Run's lies there again. So no path changes.
 
+use crate::Hidden;
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
@@ -38,14 +39,17 @@ pub struct View {
 }
 
 impl Scene {
-    /// Of this machine. Volumes are what every Run may use wherever it is mounted.
+    /// Of this machine; nothing where something hidden can't be covered. Volumes are what every Run may use wherever it is
+    /// mounted.
     #[must_use]
-    pub fn new(hidden: &[PathBuf], volumes: &[PathBuf]) -> Self {
+    pub fn new(hidden: &Hidden, volumes: &[PathBuf]) -> Option<Self> {
         let real = |path: &Path| fs::canonicalize(path).ok().filter(|path| path.is_dir());
         let temporary = TEMPORARY.iter().filter_map(|path| real(Path::new(path)));
-        let hidden: BTreeSet<_> = hidden.iter().filter_map(|path| real(path)).collect();
         let memory = real(Path::new(SHARED_MEMORY));
-        Self::of(temporary.collect(), memory, &hidden, volumes.to_vec())
+        // Where this user gets nowhere by a path, none of his Runs does.
+        let seen = hidden.places().iter().filter(|path| path.is_dir()).cloned().collect();
+        let scene = Self::of(temporary.collect(), memory, &seen, volumes.to_vec());
+        hidden.uncoverable().is_empty().then_some(scene)
     }
 
     fn of(

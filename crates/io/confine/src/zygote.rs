@@ -155,6 +155,10 @@ impl Zygote {
         let (ours, theirs) = socket_pair().map_err(SpawnError::Resources)?;
         let covers: Vec<u8> =
             covers.iter().flat_map(|cover| cover.to_bytes_with_nul()).copied().collect();
+        if covers.len() > INLINE_BYTES {
+            // A part of them would leave the rest open.
+            return Ok(None);
+        }
         let header = wire::header(Request::Isolate, 0);
         send(&self.socket, &[&header, &covers], &[theirs.as_fd()])?;
         drop(theirs);

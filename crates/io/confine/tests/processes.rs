@@ -6,6 +6,8 @@
     reason = "it reports as the standard test runner does; a test may fail"
 )]
 
+#[path = "processes/aliased.rs"]
+mod aliased;
 #[path = "processes/confined.rs"]
 mod confined;
 #[path = "processes/forks.rs"]
@@ -48,6 +50,7 @@ const CASES: &[Case] = &[
     ("a_killed_supervisor_leaves_nothing", a_killed_supervisor_leaves_nothing),
     ("a_stopped_supervisor_can_be_abandoned", a_stopped_supervisor_can_be_abandoned),
     ("a_killed_server_leaves_nothing", a_killed_server_leaves_nothing),
+    ("aliased::no_mount_leads_to_a_hidden_place", aliased::no_mount_leads_to_a_hidden_place),
     ("confined::only_its_own_files", confined::only_its_own_files),
     ("confined::nothing_of_other_processes", confined::nothing_of_other_processes),
     ("confined::refused_calls", confined::refused_calls),
@@ -59,24 +62,6 @@ const CASES: &[Case] = &[
     ("limited::disk", limited::disk),
     ("limited::a_fork_bomb_ends", limited::a_fork_bomb_ends),
     ("limited::forks", limited::forks),
-    ("forks::a_fork_is_a_process_as_any_other", forks::a_fork_is_a_process_as_any_other),
-    ("forks::ends_are_reported", forks::ends_are_reported),
-    ("forks::one_fork_leaves_nothing_to_the_next", forks::one_fork_leaves_nothing_to_the_next),
-    ("forks::secrets_go_with_their_fork", forks::secrets_go_with_their_fork),
-    ("forks::large_commands_and_bad_directories", forks::large_commands_and_bad_directories),
-    ("forks::a_daemon_is_gone_at_the_end", forks::a_daemon_is_gone_at_the_end),
-    ("forks::a_dropped_line_kills", forks::a_dropped_line_kills),
-    ("forks::a_killed_supervisor_leaves_nothing", forks::a_killed_supervisor_leaves_nothing),
-    ("forks::a_stopped_supervisor_can_be_abandoned", forks::a_stopped_supervisor_can_be_abandoned),
-    (
-        "forks::a_killed_fork_server_lets_its_forks_live",
-        forks::a_killed_fork_server_lets_its_forks_live,
-    ),
-    (
-        "forks::a_second_fork_server_takes_the_place_of_the_first",
-        forks::a_second_fork_server_takes_the_place_of_the_first,
-    ),
-    ("forks::what_is_no_fork_server_ends", forks::what_is_no_fork_server_ends),
 ];
 
 /// Set in the process that a case starts to kill it.
@@ -85,6 +70,9 @@ const VICTIM: &str = "KRUNTIMES_TEST_VICTIM";
 fn main() -> std::process::ExitCode {
     if let Some(code) = kruntimes_confine::supervise() {
         return code.into();
+    }
+    if let Some(place) = std::env::var_os(aliased::PLACE) {
+        return aliased::be_server(place.as_ref());
     }
     // All before there is a thread.
     let zygote = Zygote::start().unwrap();
@@ -96,7 +84,10 @@ fn main() -> std::process::ExitCode {
         let (name, case) = (*name, *case);
         (name, Box::new(move || case(isolated)) as Box<dyn Fn()>)
     };
-    let shared = CASES.iter().map(|(name, case)| (*name, Box::new(|| case(&zygote)) as Box<_>));
+    let shared = CASES
+        .iter()
+        .chain(forks::CASES)
+        .map(|(name, case)| (*name, Box::new(|| case(&zygote)) as Box<_>));
     let all: Vec<Named<'_>> = shared
         .chain(own::CASES.iter().map(|case| of(case, &own)))
         .chain(own::REFUSED.iter().map(|case| of(case, &refused)))

@@ -2,11 +2,12 @@
 
 use crate::prepare::path_string;
 use kruntimes_confine::{
-    Allowance, Confinement, Files, Mounts, Namespaces, Network, Scene, Zygote,
+    Allowance, Confinement, Files, Hidden, Mounts, Namespaces, Network, Scene, Zygote,
 };
 use kruntimes_proto::Bounds;
 use kruntimes_runtime_server::{Outcome, describe};
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
@@ -86,20 +87,28 @@ impl Confine {
             return Ok(Self::none());
         }
         let mounts = if settings.home.is_some() { Mounts::Machine } else { Mounts::Volumes };
+        // What is not there can't be covered; without it every Run would say so.
+        let _ = fs::create_dir_all(work_dir);
         let hidden = hidden.iter().map(|path| path.to_path_buf()).chain(settings.home.clone());
-        let hidden: Vec<_> = hidden.chain([work_dir.to_owned()]).collect();
+        let hidden = Hidden::new(&hidden.chain([work_dir.to_owned()]).collect::<Vec<_>>())?;
         let files = Files::new(&hidden, mounts)?;
         let volumes = files.as_ref().map_or(&[][..], Files::volumes);
-        let scene = Scene::new(&hidden, volumes);
-        let namespaces = match settings.namespaces {
+        let scene = match settings.namespaces {
             UseOfNamespaces::Off => None,
-            UseOfNamespaces::Auto => {
+            UseOfNamespaces::Auto => Scene::new(&hidden, volumes).or_else(|| {
+                warn_of(hidden.uncoverable());
+                None
+            }),
+        };
+        let namespaces = match &scene {
+            None => None,
+            Some(scene) => {
                 zygote.isolate(&scene.covers(&[&real(work_dir)])).map_err(io::Error::other)?
             }
         };
         let said = said(&kruntimes_confine::lacks(), namespaces);
         let (isolation, work_dir) = (settings.isolation, work_dir.to_owned());
-        Ok(Self { isolation, said, work_dir, files, scene: namespaces.map(|_| scene) })
+        Ok(Self { isolation, said, work_dir, files, scene: scene.filter(|_| namespaces.is_some()) })
     }
 
     /// How Runs are kept apart.
@@ -164,6 +173,16 @@ impl Confine {
     /// A Run's places.
     fn own(&self, working_dir: &Path, temporary: &Path) -> [PathBuf; 2] {
         [workspace(&self.work_dir, working_dir), temporary.to_owned()]
+    }
+}
+
+fn warn_of(uncoverable: &[PathBuf]) {
+    for path in uncoverable {
+        tracing::warn!(
+            path = %path.display(),
+            "no Run may enter it, but it is no directory that could be covered: Runs get no namespaces; make the directory and start \
+             the server again"
+        );
     }
 }
 

@@ -1,10 +1,12 @@
 //! Commands that are confined, beside the same ones that are not: what is refused must be possible otherwise.
 
 use super::{command, finish, forks, started};
-use kruntimes_confine::{Child, Command, Confinement, End, Files, Mounts, Network, Scene, Zygote};
+use kruntimes_confine::{
+    Child, Command, Confinement, End, Files, Hidden, Mounts, Network, Scene, Zygote,
+};
 use std::ffi::CString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -22,12 +24,17 @@ impl Place {
         let root =
             std::env::current_dir().unwrap().join(format!("../../../target/confined-{name}"));
         let _ = fs::remove_dir_all(&root);
+        Self::at(&root)
+    }
+
+    pub(super) fn at(root: &Path) -> Self {
         for directory in ["own", "other", "temporary"] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
         let root = fs::canonicalize(root).unwrap();
         fs::write(root.join("other/secret"), "canary").unwrap();
-        let files = Files::new(std::slice::from_ref(&root), Mounts::Machine).unwrap();
+        let hidden = Hidden::new(std::slice::from_ref(&root)).unwrap();
+        let files = Files::new(&hidden, Mounts::Machine).unwrap();
         Self {
             root,
             files: files.expect("a kernel with Landlock"),
@@ -38,9 +45,18 @@ impl Place {
 
     /// The same, for commands with namespaces of their own.
     pub(super) fn own(name: &str) -> Self {
-        let mut place = Self::new(name);
-        place.scene = Some(Scene::new(std::slice::from_ref(&place.root), &[]));
-        place
+        Self::new(name).with_scene()
+    }
+
+    pub(super) fn with_scene(mut self) -> Self {
+        let hidden = Hidden::new(std::slice::from_ref(&self.root)).unwrap();
+        self.scene = Some(Scene::new(&hidden, &[]).unwrap());
+        self
+    }
+
+    /// What nobody may see but for who has a place there.
+    pub(super) fn covers(&self) -> Vec<CString> {
+        self.scene.as_ref().map(|scene| scene.covers(&[&self.root])).unwrap_or_default()
     }
 
     pub(super) fn confine(&self, command: Command, network: Network) -> Command {
@@ -63,7 +79,7 @@ impl Place {
     }
 
     /// What a script says, confined and not.
-    fn both(&self, zygote: &Zygote, args: &[&str], network: Network) -> [String; 2] {
+    pub(super) fn both(&self, zygote: &Zygote, args: &[&str], network: Network) -> [String; 2] {
         let confined = self.confine(command(args), network);
         let free = Command { confinement: None, ..confined.clone() };
         [confined, free].map(|command| said(zygote.spawn(&command).unwrap()))

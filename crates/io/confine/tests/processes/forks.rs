@@ -8,6 +8,24 @@ use kruntimes_confine::{Child, Command, End, ForkServer, PYTHON, SpawnError, Sta
 use rustix::process::{Pid, Signal};
 use std::ffi::CString;
 
+pub(super) const CASES: &[super::Case] = &[
+    ("forks::a_fork_is_a_process_as_any_other", a_fork_is_a_process_as_any_other),
+    ("forks::ends_are_reported", ends_are_reported),
+    ("forks::one_fork_leaves_nothing_to_the_next", one_fork_leaves_nothing_to_the_next),
+    ("forks::secrets_go_with_their_fork", secrets_go_with_their_fork),
+    ("forks::large_commands_and_bad_directories", large_commands_and_bad_directories),
+    ("forks::a_daemon_is_gone_at_the_end", a_daemon_is_gone_at_the_end),
+    ("forks::a_dropped_line_kills", a_dropped_line_kills),
+    ("forks::a_killed_supervisor_leaves_nothing", a_killed_supervisor_leaves_nothing),
+    ("forks::a_stopped_supervisor_can_be_abandoned", a_stopped_supervisor_can_be_abandoned),
+    ("forks::a_killed_fork_server_lets_its_forks_live", a_killed_fork_server_lets_its_forks_live),
+    (
+        "forks::a_second_fork_server_takes_the_place_of_the_first",
+        a_second_fork_server_takes_the_place_of_the_first,
+    ),
+    ("forks::what_is_no_fork_server_ends", what_is_no_fork_server_ends),
+];
+
 pub(super) struct Server<'a> {
     zygote: &'a Zygote,
     forks: ForkServer,

@@ -1,0 +1,73 @@
+//! A hidden place whose file system is mounted at other paths too, in a namespace of mounts of a process of its own.
+
+use super::confined::{Place, TRY, lines};
+use kruntimes_confine::{Network, Zygote};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+/// Names the directory with the mounts to the process that this test starts.
+pub(super) const PLACE: &str = "KRUNTIMES_TEST_ALIASED";
+
+/// By a mount of what is above the hidden place, of a part of it, by one that shows where another one is mounted, and by that.
+const MOUNTS: &str = r#"set -e
+cd "$KRUNTIMES_TEST_ALIASED"
+mkdir -p real/hidden/other real/seen again inner below/deep self
+echo seen > real/seen/file; echo canary > real/hidden/other/secret
+mount --bind real again
+mount --bind real/hidden/other inner
+mount --bind real below/deep
+mount --bind . self
+exec "$0""#;
+
+/// How a script in the hidden place calls those paths, and what is none of them.
+const LOOK: &str = r#"
+try here cat $T/real/hidden/other/secret; try above cat $T/again/hidden/other/secret
+try part cat $T/inner/secret; try deep cat $T/below/deep/hidden/other/secret
+try itself cat $T/self/real/hidden/other/secret; try list ls $T/again/hidden/other
+try seen cat $T/real/seen/file; try seen-again cat $T/again/seen/file; try seen-deep cat $T/below/deep/seen/file"#;
+
+pub(super) fn no_mount_leads_to_a_hidden_place(_: &Zygote) {
+    let place = std::env::current_dir().unwrap().join("../../../target/confined-aliased");
+    let _ = fs::remove_dir_all(&place);
+    fs::create_dir_all(&place).unwrap();
+    let place = fs::canonicalize(place).unwrap();
+    // Who is not root may do this as root of a namespace.
+    let own = ["--map-root-user", "--mount", "--propagation", "private"];
+    let skipped = usize::from(rustix::process::geteuid().is_root());
+    let output = Command::new("unshare")
+        .args(&own[skipped..])
+        .args(["bash", "-c", MOUNTS])
+        .arg(std::env::current_exe().unwrap())
+        .env(PLACE, &place)
+        .output()
+        .unwrap();
+    let names = ["here", "above", "part", "deep", "itself", "list"];
+    let seen = ["seen", "seen-again", "seen-deep"];
+    let all = |can| {
+        let hidden = names.iter().map(|name| (*name, can));
+        lines(&hidden.chain(seen.map(|name| (name, true))).collect::<Vec<_>>())
+    };
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        all(false) + &all(true) + &all(false),
+        "{error}"
+    );
+    fs::remove_dir_all(&place).unwrap();
+}
+
+/// Says what the script could: by Landlock alone, without anything, and with namespaces.
+pub(super) fn be_server(place: &Path) -> ExitCode {
+    let (zygote, isolated) = (Zygote::start().unwrap(), Zygote::start().unwrap());
+    let script = format!("{TRY}T={}\n{LOOK}", place.display());
+    let args = ["/bin/bash", "-c", &script];
+    let at = place.join("real/hidden");
+    let shared = Place::at(&at);
+    let [confined, free] = shared.both(&zygote, &args, Network::Full);
+    let own = shared.with_scene();
+    isolated.isolate(&own.covers()).unwrap().expect("namespaces");
+    let [with_namespaces, _] = own.both(&isolated, &args, Network::Full);
+    print!("{confined}{free}{with_namespaces}");
+    ExitCode::SUCCESS
+}
