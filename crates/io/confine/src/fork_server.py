@@ -26,6 +26,7 @@ IN_FILE, NETWORK, NO_NETWORK, HAS_RULES, HAS_VIEW = 2, 3, 2, 4, 8
 CLONE_VM, NEW_MOUNTS, NEW_IPC, NEW_PROCESSES, NEW_NETWORK = 0x100, 0x20000, 0x8000000, 0x20000000, 0x40000000
 INIT_STACK_BYTES, HIGH_FD, MAX_FD = 64 * 1024, 7, 2**31 - 1
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT = 428, 429, 430, 431, 432
+SYS_MOUNT_SETATTR, ALL_BELOW, READ_ONLY = 442, 0x8000, 1
 OPEN_TREE, MOVE_EMPTY_PATH, SET_STRING, CREATE, CLOEXEC = 0x88001, 4, 1, 6, 1
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 IS_ARM = os.uname().machine == "aarch64"
@@ -199,9 +200,9 @@ def lay_out(rules, view, settings):
             memory = fcntl.fcntl(tree, fcntl.F_DUPFD, HIGH_FD)
             if rules is not None:
                 add_rule(rules, rights, tree)
-        elif source != b"make":
+        elif source not in (b"make", b"writable"):
             tree = do(libc.syscall, SYS_OPEN_TREE, -100, source, OPEN_TREE)
-        trees.append((tree, target))
+        trees.append((source, tree, target))
     return memory, trees
 
 
@@ -237,16 +238,24 @@ def see(trees, working_dir, err):
     """Makes what the command sees, in a namespace of mounts of its own."""
     try:
         do(libc.unshare, NEW_MOUNTS)
+        change_mounts(b"/", ALL_BELOW, READ_ONLY, 0)
         do(libc.mount, b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, b"hidepid=ptraceable")
-        for tree, target in trees:
-            if tree is None:
+        for source, tree, target in trees:
+            if source == b"make":
                 libc.mkdir(target, 0o700)
+            elif source == b"writable":
+                change_mounts(target, 0, 0, READ_ONLY)
             else:
                 do(libc.syscall, SYS_MOVE_MOUNT, tree, b"", -100, target, MOVE_EMPTY_PATH)
         os.chdir(working_dir)
     except OSError as error:
         os.write(err, f"the namespaces of the Run could not be made: {error.strerror}\n".encode())
         os._exit(CONFINE_FAILED)
+
+
+def change_mounts(path, flags, set, clear):
+    attributes = struct.pack("=QQQQ", set, clear, 0, 0)
+    do(libc.syscall, SYS_MOUNT_SETATTR, -100, path, flags, attributes, len(attributes))
 
 
 def bound_capabilities(kept_by_root):

@@ -52,6 +52,24 @@ struct Supervisor {
 }
 
 #[derive(Debug)]
+struct Mounts {
+    /// For supervisors to come back to: this process's own.
+    own: OwnedFd,
+    /// For a fork server, whose imports may keep something.
+    writable: OwnedFd,
+}
+
+impl Mounts {
+    /// Moves this process.
+    fn enter(covers: &[&CStr]) -> io::Result<Self> {
+        namespaces::enter(covers)?;
+        let writable = namespaces::own_mounts()?;
+        namespaces::protect()?;
+        Ok(Self { own: namespaces::own_mounts()?, writable })
+    }
+}
+
+#[derive(Debug)]
 struct Keeper {
     socket: OwnedFd,
     signals: OwnedFd,
@@ -63,8 +81,8 @@ struct Keeper {
     filters: Filters,
     /// Whether this process has namespaces of its own.
     namespaces: Option<Namespaces>,
-    /// That of mounts, for supervisors to come back to.
-    mounts: Option<OwnedFd>,
+    /// Those of mounts, where they are not the machine's.
+    mounts: Option<Mounts>,
 }
 
 impl Keeper {
@@ -178,7 +196,7 @@ impl Keeper {
         if let Some(covers) = covers.filter(|_| is_first)
             && let Some(found) = namespaces::attempt(&covers, &self.filters)
         {
-            self.mounts = namespaces::enter(&covers).and_then(|()| namespaces::own_mounts()).ok();
+            self.mounts = Mounts::enter(&covers).ok();
             self.namespaces = self.mounts.as_ref().map(|_| found);
         }
         for answer in fds {
@@ -210,7 +228,7 @@ impl Keeper {
                 rules: rules.as_ref().map(AsFd::as_fd),
                 filters: &self.filters,
                 namespaces: self.namespaces,
-                mounts: self.mounts.as_ref().map(AsFd::as_fd),
+                mounts: self.mounts.as_ref().map(|mounts| mounts.own.as_fd()),
             })
         });
         match forked {
@@ -236,10 +254,21 @@ impl Keeper {
         let Some(requests) = fds.next() else { return };
         let content = fds.next().map(read_file);
         let command = wire::parse_command(content.as_deref().unwrap_or(body));
+        let namespaces = self.namespaces;
         self.fork_server = command.and_then(|Parsed { program, working_dir, .. }| {
-            let own = self.namespaces;
-            Line::start(&program, working_dir, requests.as_fd(), &self.filters, own).ok()
+            self.enter(|mounts| &mounts.writable).ok()?;
+            let line =
+                Line::start(&program, working_dir, requests.as_fd(), &self.filters, namespaces);
+            line.ok()
         });
+        if self.enter(|mounts| &mounts.own).is_err() {
+            // No Run sees what it could change.
+            self.namespaces = None;
+        }
+    }
+
+    fn enter(&self, which: impl Fn(&Mounts) -> &OwnedFd) -> io::Result<()> {
+        self.mounts.as_ref().map_or(Ok(()), |mounts| sys::enter_mounts(which(mounts).as_fd()))
     }
 
     fn take_notices(&mut self) {

@@ -8,7 +8,7 @@ use crate::Network;
 use crate::filter::{self, Filters};
 use crate::supervisor::HIGH_FD;
 use crate::sys::{self, Bounds, Program, Rights, Step};
-use crate::view::{COVER, MAKE, MEMORY};
+use crate::view::{COVER, MAKE, MEMORY, WRITABLE};
 use crate::wire::{Parsed, Stage};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -55,8 +55,7 @@ impl Namespaces {
 /// What can be had: processes of their own try all of it. The caller has a single thread, and waits for nobody else.
 pub(crate) fn attempt(covers: &[&CStr], filters: &Filters) -> Option<Namespaces> {
     let works = |network| {
-        let tried =
-            sys::fork(|| i32::from(enter(covers).is_err() || !start_nothing(network, filters)));
+        let tried = sys::fork(|| i32::from(!start_nothing(covers, network, filters)));
         tried.is_ok_and(|child| wait_for(child) == Some(0))
     };
     let network = works(Network::None);
@@ -94,6 +93,13 @@ pub(crate) fn enter(covers: &[&CStr]) -> io::Result<()> {
         rustix::mount::mount(c"tmpfs", *place, c"tmpfs", flags, c"size=4k,mode=555")?;
     }
     Ok(())
+}
+
+/// Moves this process into a namespace of mounts in which nothing is changed: of what Runs see of the machine Landlock would
+/// let them change modes, owners and times.
+pub(crate) fn protect() -> io::Result<()> {
+    sys::unshare(sys::MOUNTS)?;
+    sys::refuse_writes()
 }
 
 /// The namespaces of one Run, and what it will see, from its supervisor's side.
@@ -147,6 +153,7 @@ impl<'a> Room<'a> {
         for (source, target) in steps {
             let step = match source.to_bytes() {
                 MAKE => Step::Make(target),
+                WRITABLE => Step::Allow(target),
                 COVER => Step::Mount(tree(COVER_BYTES, COVER_FILES, c"0755")?, target),
                 MEMORY => {
                     let memory = tree(memory_bytes, MEMORY_FILES, c"1777")?;
@@ -157,7 +164,9 @@ impl<'a> Room<'a> {
                     let flags = OpenTreeFlags::OPEN_TREE_CLONE
                         | OpenTreeFlags::OPEN_TREE_CLOEXEC
                         | OpenTreeFlags::AT_RECURSIVE;
-                    Step::Mount(rustix::mount::open_tree(CWD, *source, flags)?, target)
+                    let tree = rustix::mount::open_tree(CWD, *source, flags)?;
+                    sys::make_writable(tree.as_fd())?;
+                    Step::Mount(tree, target)
                 }
             };
             self.steps.push(step);
@@ -213,7 +222,10 @@ fn tree(bytes: u64, files: &CStr, mode: &CStr) -> io::Result<OwnedFd> {
 }
 
 /// Whether all goes well until something is executed that is no program, and back from there.
-fn start_nothing(network: Network, filters: &Filters) -> bool {
+fn start_nothing(covers: &[&CStr], network: Network, filters: &Filters) -> bool {
+    if enter(covers).and_then(|()| protect()).is_err() {
+        return false;
+    }
     let steps = [(c"/proc", c"/proc"), (c"cover", c"/proc"), (c"memory", c"/proc")];
     let Ok(back) = own_mounts() else { return false };
     let Ok(mut room) = Room::new(network) else { return false };

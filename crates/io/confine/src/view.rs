@@ -1,7 +1,8 @@
 //! What a Run sees of the machine's directories in its own namespace of mounts, as steps for whoever makes it.
 //!
-//! `/tmp` and `/var/tmp` are the Run's own directory for temporary files, and `/dev/shm` its own memory. A hidden place that
-//! holds something of the Run's is covered, and what is the Run's lies there again. So no path changes.
+//! Nothing of the machine's may be changed, modes and times included. `/tmp` and `/var/tmp` are the Run's own directory for
+//! temporary files, and `/dev/shm` its own memory. A hidden place that holds something of the Run's is covered, and what is the
+//! Run's lies there again. So no path changes.
 
 use crate::Hidden;
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ const SHARED_MEMORY: &str = "/dev/shm";
 pub(crate) const MAKE: &[u8] = b"make";
 pub(crate) const COVER: &[u8] = b"cover";
 pub(crate) const MEMORY: &[u8] = b"memory";
+pub(crate) const WRITABLE: &[u8] = b"writable";
 
 /// The directories that each Run of a server has for itself, and those that none may see.
 #[derive(Debug)]
@@ -32,7 +34,8 @@ pub struct Scene {
 /// What one Run sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// A source and where it is put, in this order: [`MAKE`] makes a directory, [`COVER`] and [`MEMORY`] are new.
+    /// A source and where it is put, in this order: [`MAKE`] makes a directory, [`COVER`] and [`MEMORY`] are new, and
+    /// [`WRITABLE`] is what is mounted there already.
     pub(crate) steps: Vec<(CString, CString)>,
     /// Bytes that files in its own memory may have.
     pub(crate) memory_bytes: u64,
@@ -86,7 +89,9 @@ impl Scene {
         let holds = |hidden: &Path| own.iter().any(|place| place.starts_with(hidden));
         let covered: Vec<_> = self.hidden.iter().filter(|path| holds(path)).collect();
         for path in &self.volumes {
-            self.again(&mut steps, path, &covered);
+            if !self.again(&mut steps, path, &covered) {
+                steps.mount(WRITABLE, path);
+            }
         }
         for path in &covered {
             if let Some(base) = self.temporary_above(path) {
@@ -95,7 +100,9 @@ impl Scene {
             steps.mount(COVER, path);
         }
         for path in own {
-            self.again(&mut steps, path, &covered);
+            if !self.again(&mut steps, path, &covered) {
+                steps.mount(path.as_os_str().as_bytes(), path);
+            }
         }
         if let Some(path) = &self.memory {
             steps.mount(MEMORY, path);
@@ -107,13 +114,13 @@ impl Scene {
         self.temporary.iter().map(PathBuf::as_path).find(|base| path.starts_with(base))
     }
 
-    /// Puts what would be out of sight where it was.
-    fn again(&self, steps: &mut Steps, path: &Path, covered: &[&PathBuf]) {
+    /// Puts what would be out of sight where it was; false where it is seen.
+    fn again(&self, steps: &mut Steps, path: &Path, covered: &[&PathBuf]) -> bool {
         let cover = covered.iter().map(|path| path.as_path()).find(|base| path.starts_with(base));
-        if let Some(base) = cover.or_else(|| self.temporary_above(path)) {
-            steps.make(base, path);
-            steps.mount(path.as_os_str().as_bytes(), path);
-        }
+        let Some(base) = cover.or_else(|| self.temporary_above(path)) else { return false };
+        steps.make(base, path);
+        steps.mount(path.as_os_str().as_bytes(), path);
+        true
     }
 }
 
@@ -181,6 +188,7 @@ mod tests {
             &[
                 "/h/w/.tmp/u /tmp",
                 "/h/w/.tmp/u /var/tmp",
+                "writable /data",
                 "cover /h",
                 "make /h/w",
                 "make /h/w/u",
@@ -219,8 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_sight_needs_nothing_and_volumes_are_the_owners_wish() {
-        let seen = ["/t /var/tmp"];
+    fn what_is_in_sight_is_made_writable_and_volumes_are_the_owners_wish() {
+        let seen = ["/t /var/tmp", "writable /tmp", "writable /dev/shm", "/srv/u /srv/u", "/t /t"];
         check(&["/h"], &["/tmp", SHARED_MEMORY], "/srv/u", "/t", &seen);
     }
 

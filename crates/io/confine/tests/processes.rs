@@ -16,6 +16,8 @@ mod forks;
 mod limited;
 #[path = "processes/own.rs"]
 mod own;
+#[path = "processes/own_changes.rs"]
+mod own_changes;
 #[path = "processes/own_limited.rs"]
 mod own_limited;
 #[path = "processes/rates.rs"]

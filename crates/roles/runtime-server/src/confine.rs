@@ -189,7 +189,8 @@ fn warn_of(uncoverable: &[PathBuf]) {
 /// How Runs are kept apart, for the pod's runtimed.
 fn said(lacks: &[&str], namespaces: Option<Namespaces>) -> String {
     let namespaces = match namespaces {
-        None => "",
+        // Landlock has no word for them; a view of the machine that nobody may change does.
+        None => ", but nothing for modes, owners and times of files",
         Some(Namespaces { network: false }) => ", namespaces (pid, mount, ipc)",
         Some(Namespaces { network: true }) => ", namespaces (pid, mount, ipc, network)",
     };

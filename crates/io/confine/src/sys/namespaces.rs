@@ -1,10 +1,10 @@
 //! Namespaces: entering them, and the first process of one for process ids.
 
-use super::check;
+use super::{check, check_long};
 use rustix::process::Pid;
 use std::ffi::c_void;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Namespaces that a process may leave its own for.
 pub(crate) const USER: i32 = libc::CLONE_NEWUSER;
@@ -47,6 +47,53 @@ pub(crate) fn unshare(namespaces: i32) -> io::Result<()> {
 pub(crate) fn enter_mounts(mounts: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: plain integers; the caller has one thread.
     check(unsafe { libc::setns(mounts.as_raw_fd(), MOUNTS) })
+}
+
+/// `struct mount_attr`.
+#[repr(C)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// `MOUNT_ATTR_RDONLY`.
+const READ_ONLY: u64 = 1;
+
+/// Has nobody in this process's namespace of mounts change anything of what is mounted there.
+pub(crate) fn refuse_writes() -> io::Result<()> {
+    /// `AT_RECURSIVE`.
+    const WITH_ALL_BELOW: libc::c_uint = 0x8000;
+    let attributes =
+        MountAttributes { set: READ_ONLY, clear: 0, propagation: 0, user_namespace: 0 };
+    // SAFETY: a C string, and a structure of the size that is said.
+    let done = unsafe {
+        let (call, root) = (libc::SYS_mount_setattr, c"/".as_ptr());
+        let size = size_of::<MountAttributes>();
+        libc::syscall(call, libc::AT_FDCWD, root, WITH_ALL_BELOW, &raw const attributes, size)
+    };
+    check_long(done).map(drop)
+}
+
+/// Lets what a tree that is mounted nowhere shows be changed, but not what is mounted below.
+pub(crate) fn make_writable(tree: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: plain integers and a C string.
+    check_long(unsafe { allow_writes(tree.as_raw_fd(), c"".as_ptr()) }).map(drop)
+}
+
+/// The same for what is mounted at `path`. Makes a system call only.
+///
+/// # Safety
+/// `path` is a C string.
+pub(super) unsafe fn allow_writes(directory: RawFd, path: *const libc::c_char) -> libc::c_long {
+    let attributes =
+        MountAttributes { set: 0, clear: READ_ONLY, propagation: 0, user_namespace: 0 };
+    let (call, size) = (libc::SYS_mount_setattr, size_of::<MountAttributes>());
+    // SAFETY: the path is the caller's, the structure has the size that is said.
+    unsafe {
+        libc::syscall(call, directory, path, libc::AT_EMPTY_PATH, &raw const attributes, size)
+    }
 }
 
 /// Starts the first process of the namespace that [`unshare`] has made: the kernel kills all others when it ends. It ends

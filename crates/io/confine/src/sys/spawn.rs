@@ -31,6 +31,8 @@ pub(crate) enum Step<'a> {
     Make(&'a CStr),
     /// Puts a tree that is mounted nowhere.
     Mount(OwnedFd, &'a CStr),
+    /// Lets what is mounted there be written to.
+    Allow(&'a CStr),
 }
 
 /// What a program is confined by.
@@ -69,6 +71,7 @@ struct View {
 enum Do {
     Make(*const libc::c_char),
     Mount(RawFd, *const libc::c_char),
+    Allow(*const libc::c_char),
 }
 
 /// What went wrong; an error number of 0 is nothing.
@@ -219,6 +222,10 @@ unsafe fn make(view: &View) -> Result<(), Failure> {
                     let moved = libc::syscall(call, tree, from, libc::AT_FDCWD, path, EMPTY_PATH);
                     done(moved, Stage::Namespaces)?;
                 }
+                Do::Allow(path) => {
+                    let allowed = namespaces::allow_writes(libc::AT_FDCWD, path);
+                    done(allowed, Stage::Namespaces)?;
+                }
             }
         }
         done(libc::chdir(view.working_dir).into(), Stage::WorkingDirectory)
@@ -230,6 +237,7 @@ impl From<&Step<'_>> for Do {
         match step {
             Step::Make(path) => Self::Make(path.as_ptr()),
             Step::Mount(tree, path) => Self::Mount(tree.as_raw_fd(), path.as_ptr()),
+            Step::Allow(path) => Self::Allow(path.as_ptr()),
         }
     }
 }

@@ -12,11 +12,12 @@ pub(super) const PLACE: &str = "KRUNTIMES_TEST_ALIASED";
 /// By a mount of what is above the hidden place, of a part of it, by one that shows where another one is mounted, and by that.
 const MOUNTS: &str = r#"set -e
 cd "$KRUNTIMES_TEST_ALIASED"
-mkdir -p real/hidden/other real/seen again inner below/deep self
+mkdir -p real/hidden/other real/seen again inner below/deep self volume
 echo seen > real/seen/file; echo canary > real/hidden/other/secret
 mount --bind real again
 mount --bind real/hidden/other inner
 mount --bind real below/deep
+mount --bind volume volume; touch volume/file
 mount --bind . self
 exec "$0""#;
 
@@ -25,7 +26,8 @@ const LOOK: &str = r#"
 try here cat $T/real/hidden/other/secret; try above cat $T/again/hidden/other/secret
 try part cat $T/inner/secret; try deep cat $T/below/deep/hidden/other/secret
 try itself cat $T/self/real/hidden/other/secret; try list ls $T/again/hidden/other
-try seen cat $T/real/seen/file; try seen-again cat $T/again/seen/file; try seen-deep cat $T/below/deep/seen/file"#;
+try seen cat $T/real/seen/file; try seen-again cat $T/again/seen/file; try seen-deep cat $T/below/deep/seen/file
+try volume chmod 600 $T/volume/file; try machine chmod 600 $T/real/seen/file"#;
 
 pub(super) fn no_mount_leads_to_a_hidden_place(_: &Zygote) {
     let place = std::env::current_dir().unwrap().join("../../../target/confined-aliased");
@@ -44,16 +46,14 @@ pub(super) fn no_mount_leads_to_a_hidden_place(_: &Zygote) {
         .unwrap();
     let names = ["here", "above", "part", "deep", "itself", "list"];
     let seen = ["seen", "seen-again", "seen-deep"];
-    let all = |can| {
+    let all = |can, machine| {
         let hidden = names.iter().map(|name| (*name, can));
-        lines(&hidden.chain(seen.map(|name| (name, true))).collect::<Vec<_>>())
+        let changes = [("volume", true), ("machine", machine)];
+        lines(&hidden.chain(seen.map(|name| (name, true))).chain(changes).collect::<Vec<_>>())
     };
+    let expected = all(false, true) + &all(true, true) + &all(false, false);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        all(false) + &all(true) + &all(false),
-        "{error}"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{error}");
     fs::remove_dir_all(&place).unwrap();
 }
 
@@ -65,7 +65,7 @@ pub(super) fn be_server(place: &Path) -> ExitCode {
     let at = place.join("real/hidden");
     let shared = Place::at(&at);
     let [confined, free] = shared.both(&zygote, &args, Network::Full);
-    let own = shared.with_scene();
+    let own = shared.with_scene(&[place.join("volume")]);
     isolated.isolate(&own.covers()).unwrap().expect("namespaces");
     let [with_namespaces, _] = own.both(&isolated, &args, Network::Full);
     print!("{confined}{free}{with_namespaces}");

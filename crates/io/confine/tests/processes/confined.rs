@@ -45,12 +45,12 @@ impl Place {
 
     /// The same, for commands with namespaces of their own.
     pub(super) fn own(name: &str) -> Self {
-        Self::new(name).with_scene()
+        Self::new(name).with_scene(&[])
     }
 
-    pub(super) fn with_scene(mut self) -> Self {
+    pub(super) fn with_scene(mut self, volumes: &[PathBuf]) -> Self {
         let hidden = Hidden::new(std::slice::from_ref(&self.root)).unwrap();
-        self.scene = Some(Scene::new(&hidden, &[]).unwrap());
+        self.scene = Some(Scene::new(&hidden, volumes).unwrap());
         self
     }
 

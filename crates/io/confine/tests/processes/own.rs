@@ -3,8 +3,8 @@
 use super::confined::{Place, TRY, lines, said};
 use super::forks::Server;
 use super::{
-    DAEMON, bash, command, confined, finish, is_gone, own_limited, parent, read_line, reports,
-    started, wait_for, watch,
+    DAEMON, bash, command, confined, finish, is_gone, own_changes, own_limited, parent, read_line,
+    reports, started, wait_for, watch,
 };
 use kruntimes_confine::{Command, End, Namespaces, Network, Report, Zygote};
 use rustix::process::{Pid, Signal};
@@ -17,6 +17,7 @@ pub(super) type Case = (&'static str, fn(&Isolated));
 
 pub(super) const CASES: &[Case] = &[
     ("own::its_own_directories", its_own_directories),
+    ("own::nothing_of_the_machine_changes", own_changes::nothing_of_the_machine_changes),
     ("own::nothing_of_others", nothing_of_others),
     ("own::refused_calls", refused_calls),
     ("own::shared_memory", shared_memory),
@@ -35,6 +36,7 @@ pub(super) const CASES: &[Case] = &[
 /// Of those, what must be as without where namespaces are refused.
 pub(super) const REFUSED: &[Case] = &[
     ("refused::its_own_directories", its_own_directories),
+    ("refused::what_may_change", own_changes::nothing_of_the_machine_changes),
     ("refused::refused_calls", refused_calls),
     ("refused::shared_memory", shared_memory),
     ("refused::forks", forks),

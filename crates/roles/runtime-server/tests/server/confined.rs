@@ -133,8 +133,10 @@ pub(crate) async fn health_says_how_runs_are_kept_apart(mut fixture: Fixture) {
     let mut off = Fixture::start_with(Language::Bash, &["--namespaces", "off"]).await;
     let landlock = kruntimes_confine::landlock_abi().unwrap();
     let full = format!("full: Landlock {landlock}, seccomp");
-    let own = if fixture.has_namespaces().await { ", namespaces (pid, mount, ipc" } else { "" };
-    let expected = [format!("{full}{own}"), full, "none".to_owned()];
+    let without = format!("{full}, but nothing for modes, owners and times of files");
+    let own = format!("{full}, namespaces (pid, mount, ipc");
+    let own = if fixture.has_namespaces().await { own } else { without.clone() };
+    let expected = [own, without, "none".to_owned()];
     for (fixture, expected) in [&mut fixture, &mut off, &mut free].into_iter().zip(expected) {
         let health = fixture.runtime.health(HealthRequest {}).await.unwrap();
         let said = health.metadata().get(ISOLATION_METADATA).unwrap().to_str().unwrap();
