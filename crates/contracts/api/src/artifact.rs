@@ -1,5 +1,6 @@
 //! Where a Runtime keeps artifacts, and the references to them in the status of a Run.
 
+use crate::limits;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum ArtifactDriver {
     /// On a volume.
     Filesystem,
-    /// In a bucket. Not served yet.
+    /// In a bucket.
     S3,
 }
 
@@ -18,11 +19,15 @@ pub enum ArtifactDriver {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ArtifactStore {
-    /// filesystem: on a PersistentVolumeClaim; in a local home, a directory of it. s3 is not served yet.
+    /// filesystem: on a PersistentVolumeClaim; in a local home, a directory of it. s3: in a bucket of S3, or of what speaks
+    /// its protocol.
     pub driver: ArtifactDriver,
     /// Settings of the driver filesystem, which needs them. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<FilesystemStore>,
+    /// Settings of the driver s3, which needs them. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<Box<S3Store>>,
 }
 
 /// A volume for artifacts.
@@ -36,6 +41,62 @@ pub struct FilesystemStore {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub volume_claim_name: String,
+}
+
+/// A bucket for artifacts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct S3Store {
+    /// Name of a bucket that exists.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    pub bucket: String,
+    /// What the keys of all artifacts begin with, followed by `/`. Example: `ci/artifacts`. Default: nothing.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    #[schemars(
+        length(max = "limits::S3_PREFIX_CHARS"),
+        regex(pattern = r"^([A-Za-z0-9._=-]+(/[A-Za-z0-9._=-]+)*)?$")
+    )]
+    pub prefix: Option<String>,
+    /// Region of the bucket. Default: us-east-1.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    #[schemars(length(max = 128), regex(pattern = r"^[a-z0-9-]*$"))]
+    pub region: Option<String>,
+    /// Where the protocol is spoken: scheme, host and port. Default: that of AWS in the region. Example:
+    /// `https://minio.example:9000`.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    #[schemars(length(max = 2048), regex(pattern = r"^(https?://[A-Za-z0-9.\[\]:_-]+/?)?$"))]
+    pub endpoint: Option<String>,
+    /// Whether the bucket is the first part of the path instead of the host's name: what most servers other than AWS need.
+    /// Default: false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force_path_style: Option<bool>,
+    /// Secret of this namespace with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where there is one,
+    /// AWS_SESSION_TOKEN. Default: none; what the environment of the pods has counts, such as the web identity of their
+    /// ServiceAccount.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
+    pub credentials_secret_name: Option<String>,
+    /// Bytes of the parts in which a larger artifact is uploaded. Default: 5242880.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = "limits::S3_PART_BYTES_MIN", max = "limits::S3_PART_BYTES_MAX"))]
+    pub upload_part_size: Option<i64>,
+    /// Parts of one artifact that are uploaded at once. A pod holds at most 32 MiB of parts in memory, whatever stands here.
+    /// Default: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = "limits::S3_CONCURRENCY_MAX"))]
+    pub upload_concurrency: Option<i32>,
+}
+
+/// Absent and empty are the same store, which has one hash.
+fn is_empty(text: &Option<String>) -> bool {
+    text.as_ref().is_none_or(String::is_empty)
+}
+
+fn is_false(flag: &Option<bool>) -> bool {
+    *flag != Some(true)
 }
 
 /// What an artifact is.
@@ -101,6 +162,21 @@ pub struct ArtifactLocation {
     /// On a volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<FilesystemLocation>,
+    /// In a bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Location>,
+}
+
+/// A place in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct S3Location {
+    /// The bucket.
+    #[schemars(length(min = 1, max = 255))]
+    pub bucket: String,
+    /// The key.
+    #[schemars(length(min = 1, max = 4096))]
+    pub key: String,
 }
 
 /// A place on a volume.

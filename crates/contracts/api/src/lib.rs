@@ -19,7 +19,7 @@ mod sources;
 
 pub use artifact::{
     ArtifactDriver, ArtifactLocation, ArtifactRef, ArtifactStore, ArtifactType, FilesystemLocation,
-    FilesystemStore,
+    FilesystemStore, S3Location, S3Store,
 };
 pub use reasons::Reason;
 pub use run::{

@@ -104,3 +104,11 @@ pub const LOSS_SECONDS_MAX: u64 = 86_400;
 
 /// Processes that a limit of a Run may allow.
 pub const RUN_PROCESSES: i64 = 1_000_000;
+/// `spec.artifactStore.s3.prefix`: characters. A key has at most 1,024 bytes, of which a namespace, a UID and a name take 400.
+pub const S3_PREFIX_CHARS: u32 = 512;
+/// `spec.artifactStore.s3.uploadPartSize`: bytes that S3 takes at least.
+pub const S3_PART_BYTES_MIN: i64 = 5 << 20;
+/// `spec.artifactStore.s3.uploadPartSize`: bytes. A pod holds parts in memory.
+pub const S3_PART_BYTES_MAX: i64 = 32 << 20;
+/// `spec.artifactStore.s3.uploadConcurrency`.
+pub const S3_CONCURRENCY_MAX: i32 = 16;

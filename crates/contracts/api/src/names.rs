@@ -50,6 +50,16 @@ pub const TOKEN_VOLUME: &str = "kruntimes-api-access";
 pub const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// ConfigMap with the API server's certificate authority, which every namespace has.
 pub const ROOT_CA: &str = "kube-root-ca.crt";
+/// Volume with the credentials of a bucket, which runtimed and the maintainer alone mount.
+pub const CREDENTIALS_VOLUME: &str = "kruntimes-artifact-credentials";
+/// Directory below [`SOURCES_PATH`] with the credentials of a bucket: `<Secret>/<key>`.
+pub const CREDENTIALS_DIRECTORY: &str = "artifact-credentials";
+/// Where the credentials of a bucket are mounted that this Secret has.
+#[must_use]
+pub fn credentials_path(secret: &str) -> String {
+    format!("{SOURCES_PATH}/{CREDENTIALS_DIRECTORY}/{secret}")
+}
+
 /// Where runtimed has the Secrets and ConfigMaps that its Runs may use: `secrets/<name>`, `configmaps/<name>`.
 pub const SOURCES_PATH: &str = "/etc/kruntimes";
 

@@ -1,6 +1,6 @@
 //! From a Run's directory into a store: first all is looked at, then each artifact is packed, hashed and written at once.
 
-use crate::store::{Place, Store};
+use crate::store::{Artifact, Place, Store, UNWRITTEN};
 use crate::walk::{Budget, Kind, Step, label, look, names, open_directory, open_file, walk};
 use crate::{KeepError, walk};
 use flate2::{Compression, GzBuilder};
@@ -32,6 +32,13 @@ impl Stop {
     /// Ends it too when `wanted` answers no: a process that was stopped for a while can't be told.
     pub fn unless(wanted: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { fired: Arc::default(), wanted: Some(Arc::new(wanted)) }
+    }
+
+    /// One that ends what is under way as well when `given_up` answers yes.
+    #[must_use]
+    pub fn or(&self, given_up: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        let all = self.clone();
+        Self::unless(move || !all.is_fired() && !given_up())
     }
 
     /// Has it end.
@@ -114,7 +121,8 @@ pub fn keep(
     match (look(directory, name, name)?.0, found.kind) {
         (Kind::File, ArtifactType::File) => {
             let (file, stat) = open_file(directory, name, name)?;
-            store.put(place, (name, stat.st_mode & 0o777), stop, |target| {
+            let artifact = Artifact { name, mode: stat.st_mode & 0o777, kind: found.kind };
+            store.put(place, artifact, stop, |target| {
                 let mut sink = Sink::new(target, name, stop);
                 let mut source = Source::new(&file, &stat, name)?;
                 let mut head = Vec::with_capacity(SNIFFED_BYTES);
@@ -127,7 +135,8 @@ pub fn keep(
         }
         (Kind::Directory, ArtifactType::Directory) => {
             let root = open_directory(directory, name, name)?;
-            store.put(place, (name, ARCHIVE_MODE), stop, |target| {
+            let artifact = Artifact { name, mode: ARCHIVE_MODE, kind: found.kind };
+            store.put(place, artifact, stop, |target| {
                 let mut sink = Sink::new(target, name, stop);
                 let refused = RefCell::new(None);
                 let packed = pack(root, name, &mut sink, &refused);
@@ -300,9 +309,9 @@ impl Read for Source<'_> {
     }
 }
 
-/// The file of a store: what goes there is counted, hashed, and ends when nobody wants it any more.
+/// What a store takes: what goes there is counted, hashed, and ends when nobody wants it any more.
 struct Sink<'a> {
-    target: &'a File,
+    target: &'a mut dyn Write,
     stop: &'a Stop,
     name: &'a str,
     size: u64,
@@ -311,7 +320,7 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(target: &'a File, name: &'a str, stop: &'a Stop) -> Self {
+    fn new(target: &'a mut dyn Write, name: &'a str, stop: &'a Stop) -> Self {
         Self { target, stop, name, size: 0, hash: Sha256::new(), too_large: false }
     }
 
@@ -331,7 +340,7 @@ impl<'a> Sink<'a> {
         if self.stop.is_fired() {
             return Err(KeepError::Stopped);
         }
-        written.map_err(KeepError::store("the artifact store can't be written"))?;
+        written.map_err(KeepError::store(UNWRITTEN))?;
         (kept.size, kept.sha256) = (self.size, self.hash.finalize().into());
         Ok(())
     }

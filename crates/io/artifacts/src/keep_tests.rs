@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-const PLACE: Place<'_> = Place { namespace: "ns", run_uid: "u-1" };
+const PLACE: Place<'_> = Place::of("ns", "u-1");
 
 struct World {
     root: tempfile::TempDir,
@@ -31,7 +31,7 @@ impl World {
     }
 
     fn store(&self) -> Store {
-        Store::new(self.root.path().join("store"))
+        Store::volume(self.root.path().join("store"))
     }
 
     fn kept_files(&self) -> Vec<PathBuf> {
@@ -51,7 +51,7 @@ impl World {
 
     fn content(&self, name: &str) -> Vec<u8> {
         let mut content = Vec::new();
-        self.store().open(PLACE, name).unwrap().read_to_end(&mut content).unwrap();
+        self.store().open(PLACE, name).unwrap().bytes.read_to_end(&mut content).unwrap();
         content
     }
 
@@ -112,7 +112,8 @@ fn a_directory_is_one_reproducible_archive_that_unpacks_to_the_same() {
 
     let target = world.root.path().join("unpacked");
     fs::create_dir(&target).unwrap();
-    unpack(&world.store().open(PLACE, "site").unwrap(), &target).unwrap();
+    let Store::Volume(volume) = world.store() else { panic!("it is on a volume") };
+    unpack(&volume.open(PLACE, "site").unwrap(), &target).unwrap();
     assert_eq!(fs::read(target.join("index.html")).unwrap(), vec![7; 100_000]);
     assert_eq!(fs::read_to_string(target.join(&long)).unwrap(), "long");
     assert!(target.join("b/empty").is_dir());
@@ -351,7 +352,7 @@ fn a_link_in_a_store_is_not_followed() {
     assert_eq!(fs::read_to_string(elsewhere.join("u-1/f")).unwrap(), "not ours");
     for name in ["..", "a/b", ""] {
         assert!(world.store().open(PLACE, name).is_err(), "{name}");
-        let place = Place { namespace: name, run_uid: "u" };
+        let place = Place::of(name, "u");
         assert!(world.store().remove(place).is_err(), "{name}");
     }
 }
@@ -361,7 +362,7 @@ fn what_is_removed_is_gone_and_nothing_else() {
     let world = World::new();
     fs::write(world.left().join("f"), "1").unwrap();
     world.keep_all().unwrap();
-    let other = Place { namespace: "ns", run_uid: "u-2" };
+    let other = Place::of("ns", "u-2");
     let found = survey(&world.open()).unwrap();
     keep(&world.store(), other, &world.open(), &found[0], &Stop::default()).unwrap();
     // What a crash has left.
@@ -375,7 +376,7 @@ fn what_is_removed_is_gone_and_nothing_else() {
     assert!(!world.root.path().join("store/namespaces/ns/runs/u-1").exists());
     assert!(world.store().open(other, "f").is_ok());
     world.store().remove(PLACE).unwrap();
-    let nowhere = Store::new(world.root.path().join("nowhere"));
+    let nowhere = Store::volume(world.root.path().join("nowhere"));
     nowhere.remove(PLACE).unwrap();
     assert_eq!(nowhere.runs().unwrap(), []);
 }

@@ -1,15 +1,18 @@
 //! Artifacts on their way: found in a Run's directory, packed and hashed in one pass into a store, read back.
 //!
 //! What a Run left behind is walked from an open directory, follows no link, and is looked at again once it is open. No file
-//! is held in memory. All of it blocks: call it where that is allowed.
+//! is held in memory. All of it blocks: call it where that is allowed, in a runtime that serves network and time.
 
+mod bucket;
 mod keep;
 mod store;
 mod unpack;
+mod volume;
 mod walk;
 
+pub use bucket::credentials::Credentials;
 pub use keep::{Found, Stop, keep, survey};
-pub use store::{Place, Store};
+pub use store::{Opened, Place, Store};
 pub use unpack::{UnpackError, unpack};
 
 use kruntimes_rules::artifact::InvalidArtifact;

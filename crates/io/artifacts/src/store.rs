@@ -1,89 +1,98 @@
-//! A store on a volume: `namespaces/<namespace>/runs/<uid>/<name>` below its root.
-//!
-//! An artifact is written beside its place, synced, then renamed: it is there whole or not at all. No link below the root
-//! is followed.
+//! A store: a directory on a volume, or a bucket. Both have the same layout and the same meaning.
 
 use crate::KeepError;
+use crate::bucket::credentials::Credentials;
+use crate::bucket::{Bucket, Limits};
 use crate::keep::Stop;
-use crate::walk::DIRECTORY;
-use kruntimes_rules::artifact::{check_name, directory};
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
-use rustix::io::Errno;
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::volume::Volume;
+use kruntimes_api::{ArtifactType, S3Store};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
-/// Of the directories that are made.
-const DIRECTORY_MODE: u32 = 0o750;
-/// How the name of a file in the making begins.
-const UNFINISHED: &str = ".artifact-";
-
-static NUMBER: AtomicU64 = AtomicU64::new(0);
+/// What is said of a store that takes nothing.
+pub(crate) const UNWRITTEN: &str = "the artifact store can't be written";
 
 /// Whose artifacts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Place<'a> {
     /// Namespace of the Run.
     pub namespace: &'a str,
     /// Its UID.
     pub run_uid: &'a str,
+    /// Its name, for people who look into a bucket.
+    pub run_name: &'a str,
+    /// Its Runtime, for the same.
+    pub runtime: &'a str,
 }
 
-/// A directory with artifacts.
+impl<'a> Place<'a> {
+    /// Of something that is kept already.
+    #[must_use]
+    pub const fn of(namespace: &'a str, run_uid: &'a str) -> Self {
+        Self { namespace, run_uid, run_name: "", runtime: "" }
+    }
+}
+
+/// What is about to be kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Artifact<'a> {
+    pub(crate) name: &'a str,
+    /// Permissions, where the store has such.
+    pub(crate) mode: u32,
+    pub(crate) kind: ArtifactType,
+}
+
+/// Where artifacts are kept.
 #[derive(Debug, Clone)]
-pub struct Store {
-    root: PathBuf,
+pub enum Store {
+    /// Below a directory.
+    Volume(Volume),
+    /// In a bucket.
+    Bucket(Bucket),
 }
 
 impl Store {
     /// The store in this directory, which is made when something is kept.
     #[must_use]
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub fn volume(root: PathBuf) -> Self {
+        Self::Volume(Volume::new(root))
     }
 
-    /// Keeps one artifact of this name and mode: `write` fills the file, which then takes its place.
+    /// The store in a bucket. What is wrong with it is said when it is used.
+    #[must_use]
+    pub fn bucket(bucket: &S3Store, credentials: Credentials) -> Self {
+        Self::Bucket(Bucket::new(bucket, credentials, Limits::default()))
+    }
+
+    /// Keeps one artifact: `write` is given what takes its bytes; it is there when all of them are.
     pub(crate) fn put(
         &self,
         place: Place<'_>,
-        (name, mode): (&str, u32),
+        artifact: Artifact<'_>,
         stop: &Stop,
-        write: impl FnOnce(&File) -> Result<(), KeepError>,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), KeepError>,
     ) -> Result<(), KeepError> {
-        let failed = KeepError::store("the artifact store can't be written");
-        let own = self.make(place).map_err(&failed)?;
-        let (unfinished, file) = create(&own, mode).map_err(&failed)?;
-        let written = write(&file).and_then(|()| {
-            file.sync_all().map_err(&failed)?;
-            if stop.is_fired() {
-                return Err(KeepError::Stopped);
-            }
-            renameat(&own, &unfinished, &own, name).map_err(|errno| failed(errno.into()))?;
-            File::from(own.try_clone().map_err(&failed)?).sync_all().map_err(&failed)
-        });
-        if written.is_err() {
-            // What stays of it goes with its Run.
-            let _ = unlinkat(&own, &unfinished, AtFlags::empty());
+        match self {
+            Self::Volume(volume) => volume.put(place, artifact, stop, write),
+            Self::Bucket(bucket) => bucket.put(place, artifact, stop, write),
         }
-        written
     }
 
     /// Opens an artifact.
     ///
     /// # Errors
     /// It is not there, or is no file.
-    pub fn open(&self, place: Place<'_>, name: &str) -> io::Result<File> {
-        check_name(name.as_bytes()).map_err(io::Error::other)?;
-        let own = self.find(place)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(&own, name, flags, Mode::empty())?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no file"));
+    pub fn open(&self, place: Place<'_>, name: &str) -> io::Result<Opened> {
+        match self {
+            Self::Volume(volume) => {
+                let file = volume.open(place, name)?;
+                Ok(Opened { size: file.metadata()?.len(), bytes: Box::new(file) })
+            }
+            Self::Bucket(bucket) => {
+                let object = bucket.open(place, name)?;
+                Ok(Opened { size: object.size(), bytes: Box::new(object) })
+            }
         }
-        Ok(file)
     }
 
     /// Removes all that is kept of a Run; nothing is fine too.
@@ -91,97 +100,35 @@ impl Store {
     /// # Errors
     /// Something stays.
     pub fn remove(&self, place: Place<'_>) -> io::Result<()> {
-        let own = match self.find(place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            own => own?,
-        };
-        for entry in Dir::read_from(&own)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if !matches!(name.to_bytes(), b"." | b"..") {
-                unlinkat(&own, name, AtFlags::empty())?;
-            }
-        }
-        let [namespaces, namespace, runs, uid] = directory(place.namespace, place.run_uid);
-        let runs = self.root.join(namespaces).join(namespace).join(runs);
-        match unlinkat(CWD, runs.join(uid), AtFlags::REMOVEDIR) {
-            Err(Errno::NOENT) | Ok(()) => Ok(()),
-            Err(errno) => Err(errno.into()),
+        match self {
+            Self::Volume(volume) => volume.remove(place),
+            Self::Bucket(bucket) => bucket.remove(place),
         }
     }
 
-    /// The Runs that something is kept of: namespaces and UIDs.
+    /// The Runs that something is kept of: namespaces and UIDs. A bucket is not asked: others may share it, and what it has
+    /// of Runs that are not known here is theirs.
     ///
     /// # Errors
     /// The store can't be read.
     pub fn runs(&self) -> io::Result<Vec<(String, String)>> {
-        let mut runs = Vec::new();
-        let namespaces = self.root.join("namespaces");
-        for namespace in subdirectories(&namespaces)? {
-            let of_namespace = namespaces.join(&namespace).join("runs");
-            let uids = subdirectories(&of_namespace)?;
-            runs.extend(uids.into_iter().map(|uid| (namespace.clone(), uid)));
+        match self {
+            Self::Volume(volume) => volume.runs(),
+            Self::Bucket(_) => Ok(Vec::new()),
         }
-        Ok(runs)
-    }
-
-    fn make(&self, place: Place<'_>) -> io::Result<OwnedFd> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(DIRECTORY_MODE).create(&self.root)?;
-        self.enter(place, |parent, name| {
-            match mkdirat(parent, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
-                Ok(()) | Err(Errno::EXIST) => Ok(()),
-                Err(errno) => Err(errno.into()),
-            }
-        })
-    }
-
-    fn find(&self, place: Place<'_>) -> io::Result<OwnedFd> {
-        self.enter(place, |_, _| Ok(()))
-    }
-
-    fn enter(
-        &self,
-        place: Place<'_>,
-        before: impl Fn(&OwnedFd, &str) -> io::Result<()>,
-    ) -> io::Result<OwnedFd> {
-        let root: &Path = &self.root;
-        let mut own = openat(CWD, root, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty())?;
-        for part in directory(place.namespace, place.run_uid) {
-            check_name(part.as_bytes()).map_err(io::Error::other)?;
-            before(&own, &part)?;
-            own = openat(&own, part.as_str(), DIRECTORY, Mode::empty())?;
-        }
-        Ok(own)
     }
 }
 
-/// Names of the directories in a directory, which are no links; none where there is none.
-fn subdirectories(path: &Path) -> io::Result<Vec<String>> {
-    let entries = match std::fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            names.extend(entry.file_name().into_string());
-        }
-    }
-    Ok(names)
+/// An artifact that is read.
+pub struct Opened {
+    /// Bytes in all.
+    pub size: u64,
+    /// All of them, in order.
+    pub bytes: Box<dyn Read + Send>,
 }
 
-/// A file of a name that nothing has, in a directory that nobody else writes to but another process like this.
-fn create(own: &OwnedFd, mode: u32) -> io::Result<(String, File)> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    loop {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{UNFINISHED}{}-{number}", std::process::id());
-        match openat(own, name.as_str(), flags, Mode::from_raw_mode(mode)) {
-            Ok(file) => return Ok((name, File::from(file))),
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Opened").field("size", &self.size).finish_non_exhaustive()
     }
 }

@@ -36,6 +36,8 @@ pub struct Config {
     pub search_path: String,
     /// Settings that the home's own environment has for runtimed: name and value.
     pub runtimed_settings: Vec<(String, String)>,
+    /// The same for a runtimed that keeps artifacts in a bucket whose Runtime names no Secret.
+    pub bucket_settings: Vec<(String, String)>,
 }
 
 /// Who a pod is.

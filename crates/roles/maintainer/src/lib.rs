@@ -4,12 +4,13 @@
 //! have left of Runs that there are no more, `sweep` finds. Invariant: a finalizer goes only after all that the Run had in
 //! the store that its status names is gone.
 
+mod stores;
 mod sweep;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use kruntimes_api::{ArtifactStore, Run, labels, names};
-use kruntimes_artifacts::{Place, Store};
+use kruntimes_api::{Run, labels};
+use kruntimes_artifacts::Place;
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed, forward};
 use kruntimes_daemon::{Shutdown, crash};
 use kruntimes_rules::artifact::{self, Guard};
@@ -18,9 +19,10 @@ use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use stores::{OpenError, Stores};
 use sweep::Known;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -40,10 +42,14 @@ const MANAGER: &str = "kruntimes-maintainer";
 pub struct Config {
     /// The directory of the local home.
     pub home: PathBuf,
+    /// The variables of its environment that a bucket may be opened with.
+    pub environment: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Error)]
 enum Error {
+    #[error(transparent)]
+    Open(#[from] OpenError),
     #[error("the artifacts can't be removed")]
     Store(#[source] io::Error),
     #[error("the finalizer can't be removed")]
@@ -66,11 +72,13 @@ pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
     tokio::select! {
         () = shutdown.wait() => {}
         () = forward(Api::all(client.clone()), labelled, sender, |run| run) => {}
-        () = maintain(&config, &client, runs) => {}
+        () = maintain(config, &client, runs) => {}
     }
 }
 
-async fn maintain(config: &Config, client: &Client, mut runs: mpsc::Receiver<Observed<Run>>) {
+async fn maintain(config: Config, client: &Client, mut runs: mpsc::Receiver<Observed<Run>>) {
+    let Config { home, environment } = config;
+    let stores = Stores { home, environment, client: client.clone() };
     let mut deleted: BTreeMap<ObjectKey, Deleted> = BTreeMap::new();
     let mut work = FuturesUnordered::new();
     let (mut known, mut orphans) = (Known::default(), artifact::Sweep::new());
@@ -81,7 +89,7 @@ async fn maintain(config: &Config, client: &Client, mut runs: mpsc::Receiver<Obs
         let ready = deleted.iter_mut().filter(|(_, one)| !one.under_way && one.due <= now);
         for (key, one) in ready.take(AT_ONCE.saturating_sub(work.len())) {
             one.under_way = true;
-            work.push(release(&config.home, client, key.clone(), Arc::clone(&one.run)));
+            work.push(release(&stores, client, key.clone(), Arc::clone(&one.run)));
         }
         let room = work.len() < AT_ONCE;
         let waiting = deleted.values().filter(|one| !one.under_way).map(|one| one.due).min();
@@ -95,7 +103,7 @@ async fn maintain(config: &Config, client: &Client, mut runs: mpsc::Receiver<Obs
             },
             _ = looks.tick() => {
                 if let Some(known) = known.uids() {
-                    sweep::sweep(&config.home, &mut orphans, &known).await;
+                    sweep::sweep(&stores.home, &mut orphans, &known).await;
                 }
             }
             Some((key, done)) = work.next(), if !work.is_empty() => {
@@ -141,24 +149,23 @@ fn settle(deleted: &mut BTreeMap<ObjectKey, Deleted>, key: &ObjectKey, done: Res
 }
 
 async fn release(
-    home: &Path,
+    stores: &Stores,
     client: &Client,
     key: ObjectKey,
     run: Arc<Run>,
 ) -> (ObjectKey, Result<(), Error>) {
-    let released = try_release(home, client, &run).await;
+    let released = try_release(stores, client, &run).await;
     (key, released)
 }
 
-async fn try_release(home: &Path, client: &Client, run: &Run) -> Result<(), Error> {
+async fn try_release(stores: &Stores, client: &Client, run: &Run) -> Result<(), Error> {
     let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid().unwrap_or_default());
     let named = run.status.as_ref().and_then(|status| status.artifact_store.as_ref());
     // Without a store in the status nothing was kept: the finalizer is somebody's mistake.
     if let Some(named) = named {
-        let store = store(home, &namespace, named).map_err(Error::Store)?;
-        let removed = tokio::task::spawn_blocking(move || {
-            store.remove(Place { namespace: &namespace, run_uid: &uid })
-        });
+        let store = stores.open(&namespace, named).await?;
+        let removed =
+            tokio::task::spawn_blocking(move || store.remove(Place::of(&namespace, &uid)));
         removed.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Error::Store)?;
     }
     crash::point("maintainer-removed");
@@ -170,10 +177,4 @@ async fn try_release(home: &Path, client: &Client, run: &Run) -> Result<(), Erro
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         patched => patched.map(drop).map_err(Error::Api),
     }
-}
-
-fn store(home: &Path, namespace: &str, named: &ArtifactStore) -> io::Result<Store> {
-    let claim = artifact::volume_claim(named).filter(|claim| names::is_object_name(claim));
-    let claim = claim.ok_or_else(|| io::Error::other("the store is none of this home"))?;
-    Ok(Store::new(names::local_volume(home, namespace, claim)))
 }

@@ -51,7 +51,7 @@ fn look(volumes: &Path) -> io::Result<BTreeSet<Held>> {
     let mut found = BTreeSet::new();
     for volume in inner(volumes)?.iter().map(|namespace| inner(namespace)) {
         for volume in volume? {
-            let runs = Store::new(volume.clone()).runs()?;
+            let runs = Store::volume(volume.clone()).runs()?;
             found.extend(runs.into_iter().map(|(namespace, run_uid)| Held {
                 volume: volume.clone(),
                 namespace,
@@ -70,8 +70,8 @@ fn inner(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn remove(held: &Held) -> io::Result<()> {
-    let place = Place { namespace: &held.namespace, run_uid: &held.run_uid };
-    Store::new(held.volume.clone()).remove(place)
+    let place = Place::of(&held.namespace, &held.run_uid);
+    Store::volume(held.volume.clone()).remove(place)
 }
 
 /// The Runs that may have artifacts, as the watch shows them.

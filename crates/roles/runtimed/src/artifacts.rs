@@ -5,6 +5,7 @@
 
 use crate::clock::Clock;
 use crate::pod::Pod;
+use futures::{FutureExt, StreamExt, TryFutureExt, stream};
 use kruntimes_api::{ArtifactRef, ArtifactStore, Reason, Run, Timeline};
 use kruntimes_artifacts::{Found, KeepError, Place, Stop, Store, survey};
 use kruntimes_cluster::status::{self, WriteError};
@@ -12,9 +13,9 @@ use kruntimes_cluster::watch::Chain;
 use kruntimes_daemon::crash;
 use kruntimes_rules::artifact;
 use rustix::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -25,9 +26,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long the controller may take to set the finalizer.
 const GUARDED_WITHIN: Duration = Duration::from_secs(60);
+/// Artifacts of a Run that are kept at once.
+const AT_ONCE: usize = 4;
 /// How often a store is tried that fails, and how long it is left alone between.
 const TRIES: u32 = 3;
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+/// All tries together; less than the attempt waits for them.
+const KEPT_WITHIN: Duration = Duration::from_mins(50);
 
 /// Where the artifacts of this pod's Runs go.
 #[derive(Debug, Clone)]
@@ -35,12 +40,6 @@ pub(crate) struct Artifacts {
     /// As the Runtime says it.
     pub(crate) named: ArtifactStore,
     pub(crate) store: Store,
-}
-
-impl Artifacts {
-    pub(crate) fn new(named: ArtifactStore, root: PathBuf) -> Self {
-        Self { named, store: Store::new(root) }
-    }
 }
 
 /// Has the keeping of one attempt end, and tells it what the watch shows.
@@ -169,7 +168,7 @@ impl Job {
         directory: Arc<OwnedFd>,
         found: Vec<Found>,
     ) -> Result<Vec<ArtifactRef>, Refused> {
-        let mut tries = 1;
+        let (mut tries, until) = (1, Instant::now() + KEPT_WITHIN);
         loop {
             tokio::select! {
                 () = self.pod.lease.held() => {}
@@ -177,13 +176,20 @@ impl Job {
             }
             // What an earlier attempt kept is not referred to any more.
             let kept = match self.remove(artifacts).await {
-                Ok(()) => self.try_all(artifacts, &directory, &found).await,
+                Ok(()) => self.try_all(artifacts, &directory, &found, until).await,
                 Err(error) => Err(error),
             };
             let error = match kept {
                 Ok(kept) => return Ok(kept),
                 Err(error) => error,
             };
+            if Instant::now() >= until {
+                drop(self.remove(artifacts).await);
+                let minutes = KEPT_WITHIN.as_secs() / 60;
+                return Err(failed(&format!(
+                    "the artifact store has not taken all artifacts within {minutes} minutes"
+                )));
+            }
             // The Lease may be held again in a moment.
             if matches!(error, KeepError::Stopped) && !self.is_stopped() {
                 continue;
@@ -203,28 +209,50 @@ impl Job {
         }
     }
 
+    /// A few at once. The first that fails ends the others; all have ended when this has.
     async fn try_all(
         &self,
         artifacts: &Artifacts,
         directory: &Arc<OwnedFd>,
         found: &[Found],
+        until: Instant,
     ) -> Result<Vec<ArtifactRef>, KeepError> {
-        let mut refs = Vec::with_capacity(found.len());
-        for one in found {
+        let failed = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&failed);
+        let given_up = move || seen.load(Ordering::Relaxed) || Instant::now() >= until;
+        let stop = self.keeping.stop.or(given_up);
+        let each = found.iter().map(|one| {
             let (store, directory) = (artifacts.store.clone(), Arc::clone(directory));
-            let (one, stop) = (one.clone(), self.keeping.stop.clone());
-            let kept = self.blocking(move |place| {
+            let (one, stop, failed) = (one.clone(), stop.clone(), Arc::clone(&failed));
+            let keeping = self.blocking(move |place| {
+                if stop.is_fired() {
+                    return Err(KeepError::Stopped);
+                }
                 kruntimes_artifacts::keep(&store, place, &directory, &one, &stop)
             });
-            let (namespace, uid) = (self.namespace(), &self.uid);
-            refs.push(kept.await?.reference(&artifacts.named, namespace, uid, self.clock.now()));
+            keeping.inspect_err(move |_| failed.store(true, Ordering::Relaxed)).boxed()
+        });
+        let each: Vec<_> = each.collect();
+        let all: Vec<_> = stream::iter(each).buffered(AT_ONCE).collect().await;
+        let (namespace, uid) = (self.namespace(), &self.uid);
+        let mut refs = Vec::with_capacity(all.len());
+        let mut stopped = false;
+        for kept in all {
+            match kept {
+                Ok(kept) => {
+                    refs.push(kept.reference(&artifacts.named, namespace, uid, self.clock.now()));
+                }
+                // Another one's failure may have stopped it: that one counts.
+                Err(KeepError::Stopped) => stopped = true,
+                Err(error) => return Err(error),
+            }
         }
-        Ok(refs)
+        if stopped { Err(KeepError::Stopped) } else { Ok(refs) }
     }
 
     async fn remove(&self, artifacts: &Artifacts) -> Result<(), KeepError> {
         let store = artifacts.store.clone();
-        let what = "the artifact store can't be cleaned";
+        let what = "the artifact store can't be used";
         self.blocking(move |place| {
             store.remove(place).map_err(|source| KeepError::Store { what, source })
         })
@@ -235,13 +263,18 @@ impl Job {
         &self,
         work: impl FnOnce(Place<'_>) -> Result<T, KeepError> + Send + 'static,
     ) -> Result<T, KeepError> {
-        let (namespace, uid) = (self.namespace().to_owned(), self.uid.clone());
+        let (run, uid) = (Arc::clone(&self.run), self.uid.clone());
         let pod = Arc::clone(&self.pod);
         let work = move || {
             if !pod.lease.is_held() {
                 return Err(KeepError::Stopped);
             }
-            work(Place { namespace: &namespace, run_uid: &uid })
+            work(Place {
+                namespace: run.metadata.namespace.as_deref().unwrap_or_default(),
+                run_uid: &uid,
+                run_name: run.metadata.name.as_deref().unwrap_or_default(),
+                runtime: &run.spec.runtime,
+            })
         };
         spawn_blocking(work).await.unwrap_or_else(|error| {
             let source = std::io::Error::other(error);

@@ -2,7 +2,8 @@
 
 use crate::journal::Durability;
 use crate::source::SourceConfig;
-use kruntimes_api::{ArtifactDriver, ArtifactStore, FilesystemStore, labels, limits, names};
+use crate::store_config::StoreConfig;
+use kruntimes_api::{labels, limits, names};
 use kruntimes_rules::capacity::{self, Resources};
 use kruntimes_rules::run::limits::Limits;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -37,15 +38,9 @@ pub struct Config {
     /// What each Run may use at most that says nothing else, as `memory=512Mi`, `processes=100` or `disk=1Gi`.
     #[arg(long, value_name = "NAME=AMOUNT", value_delimiter = ',', value_parser = run_limit)]
     pub run_limit: Vec<(String, u64)>,
-    /// Where artifacts of Runs are kept.
-    #[arg(long, value_enum)]
-    pub artifact_store_driver: Option<StoreDriver>,
-    /// Directory of the store, for the driver filesystem.
-    #[arg(long, env = "KRUNTIMES_ARTIFACT_STORE_ROOT", default_value = names::ARTIFACTS_PATH)]
-    pub artifact_store_root: PathBuf,
-    /// PersistentVolumeClaim of that directory, as the status of Runs names it.
-    #[arg(long, requires = "artifact_store_driver")]
-    pub artifact_volume_claim: Option<String>,
+    /// Where artifacts are kept.
+    #[command(flatten)]
+    pub store: StoreConfig,
     /// What stands for 127.0.0.1 in this pod.
     #[arg(long, env = "KRUNTIMES_LOOPBACK", hide = true)]
     pub loopback: Option<IpAddr>,
@@ -83,13 +78,6 @@ pub struct Config {
     /// `stdin`: end when stdin ends.
     #[arg(long, env = kruntimes_daemon::lifeline::VARIABLE, hide = true)]
     pub lifeline: Option<String>,
-}
-
-/// Where artifacts are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum StoreDriver {
-    /// In a directory
-    Filesystem,
 }
 
 /// A flag that makes no sense.
@@ -134,16 +122,6 @@ impl Config {
     pub(crate) fn resources(&self) -> Resources {
         let runs = Resources::runs(self.workers);
         self.capacity.iter().fold(runs, |all, (name, amount)| all.with(name, *amount))
-    }
-
-    /// The store as the Runtime says it.
-    pub(crate) fn artifact_store(&self) -> Option<ArtifactStore> {
-        let StoreDriver::Filesystem = self.artifact_store_driver?;
-        let volume_claim_name = self.artifact_volume_claim.clone().unwrap_or_default();
-        Some(ArtifactStore {
-            driver: ArtifactDriver::Filesystem,
-            filesystem: Some(FilesystemStore { volume_claim_name }),
-        })
     }
 
     pub(crate) fn fence_after(&self) -> Duration {

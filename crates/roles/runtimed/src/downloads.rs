@@ -7,12 +7,11 @@ use crate::artifacts::Artifacts;
 use crate::token::Token;
 use futures::stream::BoxStream;
 use kruntimes_api::{ArtifactRef, Run};
-use kruntimes_artifacts::Place;
+use kruntimes_artifacts::{Opened, Place};
 use kruntimes_proto::artifact::v1::artifact_service_server::ArtifactService;
 use kruntimes_proto::artifact::v1::{ArtifactMetadata, DownloadRequest, DownloadResponse};
 use kruntimes_rules::artifact;
 use kube::Api;
-use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +27,7 @@ const FRAME: usize = 65_536;
 const AHEAD: usize = 4;
 /// A reader that takes none for so long has gone.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
-/// Readers at once: each takes a thread and a file.
+/// Readers at once: each takes a thread, and a file or a mebibyte of an object.
 pub(crate) const AT_ONCE: usize = 16;
 
 /// What is served.
@@ -75,12 +74,10 @@ impl ArtifactService for Downloads {
         let uid = run.metadata.uid.unwrap_or_default();
         let (sender, frames) = mpsc::channel(AHEAD);
         let name = artifact_name.clone();
-        let opened = spawn_blocking(move || {
-            let place = Place { namespace: &namespace, run_uid: &uid };
-            artifacts.store.open(place, &name)
-        });
+        let opened =
+            spawn_blocking(move || artifacts.store.open(Place::of(&namespace, &uid), &name));
         let opened = opened.await.map_err(|error| Status::internal(error.to_string()))?;
-        let file = opened.map_err(|error| {
+        let opened = opened.map_err(|error| {
             Status::internal(format!("the artifact can't be read from its store: {error}"))
         })?;
         let runtime = Handle::current();
@@ -89,7 +86,7 @@ impl ArtifactService for Downloads {
                 let taken = sender.send_timeout(frame, TAKEN_WITHIN);
                 runtime.block_on(taken).is_ok()
             };
-            if let Err(status) = send(&file, &found, offer) {
+            if let Err(status) = send(opened, &found, offer) {
                 // Who does not listen any more needs no answer.
                 offer(Err(status));
             }
@@ -126,7 +123,7 @@ impl Downloads {
 }
 
 fn send(
-    file: &File,
+    opened: Opened,
     artifact: &ArtifactRef,
     offer: impl Fn(Result<DownloadResponse, Status>) -> bool,
 ) -> Result<(), Status> {
@@ -134,7 +131,7 @@ fn send(
     let unreadable =
         |error: std::io::Error| Status::internal(format!("the artifact can't be read: {error}"));
     let size = u64::try_from(artifact.size_bytes).unwrap_or_default();
-    if file.metadata().map_err(unreadable)?.len() != size {
+    if opened.size != size {
         return Err(broken("its size is not what was kept"));
     }
     let metadata = ArtifactMetadata {
@@ -149,7 +146,7 @@ fn send(
         return Ok(());
     }
     let mut hash = artifact::Hash::new();
-    let mut source = file.take(size);
+    let mut source = opened.bytes.take(size);
     let mut held: Option<Vec<u8>> = None;
     loop {
         let mut data = vec![0; FRAME];

@@ -30,6 +30,7 @@ mod serving;
 mod slots;
 mod source;
 mod spool;
+mod store_config;
 mod supervisor;
 #[cfg(test)]
 mod testing;
@@ -37,9 +38,10 @@ mod token;
 mod workspace;
 mod write;
 
-pub use config::{AddressError, Config, StoreDriver};
+pub use config::{AddressError, Config};
 pub use journal::Durability;
 pub use source::SourceConfig;
+pub use store_config::{StoreConfig, StoreDriver};
 
 use crate::pod::Pod;
 use k8s_openapi::api::core::v1::Pod as KubePod;
@@ -251,10 +253,11 @@ fn open(
             .map_err(control("journal"))?,
         lease,
         workspaces: workspace::Workspaces::new(config.workspace.clone())
-            .keeping(config.artifact_store().is_some()),
+            .keeping(config.store.named().is_some()),
         artifacts: config
-            .artifact_store()
-            .map(|named| artifacts::Artifacts::new(named, config.artifact_store_root.clone())),
+            .store
+            .named()
+            .map(|named| artifacts::Artifacts { named, store: config.store.open(&config.mounted) }),
         sources: source::Sources::open(&config.state, config.source.clone())
             .map_err(control("sources"))?,
         mounted: mounted::Mounted::new(config.mounted.clone()),

@@ -87,7 +87,8 @@ impl LocalHome {
             ready_made::ensure(&client, NAMESPACE, *runtime, *replicas).await?;
         }
         home.start_roles(&client, options.times, &shutdown);
-        let config = kruntimes_maintainer::Config { home: options.dir.to_owned() };
+        let environment = bucket_variables().into_iter().collect();
+        let config = kruntimes_maintainer::Config { home: options.dir.to_owned(), environment };
         let (of_maintainer, end) = (client.clone(), shutdown.clone());
         home.tasks.spawn(async move {
             Box::pin(kruntimes_maintainer::serve(config, of_maintainer, end)).await;
@@ -220,5 +221,12 @@ fn pods_config(
         log_filter: options.log.to_owned(),
         search_path: search_path(),
         runtimed_settings: settings.collect(),
+        bucket_settings: bucket_variables(),
     })
+}
+
+/// What the home's own environment has for buckets of artifacts.
+fn bucket_variables() -> Vec<(String, String)> {
+    let all = std::env::vars();
+    all.filter(|(name, _)| kruntimes_artifacts::Credentials::is_variable(name)).collect()
 }

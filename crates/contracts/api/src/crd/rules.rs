@@ -319,7 +319,26 @@ pub(super) fn add_artifact_store(root: &mut Value) {
     add(
         root,
         "spec.artifactStore",
-        Rule::new("self.driver != 's3'", "s3 is not served yet: use filesystem").field("driver"),
+        Rule::new("self.driver != 's3' || has(self.s3)", "the driver s3 needs s3.bucket")
+            .field("s3"),
+    );
+    add(
+        root,
+        "spec.artifactStore",
+        Rule::new(
+            "!has(self.filesystem) || !has(self.s3)",
+            "only one of filesystem and s3 can be given: that of the driver",
+        )
+        .field("driver"),
+    );
+    add(
+        root,
+        "spec.artifactStore.s3.prefix",
+        Rule::new(
+            "!self.split('/').exists(part, part == '.' || part == '..')",
+            "must not have '.' or '..' between its '/'",
+        )
+        .with_value(),
     );
     add(
         root,

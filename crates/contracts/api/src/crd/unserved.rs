@@ -12,11 +12,8 @@ pub(super) const RUN: &[(&str, &str)] = &[
 ];
 
 /// Fields of Runtime.
-pub(super) const RUNTIME: &[(&str, &str)] = &[
-    ("spec.artifactStore.s3", "!has(self.s3)"),
-    ("spec.workspace", "!has(self.workspace)"),
-    ("spec.logs", "!has(self.logs)"),
-];
+pub(super) const RUNTIME: &[(&str, &str)] =
+    &[("spec.workspace", "!has(self.workspace)"), ("spec.logs", "!has(self.logs)")];
 
 pub(super) fn add_run(root: &mut Value) {
     add_all(root, RUN);

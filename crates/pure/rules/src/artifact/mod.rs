@@ -12,7 +12,7 @@ pub use sweep::Sweep;
 
 use kruntimes_api::{
     ArtifactDriver, ArtifactLocation, ArtifactRef, ArtifactStore, ArtifactType, FilesystemLocation,
-    Reason, limits,
+    Reason, S3Location, S3Store, limits,
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -134,22 +134,38 @@ impl Kept {
         run_uid: &str,
         now: jiff::Timestamp,
     ) -> ArtifactRef {
-        let path = format!("{}/{}", directory(namespace, run_uid).join("/"), self.name);
-        let volume_claim_name =
-            store.filesystem.as_ref().map(|volume| volume.volume_claim_name.clone());
+        let location = location(store, namespace, run_uid, &self.name);
         ArtifactRef {
             name: self.name,
             driver: store.driver,
             kind: self.kind,
-            location: ArtifactLocation {
-                filesystem: Some(FilesystemLocation { path, volume_claim_name }),
-            },
+            location,
             size_bytes: i64::try_from(self.size).unwrap_or(i64::MAX),
             digest: Some(digest(&self.sha256)),
             content_type: Some(self.media_type),
             created_at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
         }
     }
+}
+
+fn location(store: &ArtifactStore, namespace: &str, run_uid: &str, name: &str) -> ArtifactLocation {
+    if let Some(bucket) = bucket(store) {
+        let key = format!("{}/{name}", key_prefix(given(&bucket.prefix), namespace, run_uid));
+        let s3 = Some(S3Location { bucket: bucket.bucket.clone(), key });
+        return ArtifactLocation { filesystem: None, s3 };
+    }
+    let path = format!("{}/{name}", directory(namespace, run_uid).join("/"));
+    let volume_claim_name =
+        store.filesystem.as_ref().map(|volume| volume.volume_claim_name.clone());
+    let filesystem = Some(FilesystemLocation { path, volume_claim_name });
+    ArtifactLocation { filesystem, s3: None }
+}
+
+/// What the keys of a Run's artifacts in a bucket begin with, but for the `/` after it.
+#[must_use]
+pub fn key_prefix(prefix: Option<&str>, namespace: &str, run_uid: &str) -> String {
+    let own = directory(namespace, run_uid).join("/");
+    prefix.map_or_else(|| own.clone(), |prefix| format!("{prefix}/{own}"))
 }
 
 /// The digest of what is read.
@@ -196,6 +212,25 @@ pub fn store_hash(store: &ArtifactStore) -> String {
 pub fn volume_claim(store: &ArtifactStore) -> Option<&str> {
     let volume = store.filesystem.as_ref()?;
     (store.driver == ArtifactDriver::Filesystem).then_some(volume.volume_claim_name.as_str())
+}
+
+/// The bucket of a store that has one.
+#[must_use]
+pub fn bucket(store: &ArtifactStore) -> Option<&S3Store> {
+    let bucket = store.s3.as_deref().filter(|_| store.driver == ArtifactDriver::S3)?;
+    let named = !bucket.bucket.is_empty() && !bucket.bucket.contains('/');
+    let endpoint = given(&bucket.endpoint).is_none_or(|endpoint| {
+        let host = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
+        let host = host.map(|host| host.strip_suffix('/').unwrap_or(host));
+        host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
+    });
+    (named && endpoint).then_some(bucket)
+}
+
+/// A setting that is there and not empty.
+#[must_use]
+pub fn given(setting: &Option<String>) -> Option<&str> {
+    setting.as_deref().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 fn store(claim: &str) -> ArtifactStore {
     let filesystem = Some(FilesystemStore { volume_claim_name: claim.to_owned() });
-    ArtifactStore { driver: ArtifactDriver::Filesystem, filesystem }
+    ArtifactStore { driver: ArtifactDriver::Filesystem, filesystem, s3: None }
 }
 
 #[test]
@@ -48,8 +48,56 @@ fn a_reference_says_where_and_what() {
     assert_eq!(reference, want);
 }
 
+fn in_bucket(s3: &serde_json::Value) -> ArtifactStore {
+    serde_json::from_value(json!({"driver": "s3", "s3": s3})).unwrap()
+}
+
+#[test]
+fn a_reference_into_a_bucket_has_the_prefix_once() {
+    for (prefix, want) in [
+        (json!(null), "namespaces/ns/runs/u-1/f"),
+        (json!(""), "namespaces/ns/runs/u-1/f"),
+        (json!("ci/x"), "ci/x/namespaces/ns/runs/u-1/f"),
+    ] {
+        let store = in_bucket(&json!({"bucket": "b", "prefix": prefix}));
+        let want = json!({"s3": {"bucket": "b", "key": want}});
+        assert_eq!(serde_json::to_value(location(&store, "ns", "u-1", "f")).unwrap(), want);
+    }
+}
+
+#[test]
+fn what_is_no_bucket_is_none() {
+    for (endpoint, fits) in [
+        ("", true),
+        ("http://h", true),
+        ("https://h:1/", true),
+        ("h:1", false),
+        ("ftp://h", false),
+        ("http://", false),
+        ("http:///", false),
+        ("http://h/path", false),
+    ] {
+        let store = in_bucket(&json!({"bucket": "b", "endpoint": endpoint}));
+        assert_eq!(bucket(&store).is_some(), fits, "{endpoint}");
+    }
+    for (name, fits) in [("b", true), ("", false), ("a/b", false)] {
+        assert_eq!(bucket(&in_bucket(&json!({"bucket": name}))).is_some(), fits, "{name}");
+    }
+    let mut other = in_bucket(&json!({"bucket": "b"}));
+    other.driver = ArtifactDriver::Filesystem;
+    assert_eq!(bucket(&other), None);
+}
+
 #[test]
 fn the_hash_of_a_store_is_the_public_apis() {
+    let mut full = json!({"bucket": "b", "prefix": "ci/x", "endpoint": "http://minio:9000",
+        "forcePathStyle": true, "credentialsSecretName": "keys"});
+    assert_eq!(store_hash(&in_bucket(&full)), "431ab6ce26339678");
+    // What is empty counts as absent.
+    full["region"] = json!("");
+    assert_eq!(store_hash(&in_bucket(&full)), "431ab6ce26339678");
+    let plain = in_bucket(&json!({"bucket": "b", "forcePathStyle": false}));
+    assert_eq!(store_hash(&plain), store_hash(&in_bucket(&json!({"bucket": "b"}))));
     assert_eq!(store_hash(&store("pvc1")), "45d07093075a44a9");
     assert_ne!(store_hash(&store("pvc2")), "45d07093075a44a9");
 }

@@ -2,13 +2,13 @@
 //! `restricted` asks for.
 
 use super::metadata::{metadata, pod_labels};
+use super::store::Store;
 use super::{ValidPool, access, containers, sources};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, EmptyDirVolumeSource,
-    KeyToPath, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
-    PodTemplateSpec, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume,
-    VolumeProjection,
+    KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kruntimes_api::{labels, names};
@@ -63,7 +63,7 @@ fn template(pool: &ValidPool) -> PodTemplateSpec {
         [names::WORKSPACE_VOLUME, names::CONTROL_VOLUME, names::STATE_VOLUME].map(empty_dir),
     );
     volumes.push(api_access());
-    volumes.extend(pool.artifact_claim.as_deref().map(artifacts));
+    volumes.extend(pool.store.as_ref().and_then(Store::volume));
     volumes.extend(sources::volumes(pool));
     spec.service_account_name = Some(access::account_name(pool));
     // No Run may read a token of the pod: runtimed gets one of its own.
@@ -89,16 +89,6 @@ fn empty_dir(name: &str) -> Volume {
     Volume {
         name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Volume::default()
-    }
-}
-
-/// The volume with the artifacts of the pool's Runs.
-fn artifacts(claim: &str) -> Volume {
-    let claim = PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), read_only: None };
-    Volume {
-        name: names::ARTIFACTS_VOLUME.to_owned(),
-        persistent_volume_claim: Some(claim),
         ..Volume::default()
     }
 }

@@ -1,6 +1,7 @@
 //! The containers of a pool's pods: the Runtime Server's, runtimed's, and what each needs to pass Pod Security
 //! `restricted`.
 
+use super::store::Store;
 use super::{ValidPool, sources};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, LifecycleHandler,
@@ -113,10 +114,9 @@ pub(super) fn runtimed(pool: &ValidPool, user: &User) -> Container {
     ] {
         mount(&mut container, volume, path, access);
     }
-    if pool.artifact_claim.is_some() {
-        mount(&mut container, names::ARTIFACTS_VOLUME, names::ARTIFACTS_PATH, Access::Writes);
-    }
-    container.volume_mounts.get_or_insert_default().extend(sources::mounts(pool));
+    let mounts = container.volume_mounts.get_or_insert_default();
+    mounts.extend(pool.store.as_ref().and_then(Store::mount));
+    mounts.extend(sources::mounts(pool));
     container
 }
 
@@ -137,10 +137,7 @@ fn arguments(pool: &ValidPool) -> Vec<String> {
         let others = capacity.iter().filter(|(name, _)| *name != labels::RUNS_RESOURCE);
         arguments.extend(others.map(|(name, amount)| format!("--capacity={name}={amount}")));
     }
-    if let Some(claim) = &pool.artifact_claim {
-        arguments.push("--artifact-store-driver=filesystem".to_owned());
-        arguments.push(format!("--artifact-volume-claim={claim}"));
-    }
+    arguments.extend(pool.store.iter().flat_map(Store::arguments));
     arguments
 }
 

@@ -11,6 +11,7 @@ mod metadata;
 mod network;
 mod sources;
 mod status;
+mod store;
 mod template;
 pub mod trouble;
 mod validate;

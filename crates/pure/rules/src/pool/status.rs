@@ -106,6 +106,7 @@ fn reason_of(why: &InvalidPool) -> &'static str {
         | InvalidPool::Egress(_)
         | InvalidPool::NoArtifacts
         | InvalidPool::ArtifactStore
+        | InvalidPool::Bucket
         | InvalidPool::NameTooLong
         | InvalidPool::Capacity(_)
         | InvalidPool::SourceName { .. }

@@ -383,7 +383,6 @@ fn the_volume_for_artifacts_is_runtimeds_alone() {
     );
     for broken in [
         json!({"driver": "filesystem"}),
-        json!({"driver": "s3"}),
         json!({"driver": "filesystem", "filesystem": {"volumeClaimName": "../x"}}),
     ] {
         let mut runtime = runtime.clone();

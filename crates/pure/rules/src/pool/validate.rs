@@ -2,8 +2,8 @@
 //! before a rule existed must still not harm others.
 
 use super::egress::{self, InvalidEgress};
+use super::store::{self, Store};
 use super::template::{self, Refusals};
-use crate::artifact;
 use crate::capacity::{InvalidAmount, Resources};
 use crate::run::limits::Limits;
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
@@ -70,8 +70,8 @@ pub struct ValidPool {
     pub(super) egress: Option<Vec<NetworkPolicyPeer>>,
     pub(super) api_server: BTreeSet<(IpAddr, u16)>,
     pub(super) fence_after: Duration,
-    /// The claim of the volume with its artifacts.
-    pub(super) artifact_claim: Option<String>,
+    /// Where its artifacts are kept.
+    pub(super) store: Option<Store>,
 }
 
 /// Why a Runtime has no pool.
@@ -106,6 +106,11 @@ pub enum InvalidPool {
         "spec.artifactStore: the driver filesystem needs filesystem.volumeClaimName, a name of a PersistentVolumeClaim"
     )]
     ArtifactStore,
+    /// A bucket that is none.
+    #[error(
+        "spec.artifactStore: the driver s3 needs s3.bucket, a name; s3.endpoint begins with http:// or https:// and has no path"
+    )]
+    Bucket,
     /// A name in `allowedSecrets` or `allowedConfigMaps` that no object can have.
     #[error("{field}: {name:?} is no name of a Secret or ConfigMap")]
     SourceName {
@@ -179,7 +184,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
         api_server: settings.api_server.clone(),
         fence_after: settings.fence_after,
-        artifact_claim: artifact_claim(runtime, settings)?,
+        store: artifact_store(runtime, settings)?,
         secrets,
         config_maps: names_of("spec.allowedConfigMaps", &runtime.spec.allowed_config_maps)?,
     })
@@ -190,13 +195,12 @@ fn daemon_image(runtime: &Runtime, settings: &Settings) -> String {
     named.unwrap_or_else(|| settings.daemon_image.clone())
 }
 
-fn artifact_claim(runtime: &Runtime, settings: &Settings) -> Result<Option<String>, InvalidPool> {
+fn artifact_store(runtime: &Runtime, settings: &Settings) -> Result<Option<Store>, InvalidPool> {
     let Some(store) = &runtime.spec.artifact_store else { return Ok(None) };
     if !settings.artifacts {
         return Err(InvalidPool::NoArtifacts);
     }
-    let claim = artifact::volume_claim(store).filter(|claim| names::is_object_name(claim));
-    claim.map(|claim| Some(claim.to_owned())).ok_or(InvalidPool::ArtifactStore)
+    store::check(store).map(Some)
 }
 
 fn names_of(field: &'static str, list: &[String]) -> Result<BTreeSet<String>, InvalidPool> {

@@ -64,7 +64,7 @@ impl Directories {
 
     /// The files of one of them.
     pub(super) fn source(&self, source: &Source) -> PathBuf {
-        self.sources().join(source.kind.directory()).join(&source.name)
+        self.sources().join(source.directory).join(&source.name)
     }
 
     /// runtimed's kubeconfig.

@@ -37,6 +37,9 @@ pub(super) fn launch(
     let mut environment = vec![("PATH".to_owned(), config.search_path.clone())];
     if is_runtimed(container) {
         environment.extend(config.runtimed_settings.iter().cloned());
+        if opens_bucket_by_environment(&args) {
+            environment.extend(config.bucket_settings.iter().cloned());
+        }
     }
     environment.extend(container.environment.iter().map(|(name, value)| {
         let value = match value {
@@ -47,6 +50,12 @@ pub(super) fn launch(
     }));
     environment.extend(own(config, pod, place, container));
     Launch { program, args, environment, directory: place.directories.workspace() }
+}
+
+/// Nobody else is given credentials of this machine.
+fn opens_bucket_by_environment(args: &[String]) -> bool {
+    let has = |flag: &str| args.iter().any(|arg| arg.starts_with(flag));
+    has("--artifact-store-driver=s3") && !has("--artifact-s3-credentials-secret-name=")
 }
 
 fn is_runtimed(container: &ContainerPlan) -> bool {
@@ -100,6 +109,7 @@ mod tests {
             log_filter: "info".to_owned(),
             search_path: "/bin".to_owned(),
             runtimed_settings: vec![("SETTING".to_owned(), "home".to_owned())],
+            bucket_settings: vec![("AWS_REGION".to_owned(), "eu-1".to_owned())],
         };
         let pod = PodIdentity {
             namespace: "default".to_owned(),
@@ -138,6 +148,23 @@ mod tests {
                 let has = launch.environment.iter().any(|(name, _)| name == variable);
                 assert_eq!(has, want, "{role} {variable}");
             }
+        }
+    }
+
+    #[test]
+    fn only_a_runtimed_whose_bucket_has_no_secret_gets_credentials_of_the_home() {
+        const BUCKET: &str = "--artifact-store-driver=s3";
+        const SECRET: &str = "--artifact-s3-credentials-secret-name=s";
+        for (role, args, want) in [
+            ("runtimed", vec![BUCKET], true),
+            ("runtimed", vec![BUCKET, SECRET], false),
+            ("runtimed", vec!["--artifact-store-driver=filesystem"], false),
+            ("runtime-bash", vec![BUCKET], false),
+        ] {
+            let args = args.into_iter().map(str::to_owned).collect();
+            let launch = launch_of(Program::Role { role, args }, Vec::new());
+            let has = launch.environment.iter().any(|(name, _)| name == "AWS_REGION");
+            assert_eq!(has, want, "{role} {:?}", launch.args);
         }
     }
 

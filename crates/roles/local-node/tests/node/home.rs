@@ -77,6 +77,7 @@ impl Home {
             log_filter: "info".to_owned(),
             search_path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
             runtimed_settings: Vec::new(),
+            bucket_settings: Vec::new(),
         };
         let (trigger, shutdown) = Shutdown::new();
         let tokens: Arc<dyn Tokens> = Arc::<Issued>::clone(&self.tokens);

@@ -9,6 +9,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,7 +30,10 @@ impl World {
         let client = Client::new(server.service(User::admin("test")), "default");
         let home = tempfile::tempdir().unwrap();
         let (trigger, shutdown) = Shutdown::new();
-        let config = kruntimes_maintainer::Config { home: home.path().to_owned() };
+        let config = kruntimes_maintainer::Config {
+            home: home.path().to_owned(),
+            environment: BTreeMap::new(),
+        };
         tokio::spawn(kruntimes_maintainer::serve(config, client.clone(), shutdown));
         Self { home, client, _trigger: trigger }
     }

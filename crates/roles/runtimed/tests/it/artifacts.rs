@@ -227,22 +227,23 @@ async fn nothing_is_kept_before_the_finalizer_is_seen() {
 }
 
 #[tokio::test]
-async fn a_cancel_ends_the_keeping_and_nothing_is_kept() {
+async fn a_few_are_kept_at_once_and_a_cancel_ends_that_and_leaves_nothing() {
     let world = World::start(1).await;
     let (uid, left) = started(&world, "a", 0).await;
-    fs::write(left.join("a"), "1").unwrap();
     // Keeping this takes a while: it can't be packed as fast as it is made.
-    fs::create_dir(left.join("d")).unwrap();
-    fs::File::create(left.join("d/sparse")).unwrap().set_len(1 << 30).unwrap();
+    fs::create_dir(left.join("a")).unwrap();
+    fs::File::create(left.join("a/sparse")).unwrap().set_len(1 << 30).unwrap();
+    fs::write(left.join("b"), "1").unwrap();
     world.fake.exit(&uid, 0, "");
     guard(&world, "a").await;
     let own = world.directory.join(format!("store/namespaces/default/runs/{uid}"));
-    let first_is_kept = async {
-        while !own.join("a").exists() {
+    let second_is_kept = async {
+        while !own.join("b").exists() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::world::PATIENCE, first_is_kept).await.unwrap();
+    tokio::time::timeout(crate::world::PATIENCE, second_is_kept).await.unwrap();
+    assert!(!own.join("a").exists());
     world.patch("a", json!({"spec": {"cancelRequested": true}})).await;
     let run = world.until_over("a").await;
     assert_eq!((run.phase(), &status(&run).artifact_refs), (Phase::Cancelled, &Vec::new()));

@@ -13,7 +13,7 @@ use kruntimes_apiserver::{ApiServer, ApiService, Options, User};
 use kruntimes_cluster::status;
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::run::{patch::Assignment, retry};
-use kruntimes_runtimed::{Config, Durability, SourceConfig, Stops, StoreDriver};
+use kruntimes_runtimed::{Config, Durability, SourceConfig, Stops, StoreConfig, StoreDriver};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
@@ -145,9 +145,19 @@ impl World {
             workers: self.workers,
             run_limit: Vec::new(),
             capacity: vec![("gpu".to_owned(), 2)],
-            artifact_store_driver: Some(StoreDriver::Filesystem),
-            artifact_store_root: self.directory.join("store"),
-            artifact_volume_claim: Some("claim".to_owned()),
+            store: StoreConfig {
+                artifact_store_driver: Some(StoreDriver::Filesystem),
+                artifact_store_root: self.directory.join("store"),
+                artifact_volume_claim: Some("claim".to_owned()),
+                artifact_s3_bucket: None,
+                artifact_s3_prefix: None,
+                artifact_s3_region: None,
+                artifact_s3_endpoint: None,
+                artifact_s3_force_path_style: false,
+                artifact_s3_credentials_secret_name: None,
+                artifact_s3_upload_part_size: None,
+                artifact_s3_upload_concurrency: None,
+            },
             loopback: Some(self.address),
             workspace: self.directory.join("workspace"),
             control: self.directory.join("control"),

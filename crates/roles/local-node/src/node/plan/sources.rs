@@ -12,6 +12,8 @@ use kruntimes_api::{SourceKind, names};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::node) struct Source {
     pub(in crate::node) kind: SourceKind,
+    /// Its place among the sources.
+    pub(in crate::node) directory: &'static str,
     /// A name that is safe as a part of a path.
     pub(in crate::node) name: String,
 }
@@ -85,14 +87,17 @@ fn source(volume: &Volume) -> Option<Source> {
     };
     let whole = items.as_ref().is_none_or(Vec::is_empty);
     let usable = optional == Some(true) && whole && names::is_object_name(&name);
-    usable.then_some(Source { kind, name })
+    // What Runs may use lies apart from what opens a bucket.
+    let opens_bucket = volume.name == names::CREDENTIALS_VOLUME;
+    let directory = if opens_bucket { names::CREDENTIALS_DIRECTORY } else { kind.directory() };
+    usable.then_some(Source { kind, directory, name })
 }
 
 /// Whether this is the runtimed that has the volume; an error where another container mounts it, or at another path.
 fn is_mounted(container: &Container, volume: &Volume, source: &Source) -> Result<bool, Refusal> {
     let mounts = container.volume_mounts.iter().flatten();
     let mounts: Vec<_> = mounts.filter(|mount| mount.name == volume.name).collect();
-    let path = source.kind.mount_path(&source.name);
+    let path = format!("{}/{}/{}", names::SOURCES_PATH, source.directory, source.name);
     let served = |mount: &&k8s_openapi::api::core::v1::VolumeMount| {
         is_runtimed(container) && mount.mount_path == path && mount.sub_path.is_none()
     };

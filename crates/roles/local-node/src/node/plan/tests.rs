@@ -186,19 +186,28 @@ fn only_runtimed_gets_secrets_as_files_and_only_where_the_controller_says() {
         let volumes = json!([
             {"name": "v", "secret": {"secretName": "db", "optional": true}},
             {"name": "w", "configMap": {"name": "db", "optional": true}},
+            {"name": "kruntimes-artifact-credentials", "secret": {"secretName": "db", "optional": true}},
         ]);
         pod.spec.as_mut().unwrap().volumes = Some(serde_json::from_value(volumes).unwrap());
         plan(&pod).map(|plan| plan.sources).map_err(|refusal| refusal.reason)
     };
     let mount = |volume: &str, path: &str| json!({"name": volume, "mountPath": path});
     let secret = || mount("v", "/etc/kruntimes/secrets/db");
-    let source = |kind| Ok(vec![Source { kind, name: "db".to_owned() }]);
+    let source =
+        |kind| Ok(vec![Source { kind, directory: kind.directory(), name: "db".to_owned() }]);
     assert_eq!(sources("runtimed", secret()), source(SourceKind::Secret));
     let map = mount("w", "/etc/kruntimes/configmaps/db");
     assert_eq!(sources("runtimed", map), source(SourceKind::ConfigMap));
     assert_eq!(sources("bash-runtime", mount("other", "/x")), Ok(Vec::new()));
+    let name = names::CREDENTIALS_VOLUME;
+    let opens_bucket = mount(name, "/etc/kruntimes/artifact-credentials/db");
+    let place = names::CREDENTIALS_DIRECTORY;
+    let own = Source { kind: SourceKind::Secret, directory: place, name: "db".to_owned() };
+    assert_eq!(sources("runtimed", opens_bucket.clone()), Ok(vec![own]));
     for (image, mount) in [
         ("bash-runtime", secret()),
+        ("bash-runtime", opens_bucket),
+        ("runtimed", mount(name, "/etc/kruntimes/secrets/db")),
         ("runtimed", mount("v", "/etc/kruntimes/secrets/other")),
         ("runtimed", mount("v", "/etc/kruntimes/configmaps/db")),
         ("runtimed", mount("v", "/etc/kruntimes/secrets/../secrets/db")),
