@@ -50,6 +50,8 @@ const REFUSED: &[c_long] = &[
     libc::SYS_process_vm_writev,
     libc::SYS_process_madvise,
     libc::SYS_process_mrelease,
+    // Memory that no count shows.
+    libc::SYS_memfd_secret,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
     libc::SYS_move_pages,
@@ -142,6 +144,11 @@ const NAMESPACES: u32 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u32;
 
+const FILES: u32 = libc::CLONE_FILES as u32;
+const THREAD: u32 = libc::CLONE_THREAD as u32;
+/// Of close_range: `CLOSE_RANGE_UNSHARE`.
+const UNSHARE: u32 = 2;
+
 /// Families of sockets that a Run with a network is refused. A path of this machine leads a Unix socket to whoever listens
 /// there, which Landlock can't prevent; the others reach what others send, the host and the kernel's cryptography.
 const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_PACKET, libc::AF_VSOCK, libc::AF_ALG];
@@ -214,17 +221,46 @@ fn program(network: Network, ipc: Ipc) -> Vec<Instruction> {
     for call in ABOUT_OTHERS {
         on(*call, &[load(argument(0)), jump(JUMP_EQUAL, 0, 0, 1), ret(ALLOW), ret(REFUSE)]);
     }
-    for call in [libc::SYS_clone, libc::SYS_unshare] {
-        let namespaces = jump(JUMP_ANY_BIT, NAMESPACES, 0, 1);
-        on(call, &[load(argument(0)), namespaces, ret(REFUSE), ret(ALLOW)]);
-    }
+    on(libc::SYS_clone, &clone());
+    let apart = jump(JUMP_ANY_BIT, NAMESPACES | FILES, 0, 1);
+    on(libc::SYS_unshare, &[load(argument(0)), apart, ret(REFUSE), ret(ALLOW)]);
     on(libc::SYS_clone3, &[ret(UNKNOWN)]);
+    on(libc::SYS_prctl, &readable());
+    on(
+        libc::SYS_close_range,
+        &[load(argument(2)), jump(JUMP_ANY_BIT, UNSHARE, 0, 1), ret(REFUSE), ret(ALLOW)],
+    );
     on(libc::SYS_setpriority, &priority(PRIO_USER));
     on(libc::SYS_ioprio_set, &priority(IOPRIO_WHO_USER));
     on(libc::SYS_socket, &socket(network));
     on(libc::SYS_socketpair, &socket_pair());
     program.push(ret(ALLOW));
     program
+}
+
+/// No namespaces, and no thread with descriptors of its own: a look at a process shows those of the first.
+fn clone() -> [Instruction; 7] {
+    [
+        load(argument(0)),
+        jump(JUMP_ANY_BIT, NAMESPACES, 0, 1),
+        ret(REFUSE),
+        jump(JUMP_ANY_BIT, THREAD, 0, 2),
+        jump(JUMP_ANY_BIT, FILES, 1, 0),
+        ret(REFUSE),
+        ret(ALLOW),
+    ]
+}
+
+/// A process may not hide itself from its supervisor.
+fn readable() -> [Instruction; 6] {
+    [
+        load(argument(0)),
+        jump(JUMP_EQUAL, libc::PR_SET_DUMPABLE as u32, 0, 3),
+        load(argument(1)),
+        jump(JUMP_EQUAL, 1, 1, 0),
+        ret(REFUSE),
+        ret(ALLOW),
+    ]
 }
 
 /// Not that of all processes of the user, nor of one that is named.

@@ -18,6 +18,7 @@ mod kernel;
 mod launch;
 mod limits;
 mod line;
+mod memory;
 mod mounts;
 mod namespaces;
 mod rules;

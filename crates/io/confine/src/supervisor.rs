@@ -163,7 +163,7 @@ impl Supervision<'_> {
             }
             self.wait();
         }
-        let excess = self.excess.or_else(|| self.watchdog.as_ref()?.last_look());
+        let excess = self.excess.or_else(|| self.watchdog.as_mut()?.last_look());
         // Without the main process's status this is a failure of ours: the zygote then treats it as lost.
         let Some(end) = self.end else { return 1 };
         let end = match (end, excess) {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: every number is what the kernel says of processes and files as they are; names and contents are not read.
 
+use crate::memory::{self, Held, Process};
 use crate::namespaces;
 use crate::sys;
 use crate::usage;
@@ -35,6 +36,10 @@ const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(400);
 /// A look may take this part of the time.
 const PART_OF_TIME: u32 = 20;
+/// However long a look takes, the next one comes after this.
+const LONGEST_AFTER_LONG: Duration = Duration::from_secs(2);
+/// How long a command may be at what keeps a look from counting: descriptors on their way, programs that nobody may read.
+const UNCOUNTED: Duration = Duration::from_secs(5);
 /// A command with more processes yields to all others: one that forks without end must not keep this from looking.
 const CROWD: usize = 24;
 
@@ -54,6 +59,8 @@ pub(crate) struct Watchdog {
     places: Vec<PathBuf>,
     processes: Rhythm,
     disk: Rhythm,
+    /// Since when no look could count all.
+    uncounted: Option<Instant>,
 }
 
 /// When to look next.
@@ -81,7 +88,7 @@ impl Rhythm {
             Use::Low => (self.pause * 2).min(LONGEST),
         };
         let cost = now.saturating_duration_since(began);
-        self.next = now + self.pause.max(cost * PART_OF_TIME);
+        self.next = now + self.pause.max((cost * PART_OF_TIME).min(LONGEST_AFTER_LONG));
     }
 }
 
@@ -97,7 +104,7 @@ impl Watchdog {
             .map(|place| PathBuf::from(OsString::from_vec(place.as_bytes().to_vec())))
             .collect();
         let (processes, disk) = (Rhythm::new(now), Rhythm::new(now));
-        Some(Self { places, allowance, own, processes, disk })
+        Some(Self { places, allowance, own, processes, disk, uncounted: None })
     }
 
     /// When it wants to look next.
@@ -121,7 +128,7 @@ impl Watchdog {
         }
         if self.allowance.disk.is_some() && self.disk.next <= now {
             let began = Instant::now();
-            let excess = self.look_at_disk();
+            let excess = self.look_at_disk(Instant::now());
             let used = if excess.is_some() { Use::High } else { Use::Low };
             self.disk.looked(began, Instant::now(), used);
             return excess;
@@ -130,11 +137,11 @@ impl Watchdog {
     }
 
     /// What is on disk at the end: a short command may have filled it between two looks.
-    pub(crate) fn last_look(&self) -> Option<Excess> {
-        self.allowance.disk.and_then(|_| self.look_at_disk())
+    pub(crate) fn last_look(&mut self) -> Option<Excess> {
+        self.allowance.disk.and_then(|_| self.look_at_disk(Instant::now()))
     }
 
-    fn look_at_processes(&self) -> (Option<Excess>, Use) {
+    fn look_at_processes(&mut self) -> (Option<Excess>, Use) {
         let pids = self.tree(self.allowance.processes);
         if pids.len() > CROWD {
             pids.iter().for_each(|pid| sys::yield_to_all(*pid));
@@ -146,28 +153,41 @@ impl Watchdog {
         let near = |used: u64, limit: Option<u64>| limit.is_some_and(|limit| used > limit / 2);
         let mut used = if near(count, self.allowance.processes) { Use::High } else { Use::Low };
         if let Some(limit) = self.allowance.memory {
-            let held = self.own.as_ref().map_or(0, Own::memory_bytes);
-            let quick = usage::quick_memory(&pids, held);
-            if near(quick, Some(limit)) {
+            let processes = memory::processes(&pids);
+            let (files, excess) = self.files(&processes, Instant::now());
+            let held = self.own.as_ref().map_or_else(Held::default, Own::held);
+            let at_most = memory::at_most(&processes, &files, held);
+            if near(at_most, Some(limit)) || !files.is_whole {
                 used = Use::High;
             }
-            // What forks share is in the quick sum once for each.
-            if quick > limit {
-                let exact = usage::memory(&pids, held);
-                return ((exact > limit).then_some(Excess::Memory(exact)), used);
+            // What forks share, and what they have mapped of files, is in this sum more than once.
+            if at_most > limit {
+                let exact = memory::exactly(&processes, &files, held);
+                return ((exact > limit).then_some(Excess::Memory(exact)).or(excess), used);
             }
+            return (excess, used);
         }
         (None, used)
     }
 
-    fn look_at_disk(&self) -> Option<Excess> {
+    fn look_at_disk(&mut self, now: Instant) -> Option<Excess> {
         let limit = self.allowance.disk?;
         let below: u64 = self.places.iter().map(|place| usage::disk(place)).sum();
-        let memory = self.own.as_ref().and_then(|own| own.memory.as_ref());
-        let device = memory.and_then(|memory| rustix::fs::fstat(memory).ok()).map(|it| it.st_dev);
-        let deleted = usage::deleted_files(&self.tree(None), device);
-        let used = below.saturating_add(deleted);
-        (used > limit).then_some(Excess::Disk(used))
+        let (files, excess) = self.files(&memory::processes(&self.tree(None)), now);
+        let used = below.saturating_add(files.deleted);
+        (used > limit).then_some(Excess::Disk(used)).or(excess)
+    }
+
+    /// The open files, and what it means that not all could be counted for so long.
+    fn files(&mut self, processes: &[Process], now: Instant) -> (memory::Files, Option<Excess>) {
+        let device = self.own.as_ref().and_then(|own| own.held().device);
+        let files = memory::files(processes, device);
+        let since = *self.uncounted.get_or_insert(now);
+        if files.is_whole {
+            self.uncounted = None;
+        }
+        let is_hiding = !files.is_whole && now.saturating_duration_since(since) >= UNCOUNTED;
+        (files, is_hiding.then_some(Excess::Uncounted))
     }
 
     /// The command's processes.
@@ -177,8 +197,10 @@ impl Watchdog {
 }
 
 impl Own {
-    fn memory_bytes(&self) -> u64 {
-        namespaces::memory_bytes(self.memory.as_ref())
+    fn held(&self) -> Held {
+        let stat = self.memory.as_ref().and_then(|memory| rustix::fs::fstat(memory).ok());
+        let bytes = namespaces::memory_bytes(self.memory.as_ref());
+        Held { bytes, device: stat.map(|it| it.st_dev), has_ipc: true }
     }
 }
 
@@ -207,5 +229,12 @@ mod tests {
         let now = rhythm.next;
         rhythm.looked(now, now + Duration::from_millis(100), Use::High);
         assert_eq!(rhythm.next - now, Duration::from_millis(2100));
+        let now = rhythm.next;
+        rhythm.looked(now, now + Duration::from_secs(1), Use::High);
+        assert_eq!(
+            rhythm.next - now,
+            Duration::from_secs(3),
+            "one that takes long waits for no more"
+        );
     }
 }

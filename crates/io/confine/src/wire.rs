@@ -122,6 +122,8 @@ pub enum Excess {
     Processes(u64),
     /// So many bytes on disk.
     Disk(u64),
+    /// What can't be counted, for too long: whoever has a limit may not hide from it.
+    Uncounted,
 }
 
 /// The steps of a start that can fail.
@@ -276,6 +278,7 @@ pub(crate) fn encode_report(report: Report) -> [u8; REPORT_BYTES] {
             Excess::Memory(used) => (5, 0, rounded(used / KIB)),
             Excess::Processes(used) => (5, 1, rounded(used)),
             Excess::Disk(used) => (5, 2, rounded(used / KIB)),
+            Excess::Uncounted => (5, 3, 0),
         },
         Report::Ended(End::NotStarted { stage, errno }) => (
             4,
@@ -320,6 +323,7 @@ pub(crate) fn parse_report(bytes: [u8; REPORT_BYTES]) -> Option<Report> {
             0 => Excess::Memory(amount * KIB),
             1 => Excess::Processes(amount),
             2 => Excess::Disk(amount * KIB),
+            3 => Excess::Uncounted,
             _ => return None,
         }))),
         _ => None,

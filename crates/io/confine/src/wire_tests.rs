@@ -77,7 +77,8 @@ fn reports_come_back_as_sent() {
     let stages = [Stage::Supervisor, Stage::Namespaces, Stage::WorkingDirectory, Stage::Execute];
     let ends = stages.map(|stage| End::NotStarted { stage, errno: 2 });
     let excesses =
-        [Excess::Memory(3 << 30), Excess::Processes(9), Excess::Disk(4096)].map(End::Exceeded);
+        [Excess::Memory(3 << 30), Excess::Processes(9), Excess::Disk(4096), Excess::Uncounted]
+            .map(End::Exceeded);
     let ended = ends
         .into_iter()
         .chain(excesses)

@@ -12,6 +12,8 @@ mod aliased;
 mod confined;
 #[path = "processes/forks.rs"]
 mod forks;
+#[path = "processes/hidden.rs"]
+mod hidden;
 #[path = "processes/limited.rs"]
 mod limited;
 #[path = "processes/own.rs"]
@@ -62,6 +64,8 @@ const CASES: &[Case] = &[
     ("limited::memory", limited::memory),
     ("limited::processes", limited::processes),
     ("limited::disk", limited::disk),
+    ("hidden::memory_that_hides_counts", hidden::memory_that_hides_counts),
+    ("hidden::what_cannot_be_counted_ends", hidden::what_cannot_be_counted_ends),
     ("limited::a_fork_bomb_ends", limited::a_fork_bomb_ends),
     ("limited::forks", limited::forks),
 ];

@@ -41,6 +41,13 @@ fn exceeded(excess: Excess, allowance: &Allowance) -> String {
             let (used, limit) = (size(used), size(limit(allowance.disk)));
             format!("disk limit: {used} were used, {limit} are allowed")
         }
+        Excess::Uncounted => {
+            let which = if allowance.memory.is_some() { "memory" } else { "disk" };
+            format!(
+                "{which} limit: what was used could not be counted: for 5 s descriptors lay in a socket, a program was run that its user may \
+                 not read, or there were more than 262144 descriptors"
+            )
+        }
     }
 }
 
@@ -94,6 +101,19 @@ mod tests {
         check(exceeded(Excess::Processes(8)), Outcome::killed(processes));
         let disk = "disk limit: 4 KiB were used, 0 KiB are allowed";
         check(exceeded(Excess::Disk(4096)), Outcome::killed(disk));
+        let hidden =
+            outcome(Some(End::Exceeded(Excess::Uncounted)), "x", "/w", &Allowance::default());
+        let begins = |outcome: &Outcome, with: &str| format!("{outcome:?}").contains(with);
+        assert!(
+            begins(&hidden, "\"disk limit: what was used could not be counted: "),
+            "{hidden:?}"
+        );
+        let memory = Allowance { memory: Some(1), ..Allowance::default() };
+        let hidden = outcome(Some(End::Exceeded(Excess::Uncounted)), "x", "/w", &memory);
+        assert!(
+            begins(&hidden, "\"memory limit: what was used could not be counted: "),
+            "{hidden:?}"
+        );
         check(None, Outcome::lost("its supervisor was killed"));
         let failed = Outcome::failed;
         check(not_started(Stage::Execute, 2), failed(127, "exec: \"x\": not found"));

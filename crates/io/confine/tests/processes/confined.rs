@@ -207,6 +207,8 @@ calls = {'ptrace': (117 if arm else 101, 99, 0), 'process_vm_readv': (270 if arm
     'userfaultfd': (282 if arm else 323, 0xffff), 'unshare': (97 if arm else 272, 0x10000000 | 1),
     'setns': (268 if arm else 308, -1, 0), 'pidfd_getfd': (438, -1, 0, 0), 'mq_open': (180 if arm else 240, 0, 0),
     'perf_event_open': (241 if arm else 298, 0, 0, 0, 0, 0), 'open_by_handle_at': (265 if arm else 304, -1, 0, 0),
+    'prctl': (167 if arm else 157, 4, 2, 0, 0, 0), 'close_range': (436, 1, 0, 2), 'memfd_secret': (447, 99),
+    'unshare-files': (97 if arm else 272, 0x400 | 1), 'clone-thread': (220 if arm else 56, 0x10000, 0, 0, 0, 0),
     'adjtimex': (171 if arm else 159, 0), 'open_tree_attr': (467, -1, 0, 0, 0, 0)}
 for name, call in calls.items():
     libc.syscall(*call)
@@ -224,7 +226,7 @@ pub(super) fn refused_calls(zygote: &Zygote) {
         place.both(zygote, &["/usr/bin/env", "python3", "-c", CALLS], Network::Full);
     assert_eq!(confined.replace(" no\n", " yes\n"), free);
     assert!(!confined.contains("yes"), "{confined}");
-    assert_eq!(confined.lines().count(), 17);
+    assert_eq!(confined.lines().count(), 22);
 }
 
 const SOCKETS: &str = r"

@@ -162,7 +162,7 @@ fn refused_calls(own: &Isolated) {
         let can = of_its_own && own.granted();
         assert!(line.ends_with(if can { " yes" } else { " no" }), "{line}");
     }
-    assert_eq!(seen.lines().count(), 17);
+    assert_eq!(seen.lines().count(), 22);
 }
 
 /// A module of this name, since `spawn` imports it.
