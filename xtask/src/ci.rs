@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use std::time::Instant;
 
 /// The stages in order; the test runner's own lines come last.
-const STAGES: [(&str, &[&str]); 11] = [
+const STAGES: [(&str, &[&str]); 12] = [
     ("fmt", &["fmt", "--all", "--check"]),
     ("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ("hello", &["run", "--", "run", "--local", "-f", "examples/hello.yaml"]),
@@ -16,6 +16,7 @@ const STAGES: [(&str, &[&str]); 11] = [
     ("e2e kits", &["run", "--quiet", "--package", "xtask", "--", "e2e", "kits"]),
     ("e2e crashes", &["run", "--quiet", "--package", "xtask", "--", "e2e", "crashes"]),
     ("e2e faults", &["run", "--quiet", "--package", "xtask", "--", "e2e", "faults"]),
+    ("e2e artifacts", &["run", "--quiet", "--package", "xtask", "--", "e2e", "artifacts"]),
     ("e2e cluster", &["run", "--quiet", "--package", "xtask", "--", "e2e", "all"]),
     ("test", &["test", "--workspace"]),
 ];

@@ -1,6 +1,7 @@
 //! Automation of the project: `cargo xtask generate | tidy | ci | e2e | bench`.
 #![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
 
+mod artifacts;
 mod bench;
 mod board;
 mod bombs;
@@ -42,12 +43,16 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   e2e kits    the Python kit, and the conformance of every Runtime Server here; needs PyPI and npm
   e2e crashes each part killed twice at each of its crash points, among Runs
   e2e faults  trees that hide, floods of output, clocks that jump, sidecars that freeze
+  e2e artifacts
+              round trips, flipped bytes and kills amid uploads, on a volume and in MinIO, which Go builds once
   e2e bombs   Runs that use up processes, memory and disk, beside others in their pod
   e2e leak    a local home after a few hundred Runs holds what it held before
   sim [--seeds N] [--from S] [--trace] [--mutants]
               scheduler, controller, runtimed and API server on virtual time under faults; --mutants: seeded bugs, each found
   soak        the same after thousands, and 20 kills a point; then the API server is killed 200 times among writes
   soak kill   only the latter
+  soak artifacts
+              the same with 1 GiB, 1,000 flipped bytes and ten times the kills
   soak bombs  20 bombs of each kind
   soak leak   only the first: 10,000 Runs over bash and Python
   bench       latency, rate, memory and start, beside the machine's floor
@@ -82,6 +87,7 @@ fn main() -> anyhow::Result<()> {
         ["e2e", "kits"] => kits::run(),
         ["e2e", "crashes"] => crashes::run(2),
         ["e2e", "faults"] => faults::run(faults::QUICK),
+        ["e2e", "artifacts"] => artifacts::run(artifacts::QUICK),
         ["e2e", "bombs"] => bombs::run(bombs::QUICK),
         ["e2e", "leak"] => leak::run(leak::QUICK),
         ["sim", words @ ..] => sim::run(words),
@@ -89,9 +95,11 @@ fn main() -> anyhow::Result<()> {
             leak::run(leak::FULL)?;
             crashes::run(20)?;
             faults::run(faults::FULL)?;
+            artifacts::run(artifacts::FULL)?;
             kill::run()
         }
         ["soak", "bombs"] => bombs::run(bombs::FULL),
+        ["soak", "artifacts"] => artifacts::run(artifacts::FULL),
         ["soak", "leak"] => leak::run(leak::FULL),
         ["soak", "faults"] => faults::run(faults::FULL),
         ["soak", "crashes"] => crashes::run(20),

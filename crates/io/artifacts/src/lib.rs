@@ -1,7 +1,7 @@
 //! Artifacts on their way: found in a Run's directory, packed and hashed in one pass into a store, read back.
 //!
 //! What a Run left behind is walked from an open directory, follows no link, and is looked at again once it is open. No file
-//! is held in memory. All of it blocks: call it where that is allowed, in a runtime that serves network and time.
+//! is held in memory. All of it blocks: call it where that is allowed.
 
 mod bucket;
 mod keep;

@@ -4,6 +4,7 @@
 //! there whole or not at all; what a process that was killed has begun is invisible and goes by the bucket's own rules.
 
 pub(crate) mod credentials;
+mod executor;
 #[cfg(test)]
 mod fake;
 mod fault;
@@ -16,6 +17,7 @@ use crate::KeepError;
 use crate::keep::Stop;
 use crate::store::{Artifact, Place, UNWRITTEN};
 use credentials::Credentials;
+use executor::executor;
 use fault::Fault;
 use futures::{StreamExt, TryStreamExt};
 use kruntimes_api::S3Store;
@@ -28,7 +30,6 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, sleep_until};
 use upload::Upload;
@@ -160,7 +161,7 @@ impl Bucket {
         deadline: Instant,
         answer: impl Future<Output = object_store::Result<T>>,
     ) -> io::Result<T> {
-        Handle::current().block_on(async {
+        executor()?.block_on(async {
             tokio::select! {
                 answer = answer => answer.map_err(|error| Fault::of(&self.name, &error).into()),
                 () = stopped(stop) => Err(io::Error::other("stopped")),

@@ -278,3 +278,27 @@ async fn a_bucket_that_is_gone_holds_nothing_and_one_that_refuses_may() {
     let said = world.remove().await.unwrap_err().to_string();
     assert!(said.contains("refuses the credentials (AccessDenied: said by the store)"), "{said}");
 }
+
+#[test]
+fn the_end_of_the_callers_executor_harms_no_request() {
+    let builder = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    // The server outlives the caller.
+    let server = builder();
+    let world = server.block_on(World::start());
+    world.leave("f", b"1");
+    world.fake.look(|state| state.trouble = Trouble::Silent("PUT"));
+    let caller = builder();
+    let (ended, end) = std::sync::mpsc::channel();
+    let (store, directory) = (Store::Bucket(world.bucket.clone()), world.left.path().to_owned());
+    caller.spawn_blocking(move || {
+        let directory: OwnedFd = std::fs::File::open(directory).unwrap().into();
+        let found = survey(&directory).unwrap();
+        let kept = crate::keep(&store, PLACE, &directory, &found[0], &Stop::default());
+        ended.send(kept.unwrap_err().to_string()).unwrap();
+    });
+    while world.fake.look(|state| state.requests.is_empty()) {
+        std::thread::yield_now();
+    }
+    caller.shutdown_background();
+    assert_eq!(end.recv_timeout(Duration::from_secs(60)).unwrap(), UNWRITTEN);
+}

@@ -4,6 +4,7 @@
 //! go on; nothing takes its place in the bucket once it is to stop; the bucket says afterwards how much it has.
 
 use super::Bucket;
+use super::executor::executor;
 use super::fault::Fault;
 use crate::keep::Stop;
 use crate::store::{Artifact, Place};
@@ -17,7 +18,6 @@ use object_store::{
 };
 use std::io::{self, Write};
 use std::sync::Arc;
-use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -131,7 +131,7 @@ impl<'a> Upload<'a> {
                 drop(memory);
                 sent
             };
-            self.under_way.spawn_on(sending, &Handle::current());
+            self.under_way.spawn_on(sending, executor()?.handle());
         }
         Ok(())
     }
