@@ -77,12 +77,13 @@ mutants! {
 
 /// Each breaks a guard that matters only when another one has failed just before, or within the milliseconds of a list. A
 /// thousand seeds may miss them; tables of this crate find four of them, and `--mutant NAME --seeds N` hunts one for longer.
-const RARE: [Mutant; 7] = [
+const RARE: [Mutant; 8] = [
     Mutant::BegunAnew,
     Mutant::AbsenceNotConfirmed,
     Mutant::TakeWhatIsNew,
     Mutant::ClearTooEarly,
     Mutant::NextNotBroken,
+    Mutant::JournalLeftOpen,
     Mutant::TakingForgotten,
     Mutant::SweptNotCounted,
 ];
