@@ -55,7 +55,10 @@ impl Home {
         environment: &[(&str, &Path)],
         flags: &[&str],
     ) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
+        // As a user's own, it is not below `/tmp`, which each Run has for itself.
+        let place = root().join("target/homes");
+        std::fs::create_dir_all(&place)?;
+        let directory = tempfile::tempdir_in(place)?;
         let (child, ready_after) = spawn(krt, directory.path(), environment, flags)?;
         Ok(Self { child, directory, ready_after })
     }

@@ -8,9 +8,11 @@ pub mod lifeline;
 pub mod logs;
 pub mod metrics;
 mod shutdown;
+mod spares;
 mod trees;
 mod watched;
 
 pub use shutdown::{Shutdown, Trigger};
+pub use spares::{Layout, Spares};
 pub use trees::remove_tree;
 pub use watched::watched;

@@ -4,7 +4,7 @@
 
 use crate::confine::{Confine, Settings};
 use kruntimes_confine::{Allowance, Command, Confinement, Zygote};
-use kruntimes_daemon::remove_tree;
+use kruntimes_daemon::{Layout, Spares, remove_tree};
 use kruntimes_proto::{BOUNDS_METADATA, Bounds};
 use kruntimes_runtime_server::{ExecuteRequest, Outcome, Request, Status, describe};
 use std::collections::BTreeMap;
@@ -31,7 +31,11 @@ pub(crate) struct Places {
     confine: Confine,
     /// What every command gets that is the same for all.
     warm: BTreeMap<String, String>,
+    spares: Spares,
 }
+
+/// Temporary files are nobody else's.
+const TEMPORARY: Layout = Layout { mode: 0o700, inner: &[] };
 
 /// A request that passed the checks.
 #[derive(Debug)]
@@ -67,8 +71,10 @@ impl Places {
             ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
         ]);
         let confine = Confine::none();
-        let mut places = Self { work_dir: PathBuf::new(), workspace, confine, warm };
+        let spares = Spares::new(Path::new(""), TEMPORARY);
+        let mut places = Self { work_dir: PathBuf::new(), workspace, confine, warm, spares };
         places.work_dir = places.real(work_dir);
+        places.spares = Spares::new(&places.temporary_root(), TEMPORARY);
         places
     }
 
@@ -187,8 +193,32 @@ impl Places {
                 .map_err(|error| failed(&valid.working_dir, &error))?;
         }
         let temporary = self.temporary(&valid.id);
-        make_empty(&temporary).map_err(|error| failed(&temporary, &error))?;
+        self.make_temporary(&valid.id).map_err(|error| failed(&temporary, &error))?;
         Ok(temporary)
+    }
+
+    /// A private directory. What an execution before has left there could lead elsewhere.
+    fn make_temporary(&self, id: &str) -> io::Result<()> {
+        let made = match self.spares.take(id).map_err(io::Error::from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut private = fs::DirBuilder::new();
+                private.mode(0o700).recursive(true).create(self.temporary_root())?;
+                self.spares.take(id)?
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove_tree(&self.temporary(id))?;
+                self.spares.take(id)?
+            }
+            other => other?,
+        };
+        self.spares.seal(id, &made);
+        Ok(())
+    }
+
+    /// Puts the temporary files of an execution that left none aside, for another one. False: they are to be removed.
+    pub(crate) fn put_aside(&self, id: &str) -> bool {
+        // Where executions are not kept apart one may still hold what was its own.
+        self.confine.isolation().starts_with("full") && self.spares.give_back(id, None)
     }
 
     fn real(&self, path: &Path) -> PathBuf {
@@ -215,22 +245,6 @@ impl Staged {
             confinement: self.confinement.clone(),
             allowance: self.allowance.clone(),
         })
-    }
-}
-
-/// Makes a private directory. What an execution before has left there could lead elsewhere.
-fn make_empty(path: &Path) -> io::Result<()> {
-    let mut private = fs::DirBuilder::new();
-    private.mode(0o700);
-    match private.create(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            private.recursive(true).create(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            remove_tree(path)?;
-            private.create(path)
-        }
-        other => other,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which command an execution becomes.
 
 use super::*;
+use std::os::unix::fs::PermissionsExt;
 use tonic::Code;
 
 fn places(workspace: Option<&str>) -> Places {
@@ -76,11 +77,15 @@ fn the_runs_own_environment_stands_above_the_given() {
 #[test]
 fn nothing_of_an_execution_before_stays_in_the_place_for_temporary_files() {
     let place = std::env::temp_dir().join(format!("kruntimes-empty-{}", std::process::id()));
-    let temporary = place.join("deep/id");
+    let places = Places::new(&place, None);
+    let temporary = places.temporary("id");
     for _first_and_again in 0..2 {
-        make_empty(&temporary).unwrap();
+        places.make_temporary("id").unwrap();
         assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+        assert_eq!(fs::metadata(&temporary).unwrap().permissions().mode() & 0o777, 0o700);
         std::os::unix::fs::symlink("/etc", temporary.join("link")).unwrap();
     }
+    places.make_temporary("untouched").unwrap();
+    assert!(!places.put_aside("untouched"), "nothing keeps executions apart here");
     fs::remove_dir_all(place).unwrap();
 }

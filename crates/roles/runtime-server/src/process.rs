@@ -64,11 +64,10 @@ pub(crate) fn health(zygote: &AsyncFd<Zygote>) -> Result<(), String> {
 
 /// Removes the temporary files of an execution.
 pub(crate) async fn remove_temporary(places: &Places, id: &str) {
-    let path = places.temporary(id);
-    let Err(error) = std::fs::remove_dir(&path) else { return };
-    if error.kind() == io::ErrorKind::NotFound {
+    if places.put_aside(id) {
         return;
     }
+    let path = places.temporary(id);
     let removed = tokio::task::spawn_blocking(move || remove_tree(&path)).await;
     if let Ok(Err(error)) = removed {
         tracing::warn!(%id, %error, "temporary files stay");

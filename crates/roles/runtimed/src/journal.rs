@@ -100,6 +100,15 @@ impl Journal {
 
     /// Writes an entry; when this returns it is as durable as the journal was opened for.
     pub(crate) async fn record(&self, uid: &str, entry: Entry) -> io::Result<()> {
+        let durability = self.lock().durability;
+        match durability {
+            Durability::Machine => self.record_elsewhere(uid, entry).await,
+            // One write to blocks in the page cache is shorter than the way to another thread.
+            Durability::Process => self.lock().record(uid, entry),
+        }
+    }
+
+    async fn record_elsewhere(&self, uid: &str, entry: Entry) -> io::Result<()> {
         let (journal, uid) = (self.clone(), uid.to_owned());
         let written = tokio::task::spawn_blocking(move || journal.lock().record(&uid, entry));
         written.await.map_err(io::Error::other)?

@@ -75,6 +75,10 @@ async fn make(
         Some(source) => Some(pod.sources.fetch(&uid, source, &stop).await?),
         None => None,
     };
+    if pod.workspaces.is_soon_made(&uid, &run) {
+        pod.workspaces.prepare(&uid, &run, None)?;
+        return Ok(variables);
+    }
     let prepare = move || pod.workspaces.prepare(&uid, &run, fetched);
     tokio::task::spawn_blocking(prepare).await.unwrap_or_else(crashed)?;
     Ok(variables)

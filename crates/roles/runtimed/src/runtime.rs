@@ -105,6 +105,11 @@ impl RuntimeServer {
         self.isolation.borrow().clone()
     }
 
+    /// Whether nothing of an execution is left once its end is told, and none reaches what is another one's.
+    pub(crate) fn isolates(&self) -> bool {
+        self.isolation.borrow().as_deref().is_some_and(|said| said.starts_with("full"))
+    }
+
     /// Whether the server keeps bounds of executions.
     async fn keeps_bounds(&self) -> bool {
         let known = self.isolation.borrow().is_some();

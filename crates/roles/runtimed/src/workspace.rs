@@ -4,7 +4,7 @@
 
 use crate::source::{FetchError, Fetched, place};
 use kruntimes_api::{Reason, Run};
-use kruntimes_daemon::remove_tree;
+use kruntimes_daemon::{Layout, Spares, remove_tree};
 use kruntimes_rules::artifact::InvalidArtifact;
 use kruntimes_rules::run::env::EnvFailure;
 use kruntimes_rules::source::{SourceError, git};
@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// The working directory of a Run without a repository.
@@ -22,6 +23,8 @@ const WORK: &str = "work";
 pub(crate) const DEFAULT_ENTRYPOINT: &str = "script";
 /// What it leaves in here is kept.
 const ARTIFACTS: &str = "artifacts";
+/// Scripts up to this size are written without another thread.
+const SMALL_SCRIPT_BYTES: usize = 64 * 1024;
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -62,16 +65,22 @@ pub(crate) struct Workspaces {
     root: PathBuf,
     /// Whether a Run has a directory for artifacts.
     keeps: bool,
+    spares: Arc<Spares>,
 }
+
+const BARE: Layout = Layout { mode: 0o755, inner: &[(WORK, 0o755)] };
+const KEEPING: Layout = Layout { mode: 0o755, inner: &[(ARTIFACTS, 0o750), (WORK, 0o755)] };
 
 impl Workspaces {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, keeps: false }
+        let spares = Arc::new(Spares::new(&root, BARE));
+        Self { root, keeps: false, spares }
     }
 
     /// With a directory for artifacts in each of them, or without.
     pub(crate) fn keeping(self, keeps: bool) -> Self {
-        Self { keeps, ..self }
+        let layout = if keeps { KEEPING } else { BARE };
+        Self { keeps, spares: Arc::new(Spares::new(&self.root, layout)), ..self }
     }
 
     /// What the Run may leave files in, beside the working directory.
@@ -124,6 +133,20 @@ impl Workspaces {
     ) -> Result<(), PrepareError> {
         let source = run.spec.source.as_ref();
         self.remove(uid).map_err(|source| PrepareError::Io { what: "mkdir", source })?;
+        if let Some(fetched) = fetched {
+            return self.prepare_repository(uid, &fetched);
+        }
+        let own = self.spares.take(uid).map_err(io_error("mkdir"))?;
+        let work = openat(&own, WORK, DIRECTORY, Mode::empty()).map_err(io_error("mkdir"))?;
+        if let Some(script) = source.and_then(|source| source.inline.as_deref()) {
+            let entrypoint = run.spec.entrypoint.as_deref().unwrap_or(DEFAULT_ENTRYPOINT);
+            write_script(work, entrypoint, script)?;
+        }
+        self.spares.seal(uid, &own);
+        Ok(())
+    }
+
+    fn prepare_repository(&self, uid: &str, fetched: &Fetched) -> Result<(), PrepareError> {
         let root =
             openat(rustix::fs::CWD, &self.root, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty())
                 .map_err(io_error("mkdir"))?;
@@ -131,16 +154,8 @@ impl Workspaces {
         if self.keeps {
             mkdirat(&own, ARTIFACTS, Mode::from_raw_mode(0o750)).map_err(io_error("mkdir"))?;
         }
-        if let Some(fetched) = fetched {
-            return place(&fetched.repository(), &own, git::DIRECTORY)
-                .map_err(|source| PrepareError::Io { what: "git checkout", source });
-        }
-        let work = make_directory(&own, WORK)?;
-        if let Some(script) = source.and_then(|source| source.inline.as_deref()) {
-            let entrypoint = run.spec.entrypoint.as_deref().unwrap_or(DEFAULT_ENTRYPOINT);
-            write_script(work, entrypoint, script)?;
-        }
-        Ok(())
+        place(&fetched.repository(), &own, git::DIRECTORY)
+            .map_err(|source| PrepareError::Io { what: "git checkout", source })
     }
 
     /// The Runs that have one. What is not named as a UID is not ours.
@@ -148,6 +163,24 @@ impl Workspaces {
         let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         names.filter(|name| is_uid(name)).collect()
+    }
+
+    /// Whether making the workspace of a Run is but a few system calls: it needs no other thread.
+    pub(crate) fn is_soon_made(&self, uid: &str, run: &Run) -> bool {
+        let source = run.spec.source.as_ref();
+        let small = source.is_none_or(|source| {
+            let inline = source.inline.as_ref().map_or(0, String::len);
+            source.repo_url.is_none() && inline <= SMALL_SCRIPT_BYTES
+        });
+        let there = self.root.join(uid).symlink_metadata();
+        small && there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Puts the workspace of a Run that left nothing in it aside, for another one. False: it is to be removed.
+    pub(crate) fn put_aside(&self, uid: &str, run: &Run) -> bool {
+        let inline = run.spec.source.as_ref().is_some_and(|source| source.inline.is_some());
+        let entrypoint = run.spec.entrypoint.as_deref().unwrap_or(DEFAULT_ENTRYPOINT);
+        self.spares.give_back(uid, inline.then_some((WORK, entrypoint)))
     }
 
     /// Removes the workspace, whatever the Run left in it.

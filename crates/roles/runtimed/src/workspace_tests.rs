@@ -57,6 +57,46 @@ fn each_attempt_begins_with_an_empty_directory_and_leaves_nothing() {
 }
 
 #[test]
+fn what_a_run_left_untouched_is_there_for_the_next_with_nothing_of_the_first() {
+    let root = crate::testing::directory("workspace-aside");
+    let workspaces = Workspaces::new(root.clone()).keeping(true);
+    let inode =
+        |uid: &str| std::os::unix::fs::MetadataExt::ino(&fs::metadata(root.join(uid)).unwrap());
+    let scripted = run(Some("a.sh"), Some("echo"));
+    workspaces.prepare("u", &scripted, None).unwrap();
+    let first = inode("u");
+    assert!(workspaces.put_aside("u", &scripted));
+    workspaces.prepare("v", &run(None, None), None).unwrap();
+    assert_eq!(inode("v"), first);
+    assert_eq!(fs::read_dir(root.join("v/work")).unwrap().count(), 0);
+    for left in ["work/file", "artifacts/file", "outputs"] {
+        workspaces.prepare("u", &run(None, None), None).unwrap();
+        fs::write(root.join("u").join(left), "").unwrap();
+        assert!(!workspaces.put_aside("u", &run(None, None)), "{left}");
+        assert!(root.join("u").join(left).exists(), "{left}");
+    }
+    let deep = run(Some("a/b.sh"), Some("echo"));
+    workspaces.prepare("u", &deep, None).unwrap();
+    assert!(!workspaces.put_aside("u", &deep));
+}
+
+#[test]
+fn only_what_takes_a_moment_is_made_without_another_thread() {
+    let root = crate::testing::directory("workspace-soon");
+    let workspaces = Workspaces::new(root.clone());
+    let sized = |bytes: usize| run(None, Some(&"x".repeat(bytes)));
+    assert!(workspaces.is_soon_made("u", &run(None, None)));
+    assert!(workspaces.is_soon_made("u", &sized(SMALL_SCRIPT_BYTES)));
+    assert!(!workspaces.is_soon_made("u", &sized(SMALL_SCRIPT_BYTES + 1)));
+    let mut git = run(None, None);
+    let source = Source { repo_url: Some("https://a/b".to_owned()), ..Source::default() };
+    git.spec.source = Some(source);
+    assert!(!workspaces.is_soon_made("u", &git));
+    fs::create_dir(root.join("u")).unwrap();
+    assert!(!workspaces.is_soon_made("u", &run(None, None)), "an earlier one may be large");
+}
+
+#[test]
 fn a_run_can_not_name_a_variable_of_ours() {
     let own = [("A", "2"), ("KRUNTIME_OUTPUTS", "/etc/passwd")];
     let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

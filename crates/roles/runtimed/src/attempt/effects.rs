@@ -191,13 +191,16 @@ impl Attempt {
     }
 
     fn remove_workspace(&mut self) {
-        let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
+        let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
         let preparing = self.preparing.take();
         self.spawn(async move {
             if let Some(preparing) = preparing {
                 preparing.ended().await;
             }
             crash::point("runtimed-removing");
+            if pod.server.isolates() && pod.workspaces.put_aside(&uid, &run) {
+                return Some(Event::WorkspaceRemoved);
+            }
             let removed = {
                 let uid = uid.clone();
                 tokio::task::spawn_blocking(move || pod.workspaces.remove(&uid)).await
