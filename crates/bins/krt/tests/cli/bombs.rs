@@ -12,8 +12,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// How soon a bomb must have ended.
-const ENDS_WITHIN: Duration = Duration::from_secs(5);
+/// How soon a bomb must have ended, also on a machine whose processors have five others to serve. `soak bombs` measures it.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// A fork bomb in one process group, and one whose every process hides in a session of its own.
 const FORKS: &str = "bomb() { [ $1 = 0 ] && exec sleep 20; \
     bomb $(($1 - 1)) | bomb $(($1 - 1)) & wait; }; bomb 10";
