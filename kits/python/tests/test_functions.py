@@ -32,6 +32,19 @@ class Functions(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((status.exit_code, status.error_message), (3, "exit status 3"))
         self.assertEqual((status.stdout, status.stderr), ("a", "\ufffd"))
 
+    def test_a_working_directory_is_within_one_of_the_workspace(self):
+        (self.directory / "a").mkdir()
+        (self.directory / "b").mkdir()
+        (self.directory / "a" / "out").symlink_to("/etc")
+        (self.directory / "a" / "other").symlink_to("../b")
+        (self.directory / "a" / "in").symlink_to(".")
+        for below in ["a", "a/in", "a/not/there"]:
+            self.assertIsNone(_server._misplaced(str(self.directory / below), self.directory), below)
+        for below in ["", ".", ".tmp/a", "a/../b", "a/out", "a/other", "../x"]:
+            self.assertIn("not in the workspace", _server._misplaced(f"{self.directory}/{below}", self.directory), below)
+        for elsewhere in ["/", "/etc", "a"]:
+            self.assertIn("not in the workspace", _server._misplaced(elsewhere, self.directory), elsewhere)
+
     async def test_nothing_returned_is_success(self):
         async def execute(_):
             pass

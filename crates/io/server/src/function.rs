@@ -7,7 +7,7 @@ use kruntimes_proto::executor::v1::ExecuteRequest;
 use std::fmt;
 use std::fs;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::{Request, Status};
@@ -88,11 +88,12 @@ where
         Some(workspace) if config.work_dir.starts_with("/workspace") => workspace.clone(),
         Some(_) | None => config.work_dir.clone(),
     };
-    Function { work_dir, execute }
+    Function { work_dir, workspace: config.workspace.clone(), execute }
 }
 
 struct Function<F> {
     work_dir: PathBuf,
+    workspace: Option<PathBuf>,
     execute: F,
 }
 
@@ -117,6 +118,10 @@ where
                 Status::failed_precondition(format!("mkdir {}: {error}", directory.display()))
             })?;
             request.working_dir = directory.to_string_lossy().into_owned();
+        } else {
+            let roots: Vec<_> =
+                [&self.work_dir].into_iter().chain(&self.workspace).map(PathBuf::as_path).collect();
+            crate::working_dir(Path::new(&request.working_dir), &roots)?;
         }
         Ok(request)
     }

@@ -34,7 +34,7 @@ where
 }
 
 fn request(id: &str, timeout_seconds: i64) -> Request<ExecuteRequest> {
-    let (id, working_dir) = (id.to_owned(), "/".to_owned());
+    let (id, working_dir) = (id.to_owned(), "/nowhere/own".to_owned());
     Request::new(ExecuteRequest { id, timeout_seconds, working_dir, ..Default::default() })
 }
 
@@ -58,7 +58,7 @@ async fn what_it_returns_and_prints_is_the_status() {
     service.execute(request("a", 0)).await.unwrap();
     let status = ended(&service, "a").await;
     assert_eq!((status.state(), status.exit_code), (ExecutionState::Failed, 3));
-    assert_eq!((status.stdout.as_str(), status.stderr.as_str()), ("/", "\u{fffd}"));
+    assert_eq!((status.stdout.as_str(), status.stderr.as_str()), ("/nowhere/own", "\u{fffd}"));
     assert_eq!(status.error_message, "exit status 3");
     assert!(service.health(Request::new(HealthRequest {})).await.unwrap().into_inner().healthy);
 }

@@ -28,6 +28,7 @@ pub use kruntimes_proto::executor::v1::ExecuteRequest;
 pub use outcome::{Outcome, Why, describe};
 pub use output::Output;
 pub use tonic::{Request, Status};
+pub use valid::working_dir;
 
 use auth::TokenCheck;
 use events::Events;

@@ -34,6 +34,40 @@ pub(crate) fn check(request: &ExecuteRequest) -> Result<(), Status> {
     Ok(())
 }
 
+/// Refuses as INVALID_ARGUMENT a working directory that is not within one directory of one of `roots`: it would be another's.
+pub fn working_dir(asked: &Path, roots: &[&Path]) -> Result<(), Status> {
+    let parts = || asked.components();
+    if !asked.is_absolute() || parts().any(|part| part == Component::ParentDir) {
+        return Err(invalid(format!("working_dir {asked:?} must be absolute, without ..")));
+    }
+    let inner = |root: &&Path| {
+        let root = std::path::absolute(root).ok()?;
+        match asked.strip_prefix(&root).ok()?.components().next()? {
+            Component::Normal(first) if !first.as_encoded_bytes().starts_with(b".") => {
+                Some((root, first))
+            }
+            Component::Prefix(_)
+            | Component::RootDir
+            | Component::CurDir
+            | Component::ParentDir
+            | Component::Normal(_) => None,
+        }
+    };
+    let Some((root, first)) = roots.iter().find_map(inner) else {
+        let root = roots.first().map_or(Path::new("/"), |root| *root);
+        return Err(invalid(format!(
+            "working_dir {asked:?} is not in the workspace: name a directory below {root:?}, or none"
+        )));
+    };
+    // One that is not there is said better by who enters it.
+    let Ok(real) = asked.canonicalize() else { return Ok(()) };
+    let own = root.canonicalize().unwrap_or(root).join(first);
+    if real.starts_with(own) {
+        return Ok(());
+    }
+    Err(invalid(format!("working_dir {asked:?} is a symbolic link out of its workspace")))
+}
+
 fn without_nul(text: &str, what: impl Fn() -> String) -> Result<(), Status> {
     if text.contains('\0') {
         return Err(invalid(format!("{} holds a NUL character, which ends a text", what())));

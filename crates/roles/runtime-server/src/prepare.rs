@@ -137,14 +137,12 @@ impl Places {
         let working_dir = if request.working_dir.is_empty() {
             self.work_dir.join(&request.id)
         } else {
-            self.real(Path::new(&request.working_dir))
+            let working_dir = self.real(Path::new(&request.working_dir));
+            let roots: Vec<_> =
+                [&self.work_dir].into_iter().chain(&self.workspace).map(PathBuf::as_path).collect();
+            kruntimes_runtime_server::working_dir(&working_dir, &roots)?;
+            working_dir
         };
-        let no_parent = !working_dir.components().any(|part| part == Component::ParentDir);
-        if !working_dir.is_absolute() || !no_parent {
-            return Err(invalid(format!(
-                "working_dir {working_dir:?} must be absolute, without .."
-            )));
-        }
         Ok(Valid {
             entrypoint: request.entrypoint,
             id: request.id,

@@ -58,8 +58,20 @@ fn working_directories_are_absolute_and_the_workspace_is_where_it_is() {
         dir(Some("/workspace/pods/x"), "/workspace/pods/x/uid"),
         ok("/workspace/pods/x/uid")
     );
-    assert_eq!(dir(None, "uid"), Err(Code::InvalidArgument));
-    assert_eq!(dir(None, "/workspace/../etc"), Err(Code::InvalidArgument));
+    for elsewhere in [
+        "uid",
+        "/workspace/../etc",
+        "/",
+        "/etc",
+        "/workspace",
+        "/workspace/",
+        "/workspaces/uid",
+        "/workspace/.tmp/uid",
+        "/home/x/uid",
+    ] {
+        assert_eq!(dir(None, elsewhere), Err(Code::InvalidArgument), "{elsewhere}");
+    }
+    assert_eq!(dir(Some("/home/x"), "/home/y/uid"), Err(Code::InvalidArgument));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // A Runtime Server for JavaScript: `args` are those of node, `entrypoint` is a script.
 
-import { mkdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
+import { dirname, isAbsolute, join, relative } from "node:path";
 import { timingSafeEqual } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -79,9 +79,22 @@ function retain(): void {
   }
 }
 
+/** Whether it is a directory within one directory of the work directory, which links do not lead out of. */
+function isWorkspace(asked: string): boolean {
+  const [first] = relative(workDir, asked).split("/");
+  if (!isAbsolute(asked) || !first || first.startsWith(".") || asked.split("/").includes("..")) return false;
+  if (!existsSync(asked)) return true;
+  const own = join(realpathSync(workDir), first);
+  return `${realpathSync(asked)}/`.startsWith(`${own}/`);
+}
+
 async function execute(request: ExecuteRequest): Promise<Id> {
   const wrong = problem(request);
   if (wrong) throw new Refusal(grpc.status.INVALID_ARGUMENT, wrong);
+  if (request.working_dir && !isWorkspace(request.working_dir)) {
+    const why = `working_dir ${request.working_dir} is not in the workspace: name a directory below ${workDir}, or none`;
+    throw new Refusal(grpc.status.INVALID_ARGUMENT, why);
+  }
   for (let former; (former = executions.get(request.id)); ) await discard(former);
   let directory = request.working_dir;
   if (!directory) {

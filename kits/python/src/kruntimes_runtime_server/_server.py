@@ -96,6 +96,8 @@ class Server:
 
     async def execute(self, request: _wire.ExecuteRequest, context: Any) -> _wire.ExecuteResponse:
         problem = _problem(request)
+        if problem is None and request.working_dir:
+            problem = _misplaced(request.working_dir, self._work_dir)
         if problem:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         while request.id in self._table:
@@ -299,6 +301,17 @@ async def _in_thread(function: Function, execution: Execution) -> Any:
 
     threading.Thread(target=work, daemon=True, name=f"execution {execution.id}").start()
     return await end
+
+
+def _misplaced(asked: str, work_dir: Path) -> Optional[str]:
+    """What is wrong with a working directory that is not within one directory of the work directory."""
+    path, root = Path(asked), Path(os.path.abspath(work_dir))
+    rest = path.parts[len(root.parts) :] if path.parts[: len(root.parts)] == root.parts else ()
+    if rest and not rest[0].startswith(".") and ".." not in rest:
+        own, real = Path(os.path.realpath(root), rest[0]), Path(os.path.realpath(path))
+        if own == real or own in real.parents:
+            return None
+    return f"working_dir {asked!r} is not in the workspace: name a directory below {str(root)!r}, or none"
 
 
 def _problem(request: _wire.ExecuteRequest) -> Optional[str]:

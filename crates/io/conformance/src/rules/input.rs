@@ -50,6 +50,20 @@ pub(super) async fn nul(subject: &mut Subject) -> Checked {
     Ok(())
 }
 
+pub(super) async fn working_dirs(subject: &mut Subject) -> Checked {
+    let work = subject.works.succeed.clone();
+    let good = subject.request(work, "succeed")?;
+    for elsewhere in ["/", "/etc", "relative", "./relative"] {
+        let request = ExecuteRequest { working_dir: elsewhere.to_owned(), ..good.clone() };
+        refused(
+            &format!("working_dir {elsewhere:?}"),
+            subject.try_execute(&request).await,
+            Code::InvalidArgument,
+        )?;
+    }
+    Ok(())
+}
+
 pub(super) async fn entrypoints(subject: &mut Subject) -> Checked {
     for kind in ["directory", "fifo", "link"] {
         let work = subject.works.script.clone();

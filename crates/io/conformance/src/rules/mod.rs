@@ -83,6 +83,7 @@ static RULES: &[Rule] = rules! {
     input::ids "input/id" "An id that is empty, longer than 200 bytes, begins with a dot or holds a slash is refused as INVALID_ARGUMENT.";
     input::nul "input/nul" "A NUL character in arguments, environment or entrypoint, and a variable whose name is empty or holds `=`, are refused as INVALID_ARGUMENT.";
     input::entrypoints "input/entrypoint" "An entrypoint that is a directory, a FIFO or a link out of the workspace is refused, or the execution fails with a message; it does not hang.";
+    input::working_dirs "input/working-dir" "A `working_dir` that is relative, or not below the server's work directory, is refused as INVALID_ARGUMENT.";
     input::many_arguments "input/many" "10,000 arguments are taken or refused; nothing hangs.";
     input::later_fields "compatible/fields" "Fields that the server does not know are ignored.";
     server::token "token" "A server that guards itself answers UNAUTHENTICATED to every call without the right `kruntimes-token`.";

@@ -151,6 +151,7 @@ impl Runtime for Proxy {
             "working-dir/default" if inner.working_dir.is_empty() => {
                 "/tmp".clone_into(&mut inner.working_dir);
             }
+            "input/working-dir" => inner.working_dir.clear(),
             "entrypoint" => inner.args.clear(),
             "input/id" if id.contains('/') => "fine".clone_into(&mut inner.id),
             "input/nul" => {

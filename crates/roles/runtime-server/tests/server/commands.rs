@@ -55,9 +55,10 @@ pub(crate) async fn what_cannot_be_executed_says_why(mut fixture: Fixture) {
     let seen = fixture.run_args("c", &[]).await;
     check(&seen, (0, 0, "no args or script provided"));
     assert_eq!(fixture.status("c").await.state(), ExecutionState::Failed);
-    let homeless = ExecuteRequest { working_dir: "/nowhere".to_owned(), ..request("d", &["true"]) };
+    let nowhere = fixture.workspace().join("nowhere").display().to_string();
+    let homeless = ExecuteRequest { working_dir: nowhere.clone(), ..request("d", &["true"]) };
     let seen = fixture.run(homeless).await;
-    check(&seen, (0, 0, "chdir /nowhere: no such file or directory"));
+    check(&seen, (0, 0, &format!("chdir {nowhere}: no such file or directory")));
 }
 
 pub(crate) async fn the_environment_is_exactly_the_documented_one(mut fixture: Fixture) {
@@ -97,12 +98,23 @@ pub(crate) async fn code_longer_than_an_argument_runs(mut fixture: Fixture) {
 }
 
 pub(crate) async fn bad_requests_are_refused(mut fixture: Fixture) {
+    // Out of the workspace, and into that of another one, by links that an execution could have left.
+    fixture.write("a", "file", "");
+    fixture.write("b", "file", "");
+    let [out, other] = [("out", "/etc"), ("other", "../b")].map(|(name, to)| {
+        let link = fixture.workspace().join("a").join(name);
+        std::os::unix::fs::symlink(to, &link).unwrap();
+        link.display().to_string()
+    });
     let cases = [
         request("", &["true"]),
         request("../x", &["true"]),
         ExecuteRequest { entrypoint: "/bin/sh".to_owned(), ..request("a", &[]) },
         ExecuteRequest { entrypoint: "a/../../b".to_owned(), ..request("a", &[]) },
         ExecuteRequest { working_dir: "relative".to_owned(), ..request("a", &["true"]) },
+        ExecuteRequest { working_dir: "/".to_owned(), ..request("a", &["true"]) },
+        ExecuteRequest { working_dir: out, ..request("a", &["true"]) },
+        ExecuteRequest { working_dir: other, ..request("a", &["true"]) },
         request("a", &["a\0b"]),
     ];
     for case in cases {
