@@ -61,10 +61,10 @@ struct Mounts {
 
 impl Mounts {
     /// Moves this process.
-    fn enter(covers: &[&CStr]) -> io::Result<Self> {
+    fn enter(covers: &[&CStr], places: &[&CStr]) -> io::Result<Self> {
         namespaces::enter(covers)?;
         let writable = namespaces::own_mounts()?;
-        namespaces::protect()?;
+        namespaces::protect(places)?;
         Ok(Self { own: namespaces::own_mounts()?, writable })
     }
 }
@@ -187,16 +187,12 @@ impl Keeper {
 
     /// Only before anything was started, which would stay outside.
     fn isolate(&mut self, body: &[u8], fds: Vec<OwnedFd>) {
-        let covers: Option<Vec<_>> = body
-            .split_inclusive(|byte| *byte == 0)
-            .map(|cover| CStr::from_bytes_with_nul(cover).ok())
-            .collect();
         let is_first = self.supervisors.is_empty() && self.namespaces.is_none();
         // Covers that can't be read are not left out: then nobody gets namespaces.
-        if let Some(covers) = covers.filter(|_| is_first)
-            && let Some(found) = namespaces::attempt(&covers, &self.filters)
+        if let Some((covers, writable)) = wire::parse_places(body).filter(|_| is_first)
+            && let Some(found) = namespaces::attempt(&covers, &writable, &self.filters)
         {
-            self.mounts = Mounts::enter(&covers).ok();
+            self.mounts = Mounts::enter(&covers, &writable).ok();
             self.namespaces = self.mounts.as_ref().map(|_| found);
         }
         for answer in fds {

@@ -10,10 +10,11 @@ use crate::supervisor::HIGH_FD;
 use crate::sys::{self, Bounds, Program, Rights, Step};
 use crate::view::{COVER, MAKE, MEMORY, WRITABLE};
 use crate::wire::{Parsed, Stage};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags,
 };
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 use std::ffi::CStr;
@@ -53,9 +54,13 @@ impl Namespaces {
 }
 
 /// What can be had: processes of their own try all of it. The caller has a single thread, and waits for nobody else.
-pub(crate) fn attempt(covers: &[&CStr], filters: &Filters) -> Option<Namespaces> {
+pub(crate) fn attempt(
+    covers: &[&CStr],
+    writable: &[&CStr],
+    filters: &Filters,
+) -> Option<Namespaces> {
     let works = |network| {
-        let tried = sys::fork(|| i32::from(!start_nothing(covers, network, filters)));
+        let tried = sys::fork(|| i32::from(!start_nothing((covers, writable), network, filters)));
         tried.is_ok_and(|child| wait_for(child) == Some(0))
     };
     let network = works(Network::None);
@@ -95,11 +100,29 @@ pub(crate) fn enter(covers: &[&CStr]) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves this process into a namespace of mounts in which nothing is changed: of what Runs see of the machine Landlock would
-/// let them change modes, owners and times.
-pub(crate) fn protect() -> io::Result<()> {
+/// Moves this process into a namespace of mounts in which nothing is changed but below `writable`: of what Runs see of the machine
+/// Landlock would let them change modes, owners and times.
+pub(crate) fn protect(writable: &[&CStr]) -> io::Result<()> {
     sys::unshare(sys::MOUNTS)?;
-    sys::refuse_writes()
+    sys::refuse_writes()?;
+    for place in writable {
+        // A mount of its own, which what is copied from it is like: to allow it for each copy takes long.
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(copy(place)?.as_fd(), c"", CWD, *place, flags)?;
+    }
+    Ok(())
+}
+
+/// What lies at a path, mounted nowhere and writable.
+fn copy(place: &CStr) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = rustix::mount::open_tree(CWD, place, flags)?;
+    if rustix::fs::fstatvfs(&tree)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        sys::make_writable(tree.as_fd())?;
+    }
+    Ok(tree)
 }
 
 /// The namespaces of one Run, and what it will see, from its supervisor's side.
@@ -160,14 +183,7 @@ impl<'a> Room<'a> {
                     self.memory = Some(high(&memory)?);
                     Step::Mount(memory, target)
                 }
-                _ => {
-                    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                        | OpenTreeFlags::AT_RECURSIVE;
-                    let tree = rustix::mount::open_tree(CWD, *source, flags)?;
-                    sys::make_writable(tree.as_fd())?;
-                    Step::Mount(tree, target)
-                }
+                _ => Step::Mount(copy(source)?, target),
             };
             self.steps.push(step);
         }
@@ -222,8 +238,12 @@ fn tree(bytes: u64, files: &CStr, mode: &CStr) -> io::Result<OwnedFd> {
 }
 
 /// Whether all goes well until something is executed that is no program, and back from there.
-fn start_nothing(covers: &[&CStr], network: Network, filters: &Filters) -> bool {
-    if enter(covers).and_then(|()| protect()).is_err() {
+fn start_nothing(
+    (covers, writable): (&[&CStr], &[&CStr]),
+    network: Network,
+    filters: &Filters,
+) -> bool {
+    if enter(covers).and_then(|()| protect(writable)).is_err() {
         return false;
     }
     let steps = [(c"/proc", c"/proc"), (c"cover", c"/proc"), (c"memory", c"/proc")];

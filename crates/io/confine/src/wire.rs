@@ -24,7 +24,8 @@ pub(crate) enum Request {
     Inline,
     /// Start the command that the fourth descriptor holds.
     InFile,
-    /// Find out which namespaces can be had, and take them: the covers follow, and a socket for the answer.
+    /// Find out which namespaces can be had, and take them: the covers and what stays writable follow, and a socket for the
+    /// answer.
     Isolate,
     /// Kill the supervisor: it does not answer.
     Abandon,
@@ -240,6 +241,23 @@ pub(crate) fn parse_command(body: &[u8]) -> Option<Parsed<'_>> {
     let memory_bytes = u64::from_le_bytes(*own_memory);
     let program = Program { path, args, env };
     Some(Parsed { program, working_dir, bounding, allowance, steps, memory_bytes })
+}
+
+/// Two lists of paths, with an empty one between them.
+pub(crate) fn encode_places(covers: &[CString], writable: &[CString]) -> Vec<u8> {
+    let between = [c"".to_owned()];
+    let all = covers.iter().chain(&between).chain(writable);
+    all.flat_map(|place| place.to_bytes_with_nul()).copied().collect()
+}
+
+/// Nothing when the bytes are no such lists.
+pub(crate) fn parse_places(body: &[u8]) -> Option<(Vec<&CStr>, Vec<&CStr>)> {
+    let places = body.split_inclusive(|byte| *byte == 0);
+    let mut covers: Vec<_> =
+        places.map(|place| CStr::from_bytes_with_nul(place).ok()).collect::<Option<_>>()?;
+    let between = covers.iter().position(|place| place.is_empty())?;
+    let writable = covers.split_off(between).into_iter().skip(1).collect();
+    Some((covers, writable))
 }
 
 pub(crate) fn parse_notice(packet: &[u8]) -> Option<Notice> {

@@ -88,3 +88,15 @@ fn reports_come_back_as_sent() {
         assert_eq!(parse_report(encode_report(report)), Some(report));
     }
 }
+
+#[test]
+fn places_arrive_as_they_were_sent() {
+    let (a, b) = ([c"/a".to_owned(), c"/b c".to_owned()], [c"/w".to_owned()]);
+    for (covers, writable) in [(&a[..], &b[..]), (&a, &[]), (&[], &b), (&[], &[])] {
+        let bytes = encode_places(covers, writable);
+        let (first, second) = parse_places(&bytes).unwrap();
+        assert_eq!(first, covers.iter().map(|it| it.as_c_str()).collect::<Vec<_>>());
+        assert_eq!(second, writable.iter().map(|it| it.as_c_str()).collect::<Vec<_>>());
+        assert!(parse_places(&bytes[..bytes.len() - 1]).is_none(), "a part is none");
+    }
+}

@@ -146,21 +146,25 @@ impl Zygote {
         send(&self.socket, &[&wire::header(Request::Abandon, control.key)], &[])
     }
 
-    /// Has the zygote take namespaces, in which commands may have a [`crate::View`]; nobody sees what is in `covers` there.
+    /// Has the zygote take namespaces, in which commands may have a [`crate::View`]; nobody sees what is in `covers` there, and
+    /// what commands may change lies in `writable`, or is made so for each.
     /// Waits for the answer, so call it before anything is started; nothing where the system does not let it.
     ///
     /// # Errors
     /// The zygote could not be asked.
-    pub fn isolate(&self, covers: &[CString]) -> Result<Option<Namespaces>, SpawnError> {
+    pub fn isolate(
+        &self,
+        covers: &[CString],
+        writable: &[CString],
+    ) -> Result<Option<Namespaces>, SpawnError> {
         let (ours, theirs) = socket_pair().map_err(SpawnError::Resources)?;
-        let covers: Vec<u8> =
-            covers.iter().flat_map(|cover| cover.to_bytes_with_nul()).copied().collect();
-        if covers.len() > INLINE_BYTES {
+        let body = wire::encode_places(covers, writable);
+        if body.len() > INLINE_BYTES {
             // A part of them would leave the rest open.
             return Ok(None);
         }
         let header = wire::header(Request::Isolate, 0);
-        send(&self.socket, &[&header, &covers], &[theirs.as_fd()])?;
+        send(&self.socket, &[&header, &body], &[theirs.as_fd()])?;
         drop(theirs);
         supervisor::poll([Some(ours.as_fd())], Some(ISOLATION_TIME));
         let mut answer = [0];

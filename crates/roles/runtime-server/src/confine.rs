@@ -7,6 +7,7 @@ use kruntimes_confine::{
 use kruntimes_proto::Bounds;
 use kruntimes_runtime_server::{Outcome, describe};
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -103,7 +104,9 @@ impl Confine {
         let namespaces = match &scene {
             None => None,
             Some(scene) => {
-                zygote.isolate(&scene.covers(&[&real(work_dir)])).map_err(io::Error::other)?
+                let own = real(work_dir);
+                let writable = CString::new(own.as_os_str().as_encoded_bytes())?;
+                zygote.isolate(&scene.covers(&[&own]), &[writable]).map_err(io::Error::other)?
             }
         };
         let said = said(&kruntimes_confine::lacks(), namespaces);

@@ -2,6 +2,7 @@
 
 use super::confined::{Place, TRY, lines};
 use kruntimes_confine::{Network, Zygote};
+use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -27,6 +28,7 @@ try here cat $T/real/hidden/other/secret; try above cat $T/again/hidden/other/se
 try part cat $T/inner/secret; try deep cat $T/below/deep/hidden/other/secret
 try itself cat $T/self/real/hidden/other/secret; try list ls $T/again/hidden/other
 try seen cat $T/real/seen/file; try seen-again cat $T/again/seen/file; try seen-deep cat $T/below/deep/seen/file
+try own bash -c 'echo > file && chmod 600 file'
 try volume chmod 600 $T/volume/file; try machine chmod 600 $T/real/seen/file"#;
 
 pub(super) fn no_mount_leads_to_a_hidden_place(_: &Zygote) {
@@ -48,7 +50,7 @@ pub(super) fn no_mount_leads_to_a_hidden_place(_: &Zygote) {
     let seen = ["seen", "seen-again", "seen-deep"];
     let all = |can, machine| {
         let hidden = names.iter().map(|name| (*name, can));
-        let changes = [("volume", true), ("machine", machine)];
+        let changes = [("own", true), ("volume", true), ("machine", machine)];
         lines(&hidden.chain(seen.map(|name| (name, true))).chain(changes).collect::<Vec<_>>())
     };
     let expected = all(false, true) + &all(true, true) + &all(false, false);
@@ -66,7 +68,8 @@ pub(super) fn be_server(place: &Path) -> ExitCode {
     let shared = Place::at(&at);
     let [confined, free] = shared.both(&zygote, &args, Network::Full);
     let own = shared.with_scene(&[place.join("volume")]);
-    isolated.isolate(&own.covers()).unwrap().expect("namespaces");
+    let writable = CString::new(at.to_str().unwrap()).unwrap();
+    isolated.isolate(&own.covers(), &[writable]).unwrap().expect("namespaces");
     let [with_namespaces, _] = own.both(&isolated, &args, Network::Full);
     print!("{confined}{free}{with_namespaces}");
     ExitCode::SUCCESS

@@ -52,14 +52,14 @@ pub(super) struct Isolated {
 impl Isolated {
     pub(super) fn start() -> Self {
         let zygote = Zygote::start().unwrap();
-        let namespaces = zygote.isolate(&[]).unwrap();
+        let namespaces = zygote.isolate(&[], &[]).unwrap();
         Self { zygote, namespaces }
     }
 
     /// One that asked for what can't be had.
     pub(super) fn refused() -> Self {
         let zygote = Zygote::start().unwrap();
-        let namespaces = zygote.isolate(&[c"/nowhere/to/cover".to_owned()]).unwrap();
+        let namespaces = zygote.isolate(&[c"/nowhere/to/cover".to_owned()], &[]).unwrap();
         assert_eq!(namespaces, None);
         Self { zygote, namespaces }
     }
