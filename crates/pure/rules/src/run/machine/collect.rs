@@ -46,7 +46,11 @@ impl Machine {
         }
         let artifacts = collected.artifacts;
         let outcome = self.ending.take().map(|outcome| outcome.with(collected));
-        if artifacts && outcome.as_ref().is_some_and(|outcome| outcome.phase == Phase::Succeeded) {
+        let succeeded = outcome.as_ref().is_some_and(|outcome| outcome.phase == Phase::Succeeded);
+        if artifacts && succeeded && self.spec.cancel_requested == Some(true) {
+            self.stop = Some(Stop::Cancelled);
+            self.conclude(self.outcome_of_stop(), now, effects);
+        } else if artifacts && succeeded {
             self.ending = outcome;
             self.state = State::Keeping(now);
             effects.push(Effect::KeepArtifacts(self.timeline.clone()));

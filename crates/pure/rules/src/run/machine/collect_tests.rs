@@ -143,6 +143,15 @@ fn artifacts_that_are_not_kept_fail_the_attempt_but_not_its_outputs() {
 }
 
 #[test]
+fn a_cancel_between_the_end_and_the_keeping_begins_no_keeping() {
+    let mut machine = ended(0, 2);
+    assert_eq!(machine.handle(Event::CancelRequested, at(10)), []);
+    let collected = Collected { artifacts: true, ..Collected::default() };
+    let effects = machine.handle(Event::Collected(collected), at(11));
+    assert_eq!(words(&effects), ["Cancelled:Cancelled", "release"]);
+}
+
+#[test]
 fn who_stops_the_keeping_waits_for_its_end() {
     for (event, want) in [
         (Event::Broken, "retry:Fenced"),
