@@ -371,6 +371,9 @@ fn what_is_removed_is_gone_and_nothing_else() {
     runs.sort();
     let named = |uid: &str| ("ns".to_owned(), uid.to_owned());
     assert_eq!(runs, [named("u-1"), named("u-2")]);
+    let names = ["f".to_owned(), "x".to_owned()].into();
+    world.store().retain(PLACE, &names).unwrap();
+    assert!(world.kept_files().len() == 1 && world.store().open(PLACE, "f").is_ok());
     world.store().remove(PLACE).unwrap();
     assert_eq!(world.store().runs().unwrap(), [named("u-2")]);
     assert!(!world.root.path().join("store/namespaces/ns/runs/u-1").exists());

@@ -6,6 +6,7 @@ use crate::bucket::{Bucket, Limits};
 use crate::keep::Stop;
 use crate::volume::Volume;
 use kruntimes_api::{ArtifactType, S3Store};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
@@ -100,9 +101,17 @@ impl Store {
     /// # Errors
     /// Something stays.
     pub fn remove(&self, place: Place<'_>) -> io::Result<()> {
+        self.retain(place, &BTreeSet::new())
+    }
+
+    /// Removes all that is kept of a Run but for the artifacts of these names.
+    ///
+    /// # Errors
+    /// Something else stays.
+    pub fn retain(&self, place: Place<'_>, names: &BTreeSet<String>) -> io::Result<()> {
         match self {
-            Self::Volume(volume) => volume.remove(place),
-            Self::Bucket(bucket) => bucket.remove(place),
+            Self::Volume(volume) => volume.retain(place, names),
+            Self::Bucket(bucket) => bucket.retain(place, names),
         }
     }
 

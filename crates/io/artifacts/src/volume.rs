@@ -11,6 +11,7 @@ use kruntimes_rules::artifact::{check_name, directory};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -73,7 +74,7 @@ impl Volume {
         Ok(file)
     }
 
-    pub(crate) fn remove(&self, place: Place<'_>) -> io::Result<()> {
+    pub(crate) fn retain(&self, place: Place<'_>, names: &BTreeSet<String>) -> io::Result<()> {
         let own = match self.find(place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             own => own?,
@@ -81,9 +82,13 @@ impl Volume {
         for entry in Dir::read_from(&own)? {
             let entry = entry?;
             let name = entry.file_name();
-            if !matches!(name.to_bytes(), b"." | b"..") {
+            let stays = name.to_str().is_ok_and(|name| names.contains(name));
+            if !stays && !matches!(name.to_bytes(), b"." | b"..") {
                 unlinkat(&own, name, AtFlags::empty())?;
             }
+        }
+        if !names.is_empty() {
+            return Ok(());
         }
         let [namespaces, namespace, runs, uid] = directory(place.namespace, place.run_uid);
         let runs = self.root.join(namespaces).join(namespace).join(runs);

@@ -1,8 +1,8 @@
 //! The maintainer of a local home: removes the artifacts of Runs that are deleted, then lets the Runs go.
 //!
 //! It finds them by the label that the controller sets beside the finalizer, whatever became of their Runtime; what crashes
-//! have left of Runs that there are no more, `sweep` finds. Invariant: a finalizer goes only after all that the Run had in
-//! the store that its status names is gone.
+//! have left of Runs that there are no more, `sweep` finds; what attempts have left that their Run does not refer to goes when the
+//! Run has ended. Invariant: a finalizer goes only after all that the Run had in the store that its status names is gone.
 
 mod stores;
 mod sweep;
@@ -17,7 +17,7 @@ use kruntimes_rules::artifact::{self, Guard};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,9 +56,9 @@ enum Error {
     Api(#[source] kube::Error),
 }
 
-/// A Run that is deleted, and how it stands with it.
+/// A Run in whose place something is to be removed, and how it stands with it.
 #[derive(Debug)]
-struct Deleted {
+struct Open {
     run: Arc<Run>,
     under_way: bool,
     due: Instant,
@@ -79,68 +79,75 @@ pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
 async fn maintain(config: Config, client: &Client, mut runs: mpsc::Receiver<Observed<Run>>) {
     let Config { home, environment } = config;
     let stores = Stores { home, environment, client: client.clone() };
-    let mut deleted: BTreeMap<ObjectKey, Deleted> = BTreeMap::new();
+    let mut open: BTreeMap<ObjectKey, Open> = BTreeMap::new();
     let mut work = FuturesUnordered::new();
     let (mut known, mut orphans) = (Known::default(), artifact::Sweep::new());
     let mut looks = interval(sweep::EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = Instant::now();
-        let ready = deleted.iter_mut().filter(|(_, one)| !one.under_way && one.due <= now);
+        let ready = open.iter_mut().filter(|(_, one)| !one.under_way && one.due <= now);
         for (key, one) in ready.take(AT_ONCE.saturating_sub(work.len())) {
             one.under_way = true;
             work.push(release(&stores, client, key.clone(), Arc::clone(&one.run)));
         }
         let room = work.len() < AT_ONCE;
-        let waiting = deleted.values().filter(|one| !one.under_way).map(|one| one.due).min();
+        let waiting = open.values().filter(|one| !one.under_way).map(|one| one.due).min();
         tokio::select! {
             observed = runs.recv() => match observed {
                 Some(observed) => {
                     known.observe(&observed);
-                    observe(&mut deleted, observed);
+                    observe(&mut open, observed, &known);
                 }
                 None => return,
             },
             _ = looks.tick() => {
                 if let Some(known) = known.uids() {
-                    sweep::sweep(&stores.home, &mut orphans, &known).await;
+                    sweep::sweep(&stores, &mut orphans, &known).await;
                 }
             }
-            Some((key, done)) = work.next(), if !work.is_empty() => {
-                settle(&mut deleted, &key, done);
-            }
+            Some(done) = work.next(), if !work.is_empty() => settle(&mut open, &mut known, done),
             () = sleep_until(waiting.unwrap_or(now)), if room && waiting.is_some() => {}
         }
     }
 }
 
-fn observe(deleted: &mut BTreeMap<ObjectKey, Deleted>, observed: Observed<Run>) {
+fn observe(open: &mut BTreeMap<ObjectKey, Open>, observed: Observed<Run>, known: &Known) {
     match observed {
-        Observed::Applied(run) if artifact::released(&run).is_some() => {
+        Observed::Applied(run) if artifact::released(&run).is_some() || known.is_untidy(&run) => {
             let (key, run) = (ObjectKey::of(&run), Arc::new(run));
-            match deleted.get_mut(&key) {
+            match open.get_mut(&key) {
                 Some(known) => known.run = run,
                 None => {
                     let due = Instant::now();
-                    let fresh = Deleted { run, under_way: false, due, pause: FIRST_PAUSE };
-                    deleted.insert(key, fresh);
+                    open.insert(key, Open { run, under_way: false, due, pause: FIRST_PAUSE });
                 }
             }
         }
-        Observed::Applied(run) => drop(deleted.remove(&ObjectKey::of(&run))),
-        Observed::Gone(key) => drop(deleted.remove(&key)),
+        Observed::Applied(run) => drop(open.remove(&ObjectKey::of(&run))),
+        Observed::Gone(key) => drop(open.remove(&key)),
         Observed::Synced | Observed::Interrupted => {}
     }
 }
 
-fn settle(deleted: &mut BTreeMap<ObjectKey, Deleted>, key: &ObjectKey, done: Result<(), Error>) {
-    let Some(one) = deleted.get_mut(key) else { return };
+fn settle(
+    open: &mut BTreeMap<ObjectKey, Open>,
+    known: &mut Known,
+    (key, run, done): (ObjectKey, Arc<Run>, Result<(), Error>),
+) {
+    if done.is_ok() && run.metadata.deletion_timestamp.is_none() {
+        known.tidied(&run);
+    }
+    let Some(one) = open.get_mut(&key) else { return };
     match done {
-        // The watch shows that it is gone, or what came between.
-        Ok(()) => drop(deleted.remove(key)),
+        // The watch has shown what came between.
+        Ok(()) if one.run.metadata.resource_version == run.metadata.resource_version => {
+            open.remove(&key);
+        }
+        Ok(()) => (one.under_way, one.due) = (false, Instant::now()),
         Err(error) => {
             let (namespace, name) = (&key.namespace, &key.name);
-            tracing::warn!(namespace, name, error = %Chain(&error), "artifacts of a deleted Run stay");
+            tracing::warn!(namespace, name, error = %Chain(&error), "artifacts that no Run refers to stay");
             one.under_way = false;
             one.due = Instant::now() + one.pause;
             one.pause = (one.pause * 2).min(LONGEST_PAUSE);
@@ -153,9 +160,23 @@ async fn release(
     client: &Client,
     key: ObjectKey,
     run: Arc<Run>,
-) -> (ObjectKey, Result<(), Error>) {
-    let released = try_release(stores, client, &run).await;
-    (key, released)
+) -> (ObjectKey, Arc<Run>, Result<(), Error>) {
+    let released = match artifact::only(&run) {
+        Some(names) => remove_others(stores, &run, names).await,
+        None => try_release(stores, client, &run).await,
+    };
+    (key, run, released)
+}
+
+/// What an attempt has left that the Run does not refer to.
+async fn remove_others(stores: &Stores, run: &Run, names: BTreeSet<String>) -> Result<(), Error> {
+    let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid().unwrap_or_default());
+    let named = run.status.as_ref().and_then(|status| status.artifact_store.as_ref());
+    let Some(named) = named else { return Ok(()) };
+    let store = stores.open(&namespace, named).await?;
+    let removed =
+        tokio::task::spawn_blocking(move || store.retain(Place::of(&namespace, &uid), &names));
+    removed.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Error::Store)
 }
 
 async fn try_release(stores: &Stores, client: &Client, run: &Run) -> Result<(), Error> {

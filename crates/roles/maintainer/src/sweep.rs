@@ -1,9 +1,12 @@
 //! Artifacts whose Run there is no more: looked for again and again, and removed at the second look that finds them so.
 
-use kruntimes_api::names;
+use crate::stores::Stores;
+use kruntimes_api::{Run, names};
 use kruntimes_artifacts::{Place, Store};
-use kruntimes_cluster::watch::Chain;
-use kruntimes_rules::artifact::Sweep;
+use kruntimes_cluster::watch::{Chain, ObjectKey, Observed};
+use kruntimes_rules::artifact::{self, Sweep};
+use kube::api::ListParams;
+use kube::{Api, Client};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,8 @@ use tokio::task::spawn_blocking;
 
 /// Between two looks.
 pub(crate) const EVERY: Duration = Duration::from_secs(300);
+/// Runs in one page of a list.
+const PAGE: u32 = 500;
 /// Orphans that the log names.
 const SHOWN: usize = 10;
 
@@ -24,42 +29,77 @@ pub(crate) struct Held {
 }
 
 /// Looks once.
-pub(crate) async fn sweep(home: &Path, sweep: &mut Sweep<Held>, known: &BTreeSet<String>) {
-    let volumes = home.join(names::LOCAL_VOLUMES);
-    let found = spawn_blocking(move || look(&volumes)).await;
-    let found = match found.unwrap_or_else(|error| Err(io::Error::other(error))) {
-        Ok(found) => found,
+pub(crate) async fn sweep(stores: &Stores, sweep: &mut Sweep<Held>, known: &BTreeSet<String>) {
+    let volumes = stores.home.join(names::LOCAL_VOLUMES);
+    let found = spawn_blocking(move || look(&volumes)).await.unwrap_or_default();
+    let orphans = sweep.orphans(found, |held| known.contains(&held.run_uid));
+    if orphans.is_empty() {
+        return;
+    }
+    // Somebody may have taken away the label that the watch finds Runs by.
+    let all = match uids(&stores.client).await {
+        Ok(all) => all,
         Err(error) => {
-            return tracing::warn!(error = %Chain(&error), "the volumes of this home can't be looked through");
+            tracing::warn!(error = %Chain(&error), "artifacts of Runs that are not known stay: the Runs can't be listed");
+            return;
         }
     };
-    let orphans = sweep.orphans(found, |held| known.contains(&held.run_uid));
+    let orphans: Vec<Held> =
+        orphans.into_iter().filter(|held| !all.contains(&held.run_uid)).collect();
     if orphans.is_empty() {
         return;
     }
     let uids: Vec<&str> = orphans.iter().take(SHOWN).map(|held| held.run_uid.as_str()).collect();
     let count = orphans.len();
     tracing::info!(count, runs = ?uids, "artifacts of Runs that there are no more are removed");
-    let removed = spawn_blocking(move || orphans.iter().try_for_each(remove)).await;
-    if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
-        tracing::warn!(error = %Chain(&error), "some of them stay");
+    let removing = spawn_blocking(move || {
+        for held in &orphans {
+            if let Err(error) = remove(held) {
+                tracing::warn!(run = held.run_uid, error = %Chain(&error), "artifacts of a Run that there is no more stay");
+            }
+        }
+    });
+    if let Err(error) = removing.await {
+        tracing::warn!(error = %Chain(&error), "the removal of artifacts crashed");
     }
 }
 
-/// All that the volumes of a home hold.
-fn look(volumes: &Path) -> io::Result<BTreeSet<Held>> {
+/// Of all Runs that there are, page by page.
+async fn uids(client: &Client) -> Result<BTreeSet<String>, kube::Error> {
+    let runs: Api<Run> = Api::all(client.clone());
+    let mut page = ListParams::default().limit(PAGE);
+    let mut uids = BTreeSet::new();
+    loop {
+        let list = runs.list_metadata(&page).await?;
+        uids.extend(list.items.into_iter().filter_map(|run| run.metadata.uid));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(uids),
+        }
+    }
+}
+
+/// All that the volumes of a home hold. What can't be read holds nothing for this time.
+fn look(volumes: &Path) -> BTreeSet<Held> {
+    let unreadable = |path: &Path, error: &io::Error| {
+        let path = path.display();
+        tracing::warn!(%path, error = %Chain(error), "a volume of this home can't be looked through");
+    };
     let mut found = BTreeSet::new();
-    for volume in inner(volumes)?.iter().map(|namespace| inner(namespace)) {
-        for volume in volume? {
-            let runs = Store::volume(volume.clone()).runs()?;
-            found.extend(runs.into_iter().map(|(namespace, run_uid)| Held {
+    let inner = |directory: &Path| {
+        inner(directory).inspect_err(|error| unreadable(directory, error)).unwrap_or_default()
+    };
+    for volume in inner(volumes).iter().flat_map(|namespace| inner(namespace)) {
+        match Store::volume(volume.clone()).runs() {
+            Ok(runs) => found.extend(runs.into_iter().map(|(namespace, run_uid)| Held {
                 volume: volume.clone(),
                 namespace,
                 run_uid,
-            }));
+            })),
+            Err(error) => unreadable(&volume, &error),
         }
     }
-    Ok(found)
+    found
 }
 
 fn inner(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -77,27 +117,42 @@ fn remove(held: &Held) -> io::Result<()> {
 /// The Runs that may have artifacts, as the watch shows them.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    uids: BTreeMap<kruntimes_cluster::watch::ObjectKey, String>,
+    uids: BTreeMap<ObjectKey, String>,
+    /// UIDs of those whose place was tidied since they have ended.
+    tidy: BTreeSet<String>,
     /// All have been shown, and the watch goes on.
     complete: bool,
     live: bool,
 }
 
 impl Known {
-    pub(crate) fn observe(
-        &mut self,
-        observed: &kruntimes_cluster::watch::Observed<kruntimes_api::Run>,
-    ) {
-        use kruntimes_cluster::watch::{ObjectKey, Observed};
+    pub(crate) fn observe(&mut self, observed: &Observed<Run>) {
         self.live = !matches!(observed, Observed::Interrupted);
         match observed {
             Observed::Applied(run) => {
                 let uid = run.metadata.uid.clone().unwrap_or_default();
                 self.uids.insert(ObjectKey::of(run), uid);
             }
-            Observed::Gone(key) => drop(self.uids.remove(key)),
+            Observed::Gone(key) => {
+                if let Some(uid) = self.uids.remove(key) {
+                    self.tidy.remove(&uid);
+                }
+            }
             Observed::Synced => self.complete = true,
             Observed::Interrupted => {}
+        }
+    }
+
+    /// Whether attempts of this Run may have left what it does not refer to.
+    pub(crate) fn is_untidy(&self, run: &Run) -> bool {
+        let uid = run.metadata.uid.as_deref().unwrap_or_default();
+        artifact::only(run).is_some() && !self.tidy.contains(uid)
+    }
+
+    pub(crate) fn tidied(&mut self, run: &Run) {
+        // One that is gone meanwhile is not kept in mind.
+        if self.uids.contains_key(&ObjectKey::of(run)) {
+            self.tidy.extend(run.metadata.uid.clone());
         }
     }
 

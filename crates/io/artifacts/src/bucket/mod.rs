@@ -26,7 +26,8 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 use read::Object;
-use std::future::Future;
+use std::collections::BTreeSet;
+use std::future::{Future, ready};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,11 +138,14 @@ impl Bucket {
         Ok(Object::new(self.clone(), client, key, head.size))
     }
 
-    pub(crate) fn remove(&self, place: Place<'_>) -> io::Result<()> {
+    pub(crate) fn retain(&self, place: Place<'_>, names: &BTreeSet<String>) -> io::Result<()> {
         let (client, own) = (self.client()?, self.own(place)?);
+        let stays: BTreeSet<Path> =
+            names.iter().map(|name| self.key(place, name)).collect::<io::Result<_>>()?;
         let removing = async {
-            let found = client.list(Some(&own)).map_ok(|object| object.location).boxed();
-            client.delete_stream(found).try_for_each(|_| async { Ok(()) }).await
+            let found = client.list(Some(&own)).map_ok(|object| object.location);
+            let others = found.try_filter(move |key| ready(!stays.contains(key))).boxed();
+            client.delete_stream(others).try_for_each(|_| async { Ok(()) }).await
         };
         match self.wait(None, self.deadline(), removing) {
             // With the bucket all went that was in it.

@@ -90,7 +90,7 @@ impl World {
 
     async fn remove(&self) -> io::Result<()> {
         let bucket = self.bucket.clone();
-        spawn_blocking(move || bucket.remove(PLACE)).await.unwrap()
+        spawn_blocking(move || Store::Bucket(bucket).remove(PLACE)).await.unwrap()
     }
 
     fn objects(&self) -> Vec<String> {
@@ -158,6 +158,9 @@ async fn all_pages_of_a_run_are_removed_and_nothing_of_others() {
     let other = "p/q/namespaces/ns/runs/u-10/f".to_owned();
     world.fake.look(|state| state.objects.insert(other.clone(), Default::default()));
     assert_eq!(world.objects().len(), 6);
+    let (bucket, names) = (world.bucket.clone(), BTreeSet::from(["b".to_owned(), "x".to_owned()]));
+    spawn_blocking(move || bucket.retain(PLACE, &names)).await.unwrap().unwrap();
+    assert_eq!(world.objects(), [format!("{OWN}/b"), other.clone()]);
     world.remove().await.unwrap();
     assert_eq!(world.objects(), [other]);
     // Nothing is fine too.

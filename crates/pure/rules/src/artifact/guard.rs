@@ -8,6 +8,7 @@ use super::store_hash;
 use kruntimes_api::labels::{ARTIFACT_FINALIZER, ARTIFACT_STORE_HASH};
 use kruntimes_api::{ArtifactStore, Run};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// A merge patch of a Run's metadata: with its resourceVersion, since it writes the whole list of finalizers.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +68,20 @@ pub fn released(run: &Run) -> Option<Guard> {
         "finalizers": others,
     }});
     Some(Guard { body })
+}
+
+/// The artifacts that a Run refers to, once it has ended where attempts may have left others: one that lost its pod while it
+/// kept them, or one before the last. `None` when nothing else can be there, or all of it goes soon.
+#[must_use]
+pub fn only(run: &Run) -> Option<BTreeSet<String>> {
+    let status = run.status.as_ref()?;
+    status.artifact_store.as_ref()?;
+    if run.metadata.deletion_timestamp.is_some() || !status.phase.is_terminal() {
+        return None;
+    }
+    // Who keeps removes first what was there before.
+    let whole = status.attempt == Some(1) && !status.artifact_refs.is_empty();
+    (!whole).then(|| status.artifact_refs.iter().map(|artifact| artifact.name.clone()).collect())
 }
 
 fn has_finalizer(run: &Run) -> bool {

@@ -48,6 +48,41 @@ fn a_reference_says_where_and_what() {
     assert_eq!(reference, want);
 }
 
+#[test]
+fn what_a_run_that_ended_does_not_refer_to_is_nobodys() {
+    let refs = |names: &[&str]| -> serde_json::Value {
+        let one = |name: &&str| {
+            json!({"name": name, "driver": "filesystem", "type": "file", "sizeBytes": 1,
+                "location": {"filesystem": {"path": "p"}}, "createdAt": "2026-01-01T00:00:00Z"})
+        };
+        names.iter().map(one).collect()
+    };
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    for (phase, attempt, kept, want) in [
+        ("Succeeded", 1, &["a"][..], None),
+        ("Succeeded", 2, &["a", "b"], names(&["a", "b"])),
+        ("Succeeded", 2, &[], names(&[])),
+        ("Failed", 1, &[], names(&[])),
+        ("Cancelled", 3, &[], names(&[])),
+        ("Running", 2, &[], None),
+        ("Pending", 1, &[], None),
+    ] {
+        let mut run: Run = serde_json::from_value(json!({
+            "apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": {"name": "r"},
+            "spec": {"runtime": "x"},
+            "status": {"phase": phase, "attempt": attempt, "artifactRefs": refs(kept),
+                "artifactStore": store("pvc")},
+        }))
+        .unwrap();
+        assert_eq!(only(&run), want, "{phase} {attempt}");
+        run.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(only(&run), None, "{phase} {attempt} deleted");
+        run.metadata.deletion_timestamp = None;
+        run.status.as_mut().unwrap().artifact_store = None;
+        assert_eq!(only(&run), None, "{phase} {attempt} without a store");
+    }
+}
+
 fn in_bucket(s3: &serde_json::Value) -> ArtifactStore {
     serde_json::from_value(json!({"driver": "s3", "s3": s3})).unwrap()
 }

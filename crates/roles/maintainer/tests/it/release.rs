@@ -121,6 +121,56 @@ async fn a_run_waits_until_the_store_lets_its_artifacts_go() {
     assert!(!own.exists());
 }
 
+async fn until_gone(path: &std::path::Path) {
+    let gone = async {
+        while path.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_run_that_ended_does_not_refer_to_goes() {
+    let world = World::start();
+    let (_, lost) = world.kept("lost", "pvc").await;
+    let (_, retried) = world.kept("retried", "pvc").await;
+    let (_, open) = world.kept("open", "pvc").await;
+    fs::write(retried.join("of-an-earlier-attempt"), "1").unwrap();
+    fs::write(retried.join(".artifact-1-1"), "1").unwrap();
+    let artifact = json!({"name": "f", "driver": "filesystem", "type": "file", "sizeBytes": 1,
+        "location": {"filesystem": {"path": "p"}}, "createdAt": "2026-01-01T00:00:00Z"});
+    for (name, refs) in [("lost", json!([])), ("retried", json!([artifact]))] {
+        let status = json!({"status": {"phase": "Failed", "artifactRefs": refs}});
+        let (runs, parameters) = (world.runs(), PatchParams::default());
+        runs.patch_status(name, &parameters, &Patch::Merge(status)).await.unwrap();
+    }
+    until_gone(&lost).await;
+    until_gone(&retried.join("of-an-earlier-attempt")).await;
+    until_gone(&retried.join(".artifact-1-1")).await;
+    assert!(retried.join("f").exists() && open.join("f").exists());
+}
+
+/// Time goes on whenever nothing else does.
+#[tokio::test(start_paused = true)]
+async fn the_sweep_spares_runs_without_their_label_and_goes_on_after_what_it_can_not_remove() {
+    let world = World::start();
+    let (_, kept) = world.kept("kept", "pvc").await;
+    world.patch("kept", json!({"metadata": {"labels": null}})).await;
+    let runs = kept.parent().unwrap();
+    let (odd, stuck, orphan) = (runs.join("0\\odd"), runs.join("0-stuck"), runs.join("1-orphan"));
+    for path in [&odd, &stuck.join("d"), &orphan] {
+        fs::create_dir_all(path).unwrap();
+    }
+    // Another volume of the namespace is a file.
+    fs::write(runs.ancestors().nth(4).unwrap().join("a-file"), "").unwrap();
+    while orphan.exists() {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(kept.join("f").exists() && odd.exists() && stuck.exists());
+}
+
 /// Time goes on whenever nothing else does.
 #[tokio::test(start_paused = true)]
 async fn what_no_run_is_left_of_goes_and_nothing_else() {
