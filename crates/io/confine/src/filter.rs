@@ -4,6 +4,8 @@
 //! on without a process, what makes namespaces or mounts, and old doors of the kernel that no work needs. A refused call
 //! answers EPERM; clone3, whose flags no filter can see, ENOSYS, upon which every C library takes clone.
 
+mod tree;
+
 use crate::Network;
 use libc::c_long;
 
@@ -25,7 +27,6 @@ const ARCHITECTURE: u32 = 0xC000_00B7;
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const JUMP_ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
-#[cfg(target_arch = "x86_64")]
 const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -209,10 +210,9 @@ fn program(network: Network, ipc: Ipc) -> Vec<Instruction> {
     // The numbers of the x32 interface, which mean the same calls.
     #[cfg(target_arch = "x86_64")]
     program.extend([jump(JUMP_AT_LEAST, 0x4000_0000, 0, 1), ret(UNKNOWN)]);
+    let mut answers = Vec::new();
     let mut on = |call: c_long, answer: &[Instruction]| {
-        let length = u8::try_from(answer.len()).unwrap_or(u8::MAX);
-        program.push(jump(JUMP_EQUAL, call as u32, 0, length));
-        program.extend(answer);
+        answers.push((call as u32, answer.to_vec()));
     };
     let of_all = if ipc == Ipc::Own { &[] } else { OF_ALL };
     for call in REFUSED.iter().chain(of_all) {
@@ -234,7 +234,7 @@ fn program(network: Network, ipc: Ipc) -> Vec<Instruction> {
     on(libc::SYS_ioprio_set, &priority(IOPRIO_WHO_USER));
     on(libc::SYS_socket, &socket(network));
     on(libc::SYS_socketpair, &socket_pair());
-    program.push(ret(ALLOW));
+    program.extend(tree::choose(answers));
     program
 }
 

@@ -10,8 +10,8 @@ mod spawn;
 
 pub(crate) use landlock::{Rights, add_rule, landlock_abi, make_ruleset, scope_signals};
 pub(crate) use namespaces::{
-    IPC, KEPT_BY_ROOT, MOUNTS, NETWORK, PROCESSES, USER, enter_mounts, ipc_bytes, make_writable,
-    refuse_writes, start_init, unshare,
+    IPC, KEPT_BY_ROOT, MOUNTS, NETWORK, PROCESSES, USER, bound_capabilities, enter_mounts,
+    ipc_bytes, make_writable, refuse_writes, start_init, unshare,
 };
 pub(crate) use priority::{be_prompt, yield_to_all};
 pub(crate) use spawn::{Bounds, Program, Step, spawn};

@@ -159,6 +159,17 @@ pub(crate) fn ipc_bytes() -> u64 {
 /// # Safety
 /// None beyond that of system calls: it is called where nothing else may be done.
 pub(super) unsafe fn keep_administration() -> bool {
+    // SAFETY: plain integers.
+    unsafe {
+        hand_administration_on()
+            && libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0)
+                == 0
+    }
+}
+
+/// # Safety
+/// As for [`keep_administration`].
+unsafe fn hand_administration_on() -> bool {
     // SAFETY: the structures are those of this version: a header, and effective, permitted and inheritable ones, twice.
     unsafe {
         let mut header = [VERSION_3, 0];
@@ -168,9 +179,37 @@ pub(super) unsafe fn keep_administration() -> bool {
         }
         sets[2] |= 1 << CAP_SYS_ADMIN;
         libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_mut_ptr()) == 0
-            && libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0)
-                == 0
     }
+}
+
+/// Has what this process of root's executes, and its children do, get no more than [`KEPT_BY_ROOT`]; the process keeps what it has.
+/// To give up one right takes long: in each of the children it is only looked for then. A fork server may still be given [`CAP_SYS_ADMIN`].
+pub(crate) fn bound_capabilities() -> bool {
+    // SAFETY: they make system calls with plain integers and structures of their own.
+    unsafe { hand_administration_on() && bound() }
+}
+
+/// # Safety
+/// None beyond that of system calls: it is called where nothing else may be done.
+unsafe fn bound() -> bool {
+    for capability in 0..=LAST_CAPABILITY {
+        // SAFETY: plain integers.
+        let is_there = unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) };
+        if is_there == -1 {
+            // The kernel knows neither this one nor those after it.
+            break;
+        }
+        let is_kept = KEPT_BY_ROOT & (1_u64 << capability) != 0;
+        // One that is gone takes no right to drop.
+        if is_there == 1 && !is_kept {
+            // SAFETY: plain integers.
+            let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+            if dropped == -1 {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 /// Has this process, and the program that it executes, keep no more than [`KEPT_BY_ROOT`] if the user is root, and nothing if
@@ -183,15 +222,8 @@ pub(super) unsafe fn drop_privileges() -> bool {
     unsafe {
         let is_root = libc::geteuid() == 0;
         // Others keep nothing when they execute.
-        if is_root {
-            for capability in (0..=LAST_CAPABILITY).filter(|bit| KEPT_BY_ROOT & (1_u64 << bit) == 0)
-            {
-                // One that this kernel does not know, or that is gone, takes no right to drop.
-                let is_there = libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1;
-                if is_there && libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == -1 {
-                    return false;
-                }
-            }
+        if is_root && !bound() {
+            return false;
         }
         let kept = if is_root { KEPT_BY_ROOT } else { 0 };
         let (low, high) = (kept as u32, (kept >> 32) as u32);
