@@ -3,7 +3,7 @@
 use crate::cluster::place::Place;
 use anyhow::{Context, ensure};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Nothing tells that it listens: this often it is asked.
 const LOOK: Duration = Duration::from_millis(20);
 
-pub(super) const BUCKET: &str = "artifacts";
-pub(super) const KEY_ID: &str = "kruntimes";
-pub(super) const SECRET_KEY: &str = "kruntimes-secret";
+pub(crate) const BUCKET: &str = "artifacts";
+pub(crate) const KEY_ID: &str = "kruntimes";
+pub(crate) const SECRET_KEY: &str = "kruntimes-secret";
 
 /// A running MinIO.
 #[derive(Debug)]
-pub(super) struct Minio {
+pub(crate) struct Minio {
     program: PathBuf,
     child: Child,
     data: tempfile::TempDir,
@@ -28,38 +28,43 @@ pub(super) struct Minio {
 }
 
 impl Minio {
-    pub(super) fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_on(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// On another address of this machine.
+    pub(crate) fn start_on(address: IpAddr) -> anyhow::Result<Self> {
         let program = program()?;
         let data = tempfile::tempdir()?;
         std::fs::create_dir(data.path().join(BUCKET))?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = TcpListener::bind((address, 0))?.local_addr()?;
         let child = spawn(&program, data.path(), address)?;
         Ok(Self { program, child, data, address })
     }
 
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// As SIGKILL from outside.
-    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    pub(super) fn start_again(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn start_again(&mut self) -> anyhow::Result<()> {
         self.child = spawn(&self.program, self.data.path(), self.address)?;
         Ok(())
     }
 
     /// Where the bucket's objects are: each is a directory with the file `xl.meta`.
-    pub(super) fn bucket(&self) -> PathBuf {
+    pub(crate) fn bucket(&self) -> PathBuf {
         self.data.path().join(BUCKET)
     }
 
     /// Where uploads in parts are: one directory a key.
-    pub(super) fn uploads(&self) -> PathBuf {
+    pub(crate) fn uploads(&self) -> PathBuf {
         self.data.path().join(".minio.sys/multipart")
     }
 }

@@ -4,7 +4,7 @@
 //! whoever is killed amid an upload, what the status refers to is there, and nothing else.
 
 mod faults;
-mod minio;
+pub(crate) mod minio;
 mod trips;
 
 use crate::home::{self, Build, Home};

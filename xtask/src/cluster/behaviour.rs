@@ -33,7 +33,7 @@ pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
 }
 
 /// The pool of the namespace `default`, for another namespace.
-fn pool(tools: &Tools) -> anyhow::Result<Value> {
+pub(super) fn pool(tools: &Tools) -> anyhow::Result<Value> {
     let pool = json_of(tools, "get runtime bash")?;
     Ok(json!({
         "apiVersion": pool["apiVersion"], "kind": "Runtime",

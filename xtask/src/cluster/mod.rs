@@ -3,6 +3,7 @@
 //! It runs as root beside whatever else the machine does: its own addresses, cgroup, containerd and directory, and all
 //! of them go with `down`. Builds are kept outside the checkout, keyed by their versions.
 
+mod artifacts;
 mod behaviour;
 mod certificates;
 mod cgroup;

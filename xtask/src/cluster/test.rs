@@ -3,6 +3,7 @@
 //!
 //! All cases run, also after a failure. Those that read the cluster's own disk run where it is this machine's.
 
+use super::artifacts;
 use super::behaviour;
 use super::charts;
 use super::connections;
@@ -61,11 +62,12 @@ const CASES: [(&str, Case); 14] = [
 ];
 
 /// These read the disk of the cluster.
-const OWN: [(&str, OwnCase); 10] = [
+const OWN: [(&str, OwnCase); 11] = [
     ("the canary at rest", |world, place| behaviour::canary_at_rest(&world.tools, place)),
     ("the API server is gone for 20 s", outages::api_server_gone_20_s),
     ("the API server is gone for 90 s", outages::api_server_gone_90_s),
     ("the kubelet is stopped", outages::kubelet_stopped),
+    ("artifacts", artifacts::case),
     ("images are reproducible", |_, _| image_cases::reproducible()),
     ("FROM the bash image", |world, _| image_cases::derived(world)),
     ("the Runtime of Python", |world, _| image_cases::python(world)),

@@ -36,6 +36,13 @@ pub(crate) enum Role {
         #[command(flatten)]
         config: Box<kruntimes_runtimed::Config>,
     },
+    /// Remove the artifacts of deleted Runs from one store
+    Maintainer {
+        #[command(flatten)]
+        log: LogArgs,
+        #[command(flatten)]
+        args: Box<kruntimes_maintainer::StoreArgs>,
+    },
     /// Be the Runtime Server for bash
     RuntimeBash {
         #[command(flatten)]
@@ -148,6 +155,12 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
             config.confine.environment = kruntimes_languages::inherited(std::env::vars_os());
             kruntimes_languages::python::serve(config, zygote, shutdown).await
         }),
+        Role::Maintainer { log, args } => role(&log.log, async |shutdown| {
+            let config = kruntimes_maintainer::Config::Store(*args);
+            Box::pin(kruntimes_maintainer::serve(config, Client::try_default().await?, shutdown))
+                .await
+                .map_err(|error| Failure::new(error.to_string()))
+        }),
         Role::Apiserver { log, data_dir, port } => {
             role(&log.log, async |shutdown| Box::pin(api::serve(data_dir, port, shutdown)).await)
         }
@@ -189,6 +202,9 @@ fn controller(args: ControllerArgs) -> Result<(), Failure> {
     let times = Times::checked(args.fence_after_seconds, args.reap_after_seconds)
         .map_err(|error| Failure::new(error.to_string()))?;
     let config = kruntimes_controller::Config {
+        maintainers: Some(kruntimes_controller::Maintainers::new(
+            args.default_daemon_image.clone(),
+        )),
         pools: pool::Settings::new(args.default_daemon_image, times.fence_after),
         reap_after: times.reap_after,
         instance: args.operate.instance().to_owned(),

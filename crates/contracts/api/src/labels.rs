@@ -28,6 +28,8 @@ pub const SPEC_HASH: &str = "kruntimes.io/spec-hash";
 pub const BROKEN: &str = "kruntimes.io/broken";
 /// Label of what the controller makes: `kruntimes`.
 pub const NAME: &str = "app.kubernetes.io/name";
+/// Its value on all that is made here.
+pub const PRODUCT: &str = "kruntimes";
 /// Label of what the controller makes: `runtimed`.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// Finalizer of a Run with artifacts: they go first.

@@ -79,7 +79,7 @@ pub struct RuntimeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = "limits::DRAIN_SECONDS_MAX"))]
     pub drain_timeout_seconds: Option<i64>,
-    /// Where files that Runs leave in `$KRUNTIME_ARTIFACTS_DIR` are kept. Only a local home serves it yet. A change replaces
+    /// Where files that Runs leave in `$KRUNTIME_ARTIFACTS_DIR` are kept. A change replaces
     /// the pods; what was kept before stays where it is. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_store: Option<ArtifactStore>,

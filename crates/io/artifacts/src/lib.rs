@@ -4,6 +4,7 @@
 //! is held in memory. All of it blocks: call it where that is allowed.
 
 mod bucket;
+mod flags;
 mod keep;
 mod store;
 mod unpack;
@@ -11,6 +12,7 @@ mod volume;
 mod walk;
 
 pub use bucket::credentials::Credentials;
+pub use flags::{StoreConfig, StoreDriver};
 pub use keep::{Found, Stop, keep, survey};
 pub use store::{Opened, Place, Store};
 pub use unpack::{UnpackError, unpack};

@@ -2,6 +2,7 @@
 //!
 //! A guard stands on the version that it was decided on: when another write came between, the watch shows that one.
 
+use crate::observe::MANAGER;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kruntimes_api::Run;
@@ -20,7 +21,6 @@ const AT_ONCE: usize = 64;
 const TRIES: u32 = 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-const MANAGER: &str = "kruntimes-controller";
 
 /// The guards that are to be set.
 pub(crate) struct Guards {

@@ -1,13 +1,16 @@
 //! The controller: keeps each Runtime's Deployment and status, takes Runs from pods that are lost, guards Runs with
-//! artifacts, deletes Runs that ended.
+//! artifacts and has their stores looked after, deletes Runs that ended.
 //!
-//! Three loops of their own: one that waits never holds up another.
+//! Loops of their own: one that waits never holds up another.
 
 mod collect;
 mod guards;
+mod maintainers;
 mod observe;
 mod orphans;
 mod runtimes;
+
+pub use maintainers::Maintainers;
 
 use kruntimes_api::names;
 use kruntimes_cluster::events;
@@ -27,6 +30,8 @@ pub struct Config {
     pub retention: Policy,
     /// A pod whose Lease stood unchanged for so long loses its Runs.
     pub reap_after: Duration,
+    /// The maintainers of artifact stores; none where somebody else looks after the stores.
+    pub maintainers: Option<Maintainers>,
     /// This process, as its Events name it.
     pub instance: String,
 }
@@ -40,6 +45,14 @@ pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
         () = recording.run() => {}
         () = runtimes::run(client.clone(), config.pools) => {}
         () = orphans::run(client.clone(), config.reap_after, recorder) => {}
+        () = maintain(client.clone(), config.maintainers) => {}
         () = collect::run(client, config.retention) => {}
+    }
+}
+
+async fn maintain(client: Client, config: Option<Maintainers>) {
+    match config {
+        Some(config) => maintainers::run(client, config).await,
+        None => std::future::pending().await,
     }
 }

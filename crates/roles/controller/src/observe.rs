@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 /// Observations that wait for a loop; beyond it the watches wait.
 pub(crate) const EVENT_QUEUE: usize = 1024;
+/// Who writes, as managed fields name it.
+pub(crate) const MANAGER: &str = "kruntimes-controller";
 /// First wait after a failed pass; doubled up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);

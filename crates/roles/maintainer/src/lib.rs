@@ -1,25 +1,26 @@
-//! The maintainer of a local home: removes the artifacts of Runs that are deleted, then lets the Runs go.
+//! The maintainer, of a local home or of one store on a cluster: removes the artifacts of Runs that are deleted, then lets the Runs go.
 //!
 //! It finds them by the label that the controller sets beside the finalizer, whatever became of their Runtime; what crashes
 //! have left of Runs that there are no more, `sweep` finds; what attempts have left that their Run does not refer to goes when the
 //! Run has ended. Invariant: a finalizer goes only after all that the Run had in the store that its status names is gone.
 
+mod config;
 mod stores;
 mod sweep;
 
+pub use config::{Config, NoStore, StoreArgs};
+
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use kruntimes_api::{Run, labels};
+use kruntimes_api::Run;
 use kruntimes_artifacts::Place;
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed, forward};
 use kruntimes_daemon::{Shutdown, crash};
 use kruntimes_rules::artifact::{self, Guard};
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use stores::{OpenError, Stores};
@@ -36,15 +37,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Who writes, as managed fields name it.
 const MANAGER: &str = "kruntimes-maintainer";
-
-/// What the maintainer needs to know.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The directory of the local home.
-    pub home: PathBuf,
-    /// The variables of its environment that a bucket may be opened with.
-    pub environment: BTreeMap<String, String>,
-}
 
 #[derive(Debug, Error)]
 enum Error {
@@ -66,19 +58,21 @@ struct Open {
 }
 
 /// Works until `shutdown`. It never gives up on an API server that does not answer, nor on a store.
-pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
+///
+/// # Errors
+/// It was told no store.
+pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) -> Result<(), NoStore> {
+    let (stores, labelled) = config.open(&client)?;
     let (sender, runs) = mpsc::channel(EVENT_QUEUE);
-    let labelled = watcher::Config::default().labels(labels::ARTIFACT_STORE_HASH);
     tokio::select! {
         () = shutdown.wait() => {}
-        () = forward(Api::all(client.clone()), labelled, sender, |run| run) => {}
-        () = maintain(config, &client, runs) => {}
+        () = forward(stores.runs(&client), labelled, sender, |run| run) => {}
+        () = maintain(&stores, &client, runs) => {}
     }
+    Ok(())
 }
 
-async fn maintain(config: Config, client: &Client, mut runs: mpsc::Receiver<Observed<Run>>) {
-    let Config { home, environment } = config;
-    let stores = Stores { home, environment, client: client.clone() };
+async fn maintain(stores: &Stores, client: &Client, mut runs: mpsc::Receiver<Observed<Run>>) {
     let mut open: BTreeMap<ObjectKey, Open> = BTreeMap::new();
     let mut work = FuturesUnordered::new();
     let (mut known, mut orphans) = (Known::default(), artifact::Sweep::new());
@@ -89,7 +83,7 @@ async fn maintain(config: Config, client: &Client, mut runs: mpsc::Receiver<Obse
         let ready = open.iter_mut().filter(|(_, one)| !one.under_way && one.due <= now);
         for (key, one) in ready.take(AT_ONCE.saturating_sub(work.len())) {
             one.under_way = true;
-            work.push(release(&stores, client, key.clone(), Arc::clone(&one.run)));
+            work.push(release(stores, client, key.clone(), Arc::clone(&one.run)));
         }
         let room = work.len() < AT_ONCE;
         let waiting = open.values().filter(|one| !one.under_way).map(|one| one.due).min();
@@ -103,7 +97,7 @@ async fn maintain(config: Config, client: &Client, mut runs: mpsc::Receiver<Obse
             },
             _ = looks.tick() => {
                 if let Some(known) = known.uids() {
-                    sweep::sweep(&stores, &mut orphans, &known).await;
+                    sweep::sweep(stores, client, &mut orphans, &known).await;
                 }
             }
             Some(done) = work.next(), if !work.is_empty() => settle(&mut open, &mut known, done),

@@ -1,18 +1,19 @@
-//! The store that the status of a Run names, as this home has it.
+//! The store that the status of a Run names, as this maintainer has it.
 
 use k8s_openapi::api::core::v1::Secret;
 use kruntimes_api::{ArtifactStore, S3Store, names};
 use kruntimes_artifacts::{Credentials, Store};
 use kruntimes_rules::artifact;
-use kube::{Api, Client};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why a store can't be opened.
 #[derive(Debug, Error)]
 pub(crate) enum OpenError {
-    #[error("the store is none of this home")]
+    #[error("the store is none of this maintainer's")]
     Unknown,
     #[error("the Secret {0} with the credentials of the bucket can't be read")]
     Secret(String, #[source] kube::Error),
@@ -20,11 +21,12 @@ pub(crate) enum OpenError {
     NoSecret(String),
 }
 
-/// All stores that Runs of this home may name.
-pub(crate) struct Stores {
-    pub(crate) home: PathBuf,
-    pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) client: Client,
+/// The stores that Runs may name.
+pub(crate) enum Stores {
+    /// All of a local home's.
+    Home { home: PathBuf, environment: BTreeMap<String, String>, client: Client },
+    /// One, of one namespace.
+    One { namespace: String, named: ArtifactStore, store: Store, root: Option<PathBuf> },
 }
 
 impl Stores {
@@ -33,29 +35,85 @@ impl Stores {
         namespace: &str,
         named: &ArtifactStore,
     ) -> Result<Store, OpenError> {
-        if let Some(bucket) = artifact::bucket(named) {
-            let credentials = self.credentials(namespace, bucket).await?;
-            return Ok(Store::bucket(bucket, credentials));
+        match self {
+            Self::One { namespace: own, named: known, store, .. } => {
+                let same = own == namespace && known == named;
+                same.then(|| store.clone()).ok_or(OpenError::Unknown)
+            }
+            Self::Home { home, environment, client } => {
+                if let Some(bucket) = artifact::bucket(named) {
+                    let credentials = credentials(client, environment, namespace, bucket).await?;
+                    return Ok(Store::bucket(bucket, credentials));
+                }
+                let claim =
+                    artifact::volume_claim(named).filter(|claim| names::is_object_name(claim));
+                let claim = claim.ok_or(OpenError::Unknown)?;
+                Ok(Store::volume(names::local_volume(home, namespace, claim)))
+            }
         }
-        let claim = artifact::volume_claim(named).filter(|claim| names::is_object_name(claim));
-        let claim = claim.ok_or(OpenError::Unknown)?;
-        Ok(Store::volume(names::local_volume(&self.home, namespace, claim)))
     }
 
-    async fn credentials(
-        &self,
-        namespace: &str,
-        bucket: &S3Store,
-    ) -> Result<Credentials, OpenError> {
-        let Some(name) = artifact::given(&bucket.credentials_secret_name) else {
-            return Ok(Credentials::Variables(self.environment.clone()));
-        };
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let found = secrets.get_opt(name).await;
-        let found = found.map_err(|error| OpenError::Secret(name.to_owned(), error))?;
-        let secret = found.ok_or_else(|| OpenError::NoSecret(name.to_owned()))?;
-        let data = secret.data.unwrap_or_default().into_iter();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        Ok(Credentials::Variables(data.map(|(key, bytes)| (key, text(bytes.0))).collect()))
+    /// The Runs of all namespaces that are looked after here.
+    pub(crate) fn runs<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        match self {
+            Self::Home { .. } => Api::all(client.clone()),
+            Self::One { namespace, .. } => Api::namespaced(client.clone(), namespace),
+        }
     }
+
+    /// The directories that stand for volumes: those of a home's namespaces, or the one that is mounted.
+    pub(crate) fn volumes(&self) -> Volumes {
+        match self {
+            Self::Home { home, .. } => Volumes::Below(home.join(names::LOCAL_VOLUMES)),
+            Self::One { root, .. } => Volumes::Mounted(root.clone()),
+        }
+    }
+
+    /// Whether what is kept for this namespace is looked after here.
+    pub(crate) fn has(&self, namespace: &str) -> bool {
+        match self {
+            Self::Home { .. } => true,
+            Self::One { namespace: own, .. } => own == namespace,
+        }
+    }
+}
+
+/// Where volumes are.
+#[derive(Debug)]
+pub(crate) enum Volumes {
+    /// `<namespace>/<claim>` below this.
+    Below(PathBuf),
+    /// This, or none.
+    Mounted(Option<PathBuf>),
+}
+
+impl Volumes {
+    /// All of them; `inner` lists a directory.
+    pub(crate) fn all(self, inner: impl Fn(&Path) -> Vec<PathBuf>) -> Vec<PathBuf> {
+        match self {
+            Self::Below(all) => inner(&all).iter().flat_map(|namespace| inner(namespace)).collect(),
+            Self::Mounted(root) => root.into_iter().collect(),
+        }
+    }
+}
+
+async fn credentials(
+    client: &Client,
+    environment: &BTreeMap<String, String>,
+    namespace: &str,
+    bucket: &S3Store,
+) -> Result<Credentials, OpenError> {
+    let Some(name) = artifact::given(&bucket.credentials_secret_name) else {
+        return Ok(Credentials::Variables(environment.clone()));
+    };
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let found = secrets.get_opt(name).await;
+    let found = found.map_err(|error| OpenError::Secret(name.to_owned(), error))?;
+    let secret = found.ok_or_else(|| OpenError::NoSecret(name.to_owned()))?;
+    let data = secret.data.unwrap_or_default().into_iter();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+    Ok(Credentials::Variables(data.map(|(key, bytes)| (key, text(bytes.0))).collect()))
 }

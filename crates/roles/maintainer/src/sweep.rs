@@ -1,7 +1,7 @@
 //! Artifacts whose Run there is no more: looked for again and again, and removed at the second look that finds them so.
 
-use crate::stores::Stores;
-use kruntimes_api::{Run, names};
+use crate::stores::{Stores, Volumes};
+use kruntimes_api::Run;
 use kruntimes_artifacts::{Place, Store};
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed};
 use kruntimes_rules::artifact::{self, Sweep};
@@ -29,15 +29,21 @@ pub(crate) struct Held {
 }
 
 /// Looks once.
-pub(crate) async fn sweep(stores: &Stores, sweep: &mut Sweep<Held>, known: &BTreeSet<String>) {
-    let volumes = stores.home.join(names::LOCAL_VOLUMES);
-    let found = spawn_blocking(move || look(&volumes)).await.unwrap_or_default();
+pub(crate) async fn sweep(
+    stores: &Stores,
+    client: &Client,
+    sweep: &mut Sweep<Held>,
+    known: &BTreeSet<String>,
+) {
+    let volumes = stores.volumes();
+    let mut found = spawn_blocking(move || look(volumes)).await.unwrap_or_default();
+    found.retain(|held| stores.has(&held.namespace));
     let orphans = sweep.orphans(found, |held| known.contains(&held.run_uid));
     if orphans.is_empty() {
         return;
     }
     // Somebody may have taken away the label that the watch finds Runs by.
-    let all = match uids(&stores.client).await {
+    let all = match uids(&stores.runs(client)).await {
         Ok(all) => all,
         Err(error) => {
             tracing::warn!(error = %Chain(&error), "artifacts of Runs that are not known stay: the Runs can't be listed");
@@ -65,8 +71,7 @@ pub(crate) async fn sweep(stores: &Stores, sweep: &mut Sweep<Held>, known: &BTre
 }
 
 /// Of all Runs that there are, page by page.
-async fn uids(client: &Client) -> Result<BTreeSet<String>, kube::Error> {
-    let runs: Api<Run> = Api::all(client.clone());
+async fn uids(runs: &Api<Run>) -> Result<BTreeSet<String>, kube::Error> {
     let mut page = ListParams::default().limit(PAGE);
     let mut uids = BTreeSet::new();
     loop {
@@ -79,17 +84,17 @@ async fn uids(client: &Client) -> Result<BTreeSet<String>, kube::Error> {
     }
 }
 
-/// All that the volumes of a home hold. What can't be read holds nothing for this time.
-fn look(volumes: &Path) -> BTreeSet<Held> {
+/// All that volumes hold. What can't be read holds nothing for this time.
+fn look(volumes: Volumes) -> BTreeSet<Held> {
     let unreadable = |path: &Path, error: &io::Error| {
         let path = path.display();
-        tracing::warn!(%path, error = %Chain(error), "a volume of this home can't be looked through");
+        tracing::warn!(%path, error = %Chain(error), "a volume can't be looked through");
     };
     let mut found = BTreeSet::new();
     let inner = |directory: &Path| {
         inner(directory).inspect_err(|error| unreadable(directory, error)).unwrap_or_default()
     };
-    for volume in inner(volumes).iter().flat_map(|namespace| inner(namespace)) {
+    for volume in volumes.all(inner) {
         match Store::volume(volume.clone()).runs() {
             Ok(runs) => found.extend(runs.into_iter().map(|(namespace, run_uid)| Held {
                 volume: volume.clone(),

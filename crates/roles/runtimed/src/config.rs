@@ -2,8 +2,8 @@
 
 use crate::journal::Durability;
 use crate::source::SourceConfig;
-use crate::store_config::StoreConfig;
 use kruntimes_api::{labels, limits, names};
+use kruntimes_artifacts::StoreConfig;
 use kruntimes_rules::capacity::{self, Resources};
 use kruntimes_rules::run::limits::Limits;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -30,7 +30,6 @@ mod serving;
 mod slots;
 mod source;
 mod spool;
-mod store_config;
 mod supervisor;
 #[cfg(test)]
 mod testing;
@@ -41,7 +40,6 @@ mod write;
 pub use config::{AddressError, Config};
 pub use journal::Durability;
 pub use source::SourceConfig;
-pub use store_config::{StoreConfig, StoreDriver};
 
 use crate::pod::Pod;
 use k8s_openapi::api::core::v1::Pod as KubePod;

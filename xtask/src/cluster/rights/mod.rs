@@ -3,7 +3,7 @@
 //! The cases need the release `kruntimes` in `kruntimes-system`; what they make is in a namespace of their own.
 
 mod people;
-mod roles;
+pub(super) mod roles;
 mod thief;
 mod token;
 

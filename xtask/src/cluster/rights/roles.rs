@@ -2,6 +2,7 @@
 
 use super::SYSTEM;
 use crate::cluster::test::World;
+use crate::suite::Tools;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -19,12 +20,12 @@ const SCHEDULER: &[Right] = &[
 ];
 
 const CONTROLLER: &[Right] = &[
-    ("kruntimes.io", "runs", &["get", "list", "watch", "delete"]),
+    ("kruntimes.io", "runs", &["get", "list", "watch", "patch", "delete"]),
     ("kruntimes.io", "runs/status", &["patch"]),
     ("kruntimes.io", "runtimes", &["get", "list", "watch"]),
     ("kruntimes.io", "runtimes/status", &["patch"]),
     ("kruntimes.io", "runtimes/finalizers", &["update"]),
-    ("apps", "deployments", &["get", "list", "watch", "create", "patch"]),
+    ("apps", "deployments", &["get", "list", "watch", "create", "patch", "delete"]),
     ("", "serviceaccounts", &["get", "list", "watch", "create", "patch"]),
     ("rbac.authorization.k8s.io", "roles", &["get", "list", "watch", "create", "patch"]),
     ("rbac.authorization.k8s.io", "rolebindings", &["get", "list", "watch", "create", "patch"]),
@@ -47,6 +48,9 @@ const RUNTIMED: &[Right] = &[
     ("coordination.k8s.io", "leases", &["get", "create", "update", "patch"]),
     ("", "events", &["create", "patch"]),
 ];
+
+/// Of the Role that the controller makes for the maintainers of a namespace.
+const MAINTAINER: &[Right] = &[("kruntimes.io", "runs", &["get", "list", "watch", "patch"])];
 
 const SCHEDULER_LEADER: &[Right] = &[
     ("coordination.k8s.io", "leases", &["create"]),
@@ -86,6 +90,14 @@ pub(super) fn are_the_table(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// So has the Role of the maintainers of this namespace.
+pub(in crate::cluster) fn of_maintainers(tools: &Tools, namespace: &str) -> anyhow::Result<()> {
+    let command = format!("get -n {namespace} role kruntimes-runtime-maintainer -o json");
+    let found = rights(&serde_json::from_str(&tools.kubectl(&command)?)?)?;
+    ensure!(found == meant(MAINTAINER), "the maintainers may {found:?}");
+    Ok(())
+}
+
 fn meant(table: &[Right]) -> BTreeSet<String> {
     let verbs = |(group, resource, verbs): &Right| -> Vec<String> {
         verbs.iter().map(|verb| format!("{verb} {resource} of {group:?}")).collect()
@@ -120,13 +132,16 @@ fn rights(role: &Value) -> anyhow::Result<BTreeSet<String>> {
 #[cfg(test)]
 mod tests {
     use super::{
-        CONTROLLER, CONTROLLER_LEADER, RUNTIMED, SCHEDULER, SCHEDULER_LEADER, meant, rights,
+        CONTROLLER, CONTROLLER_LEADER, MAINTAINER, RUNTIMED, SCHEDULER, SCHEDULER_LEADER, meant,
+        rights,
     };
     use serde_json::json;
 
     #[test]
     fn no_table_holds_a_wildcard_or_a_right_on_secrets() {
-        for table in [SCHEDULER, CONTROLLER, RUNTIMED, SCHEDULER_LEADER, CONTROLLER_LEADER] {
+        for table in
+            [SCHEDULER, CONTROLLER, RUNTIMED, MAINTAINER, SCHEDULER_LEADER, CONTROLLER_LEADER]
+        {
             for right in meant(table) {
                 assert!(!right.contains('*') && !right.contains("secrets"), "{right}");
             }
@@ -137,8 +152,8 @@ mod tests {
     #[test]
     fn the_controller_holds_what_it_grants() {
         let held = meant(CONTROLLER);
-        for right in meant(RUNTIMED) {
-            assert!(held.contains(&right), "{right}");
+        for right in meant(RUNTIMED).union(&meant(MAINTAINER)) {
+            assert!(held.contains(right), "{right}");
         }
     }
 

@@ -88,11 +88,13 @@ impl LocalHome {
         }
         home.start_roles(&client, options.times, &shutdown);
         let environment = bucket_variables().into_iter().collect();
-        let config = kruntimes_maintainer::Config { home: options.dir.to_owned(), environment };
+        let config =
+            kruntimes_maintainer::Config::Home { home: options.dir.to_owned(), environment };
         let (of_maintainer, end) = (client.clone(), shutdown.clone());
         home.tasks.spawn(async move {
-            Box::pin(kruntimes_maintainer::serve(config, of_maintainer, end)).await;
-            Ok(())
+            Box::pin(kruntimes_maintainer::serve(config, of_maintainer, end))
+                .await
+                .map_err(|error| Failure::new(error.to_string()))
         });
         let config = pods_config(&options, api.url.clone(), api.ca_pem.clone())?;
         home.start_node(client, config, node_shutdown);
@@ -112,9 +114,10 @@ impl LocalHome {
             pools: pool::Settings::new(
                 kruntimes_api::names::ROLES_IMAGE.to_owned(),
                 times.fence_after,
-            )
-            .with_artifacts(),
+            ),
             reap_after: times.reap_after,
+            // The home has one for all of its stores.
+            maintainers: None,
             instance: INSTANCE.to_owned(),
             retention: retention::Policy {
                 default_ttl: Some(DEFAULT_TTL),

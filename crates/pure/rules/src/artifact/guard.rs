@@ -70,6 +70,12 @@ pub fn released(run: &Run) -> Option<Guard> {
     Some(Guard { body })
 }
 
+/// Whether the Run stays until its artifacts are removed.
+#[must_use]
+pub fn is_kept(run: &Run) -> bool {
+    has_finalizer(run)
+}
+
 /// The artifacts that a Run refers to, once it has ended where attempts may have left others: one that lost its pod while it
 /// kept them, or one before the last. `None` when nothing else can be there, or all of it goes soon.
 #[must_use]

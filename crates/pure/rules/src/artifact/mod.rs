@@ -6,7 +6,7 @@ mod guard;
 mod media;
 mod sweep;
 
-pub use guard::{Guard, guard, is_guarded, only, released};
+pub use guard::{Guard, guard, is_guarded, is_kept, only, released};
 pub use media::{SNIFFED_BYTES, media_type};
 pub use sweep::Sweep;
 

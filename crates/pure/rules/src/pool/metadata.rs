@@ -6,9 +6,6 @@ use kruntimes_api::{labels, names};
 use kube::core::ObjectMeta;
 use std::collections::BTreeMap;
 
-/// Who the API server says writes these objects.
-const PRODUCT: &str = "kruntimes";
-
 /// The name of each of them.
 pub(super) fn name(pool: &ValidPool) -> String {
     names::runtime_object(&pool.name)
@@ -17,7 +14,7 @@ pub(super) fn name(pool: &ValidPool) -> String {
 /// Owned by the Runtime: they go when it goes.
 pub(super) fn metadata(pool: &ValidPool) -> ObjectMeta {
     let mut labels = pod_labels(pool);
-    labels.insert(labels::NAME.to_owned(), PRODUCT.to_owned());
+    labels.insert(labels::NAME.to_owned(), labels::PRODUCT.to_owned());
     labels.insert(labels::COMPONENT.to_owned(), names::RUNTIMED_CONTAINER.to_owned());
     ObjectMeta {
         name: Some(name(pool)),

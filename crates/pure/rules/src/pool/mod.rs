@@ -7,6 +7,7 @@ mod build;
 mod containers;
 mod covers;
 mod egress;
+pub mod maintainer;
 mod metadata;
 mod network;
 mod sources;
@@ -25,7 +26,7 @@ pub use network::{METADATA_V4, METADATA_V6};
 pub use status::{Made, status};
 pub use template::{Refusal, Refusals};
 pub use validate::{InvalidPool, Settings, ValidPool, validate};
-pub use wanted::{Kind, Step, Wanted, decide, objects};
+pub use wanted::{Kind, Step, Wanted, decide, decide_labelled, objects};
 
 #[cfg(test)]
 mod tests;

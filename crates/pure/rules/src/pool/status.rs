@@ -104,7 +104,6 @@ fn reason_of(why: &InvalidPool) -> &'static str {
         InvalidPool::NotStored
         | InvalidPool::Port(_)
         | InvalidPool::Egress(_)
-        | InvalidPool::NoArtifacts
         | InvalidPool::ArtifactStore
         | InvalidPool::Bucket
         | InvalidPool::NameTooLong

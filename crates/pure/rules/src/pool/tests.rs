@@ -361,9 +361,7 @@ fn the_volume_for_artifacts_is_runtimeds_alone() {
         {"name": "other", "image": "o"}])), "artifactStore": store});
     let runtime = runtime(spec);
     let settings = settings();
-    let refused = validate(&runtime, &settings).unwrap_err();
-    assert_eq!(refused, InvalidPool::NoArtifacts);
-    let pool = validate(&runtime, &settings.clone().with_artifacts()).unwrap();
+    let pool = validate(&runtime, &settings).unwrap();
     let built = serde_json::to_value(deployment(&pool)).unwrap();
     let spec = &built["spec"]["template"]["spec"];
     let volumes = spec["volumes"].as_array().unwrap();
@@ -387,7 +385,7 @@ fn the_volume_for_artifacts_is_runtimeds_alone() {
     ] {
         let mut runtime = runtime.clone();
         runtime.spec.artifact_store = serde_json::from_value(broken).unwrap();
-        let refused = validate(&runtime, &settings.clone().with_artifacts()).unwrap_err();
+        let refused = validate(&runtime, &settings).unwrap_err();
         assert_eq!(refused, InvalidPool::ArtifactStore);
     }
 }

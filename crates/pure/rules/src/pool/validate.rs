@@ -23,21 +23,13 @@ pub struct Settings {
     pub api_server: BTreeSet<(IpAddr, u16)>,
     /// A pod that could not renew its Lease for so long kills what it executes.
     pub fence_after: Duration,
-    /// Whether somebody removes the artifacts of Runs that are deleted.
-    pub artifacts: bool,
 }
 
 impl Settings {
     /// Of an API server whose place is not known yet.
     #[must_use]
     pub const fn new(daemon_image: String, fence_after: Duration) -> Self {
-        Self { daemon_image, api_server: BTreeSet::new(), fence_after, artifacts: false }
-    }
-
-    /// Where somebody removes the artifacts of Runs that are deleted.
-    #[must_use]
-    pub fn with_artifacts(self) -> Self {
-        Self { artifacts: true, ..self }
+        Self { daemon_image, api_server: BTreeSet::new(), fence_after }
     }
 }
 
@@ -98,9 +90,6 @@ pub enum InvalidPool {
     /// The egress can't be had.
     #[error(transparent)]
     Egress(#[from] InvalidEgress),
-    /// Artifacts are not served here.
-    #[error("spec.artifactStore: artifacts are served in a local home alone so far; leave it out")]
-    NoArtifacts,
     /// A store that is none.
     #[error(
         "spec.artifactStore: the driver filesystem needs filesystem.volumeClaimName, a name of a PersistentVolumeClaim"
@@ -184,7 +173,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
         api_server: settings.api_server.clone(),
         fence_after: settings.fence_after,
-        store: artifact_store(runtime, settings)?,
+        store: runtime.spec.artifact_store.as_ref().map(store::check).transpose()?,
         secrets,
         config_maps: names_of("spec.allowedConfigMaps", &runtime.spec.allowed_config_maps)?,
     })
@@ -193,14 +182,6 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
 fn daemon_image(runtime: &Runtime, settings: &Settings) -> String {
     let named = runtime.spec.daemon_image.clone().filter(|image| !image.is_empty());
     named.unwrap_or_else(|| settings.daemon_image.clone())
-}
-
-fn artifact_store(runtime: &Runtime, settings: &Settings) -> Result<Option<Store>, InvalidPool> {
-    let Some(store) = &runtime.spec.artifact_store else { return Ok(None) };
-    if !settings.artifacts {
-        return Err(InvalidPool::NoArtifacts);
-    }
-    store::check(store).map(Some)
 }
 
 fn names_of(field: &'static str, list: &[String]) -> Result<BTreeSet<String>, InvalidPool> {

@@ -3,7 +3,7 @@
 //! A written object carries the hash of what was wanted. Another hash, or a live field that is not as wanted, calls for a
 //! merge patch; what an API server adds by itself calls for nothing.
 
-use super::{ValidPool, access, build, covers, network};
+use super::{ValidPool, access, build, covers, maintainer, network};
 use kruntimes_api::labels;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -100,7 +100,7 @@ pub fn objects(pool: &ValidPool) -> Result<Vec<Wanted>, serde_json::Error> {
     Ok(objects)
 }
 
-fn wanted(kind: Kind, mut object: Value) -> Wanted {
+pub(super) fn wanted(kind: Kind, mut object: Value) -> Wanted {
     let digest = Sha256::digest(object.to_string());
     let hash: String = digest[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
     object["metadata"]["annotations"][labels::SPEC_HASH] = json!(hash);
@@ -116,6 +116,20 @@ pub fn decide(live: Option<&Value>, wanted: &Value) -> Step {
     if !owners.any(|reference| reference["uid"] == *owner && reference["controller"] == true) {
         return Step::Foreign;
     }
+    compare(live, wanted)
+}
+
+/// The same of an object that nobody owns.
+#[must_use]
+pub fn decide_labelled(live: Option<&Value>, wanted: &Value) -> Step {
+    match live {
+        None => Step::Create,
+        Some(live) if maintainer::is_ours(live) => compare(live, wanted),
+        Some(_) => Step::Foreign,
+    }
+}
+
+fn compare(live: &Value, wanted: &Value) -> Step {
     let hash = |object: &Value| object["metadata"]["annotations"][labels::SPEC_HASH].clone();
     // An API server leaves out of a list what all its items are.
     let mut fields = wanted.as_object().into_iter().flatten();

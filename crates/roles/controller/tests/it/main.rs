@@ -5,6 +5,8 @@
 mod guards;
 #[cfg(test)]
 mod lost;
+#[cfg(test)]
+mod maintainers;
 mod pools;
 mod world;
 

@@ -46,7 +46,7 @@ impl<K> Object for K where
 }
 
 pub(crate) struct World {
-    client: Client,
+    pub(crate) client: Client,
     /// What the controller wrote: method and path.
     writes: Arc<Mutex<Vec<String>>>,
     _trigger: Trigger,
@@ -84,6 +84,11 @@ impl World {
                 Times::default().fence_after,
             ),
             reap_after,
+            maintainers: Some(kruntimes_controller::Maintainers {
+                image: "kruntimes:latest".to_owned(),
+                lingers: Duration::from_millis(200),
+                look_again: Duration::from_millis(200),
+            }),
             instance: "test".to_owned(),
             retention: Policy { default_ttl: None, max_runs: None },
         };
@@ -172,7 +177,7 @@ impl World {
         tokio::time::timeout(PATIENCE, found).await.unwrap()
     }
 
-    fn api<K: Object>(&self) -> Api<K> {
+    pub(crate) fn api<K: Object>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), "default")
     }
 }

@@ -4,14 +4,16 @@ use futures::{StreamExt, pin_mut};
 use kruntimes_api::labels::{ARTIFACT_FINALIZER, ARTIFACT_STORE_HASH};
 use kruntimes_api::{Run, names};
 use kruntimes_apiserver::{ApiServer, Options, User};
+use kruntimes_artifacts::{StoreConfig, StoreDriver};
 use kruntimes_daemon::{Shutdown, Trigger};
+use kruntimes_maintainer::{Config, StoreArgs};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,16 +26,43 @@ struct World {
 
 impl World {
     fn start() -> Self {
+        let home =
+            |home: &Path| Config::Home { home: home.to_owned(), environment: BTreeMap::new() };
+        Self::of(home)
+    }
+
+    /// A maintainer of a cluster, whose volume is that of this claim.
+    fn of_store(claim: &str) -> Self {
+        Self::of(|home| {
+            let root = names::local_volume(home, "default", claim);
+            Config::Store(StoreArgs {
+                run_namespace: "default".to_owned(),
+                store: StoreConfig {
+                    artifact_store_driver: Some(StoreDriver::Filesystem),
+                    artifact_store_root: root,
+                    artifact_volume_claim: Some(claim.to_owned()),
+                    artifact_s3_bucket: None,
+                    artifact_s3_prefix: None,
+                    artifact_s3_region: None,
+                    artifact_s3_endpoint: None,
+                    artifact_s3_force_path_style: false,
+                    artifact_s3_credentials_secret_name: None,
+                    artifact_s3_upload_part_size: None,
+                    artifact_s3_upload_concurrency: None,
+                },
+                mounted: PathBuf::new(),
+            })
+        })
+    }
+
+    fn of(config: impl FnOnce(&Path) -> Config) -> Self {
         let crds = kruntimes_api::crd::all();
         let server =
             ApiServer::open(Options { data_dir: None, crds, history_limit: 10_000 }).unwrap();
         let client = Client::new(server.service(User::admin("test")), "default");
         let home = tempfile::tempdir().unwrap();
         let (trigger, shutdown) = Shutdown::new();
-        let config = kruntimes_maintainer::Config {
-            home: home.path().to_owned(),
-            environment: BTreeMap::new(),
-        };
+        let config = config(home.path());
         tokio::spawn(kruntimes_maintainer::serve(config, client.clone(), shutdown));
         Self { home, client, _trigger: trigger }
     }
@@ -121,7 +150,31 @@ async fn a_run_waits_until_the_store_lets_its_artifacts_go() {
     assert!(!own.exists());
 }
 
-async fn until_gone(path: &std::path::Path) {
+/// The hash that the controller gives the label of Runs in the store of the claim `pvc1`.
+const OF_PVC1: &str = "45d07093075a44a9";
+
+#[tokio::test]
+async fn on_a_cluster_it_looks_after_one_store_alone() {
+    let world = World::of_store("pvc1");
+    let label = |hash: &str| json!({"metadata": {"labels": {ARTIFACT_STORE_HASH: hash}}});
+    let (_, mine) = world.kept("mine", "pvc1").await;
+    let (_, other) = world.kept("other", "pvc2").await;
+    let (_, forged) = world.kept("forged", "pvc2").await;
+    for name in ["mine", "forged"] {
+        world.patch(name, label(OF_PVC1)).await;
+    }
+    for name in ["other", "forged", "mine"] {
+        world.delete(name).await;
+    }
+    world.until_released("mine").await;
+    assert!(!mine.exists() && other.exists() && forged.exists());
+    for name in ["other", "forged"] {
+        let run = world.runs().get(name).await.unwrap();
+        assert!(run.finalizers().iter().any(|name| name == ARTIFACT_FINALIZER), "{name}");
+    }
+}
+
+async fn until_gone(path: &Path) {
     let gone = async {
         while path.exists() {
             tokio::task::yield_now().await;

@@ -1,7 +1,7 @@
-//! Flags of the artifact store, and the store that they name.
+//! Flags of the artifact store, for those that the controller tells it, and the store that they name.
 
+use crate::{Credentials, Store};
 use kruntimes_api::{ArtifactDriver, ArtifactStore, FilesystemStore, S3Store, limits, names};
-use kruntimes_artifacts::{Credentials, Store};
 use std::path::{Path, PathBuf};
 
 /// Where artifacts of Runs are kept, as the controller says it.
@@ -53,7 +53,8 @@ pub enum StoreDriver {
 
 impl StoreConfig {
     /// The store as the Runtime says it.
-    pub(crate) fn named(&self) -> Option<ArtifactStore> {
+    #[must_use]
+    pub fn named(&self) -> Option<ArtifactStore> {
         Some(match self.artifact_store_driver? {
             StoreDriver::Filesystem => {
                 let volume_claim_name = self.artifact_volume_claim.clone().unwrap_or_default();
@@ -85,7 +86,8 @@ impl StoreConfig {
     }
 
     /// The store itself. `mounted` has the directory with the credentials.
-    pub(crate) fn open(&self, mounted: &Path) -> Store {
+    #[must_use]
+    pub fn open(&self, mounted: &Path) -> Store {
         if self.artifact_store_driver != Some(StoreDriver::S3) {
             return Store::volume(self.artifact_store_root.clone());
         }
