@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-const ROUNDS: usize = 7;
+pub(crate) const ROUNDS: usize = 7;
 const ONE_BY_ONE: usize = 50;
 const AT_ONCE: usize = 64;
 /// Pods of the home's Runtime `bash`.
@@ -146,7 +146,7 @@ pub(crate) fn percentile(figures: &mut [f64], of_hundred: usize) -> f64 {
     figures[figures.len() * of_hundred / 100]
 }
 
-fn print_figure(name: &str, figures: &mut [f64]) {
+pub(crate) fn print_figure(name: &str, figures: &mut [f64]) {
     if figures.is_empty() {
         return;
     }

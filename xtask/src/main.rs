@@ -59,6 +59,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench cpu KRT  the processor time of a Run by process, with this binary
   bench starts  what a start of bash in a Run takes over a bare one, in release
   bench languages [KRT]  what a Run of Python takes over one of bash
+  bench artifacts  how fast artifacts are kept, beside cp and a plain upload
   bench board the scheduler's decisions a second, without an API server";
 
 fn main() -> anyhow::Result<()> {
@@ -106,6 +107,8 @@ fn main() -> anyhow::Result<()> {
         ["soak", "kill"] => kill::run(),
         ["bench"] => bench::run(),
         ["bench", "measure"] => bench::measure_all(),
+        ["bench", "artifacts"] => artifacts::bench::run(),
+        ["bench", "artifacts", "measure"] => artifacts::bench::measure(),
         ["bench", "board"] => board::run(),
         ["bench", "starts"] => bench::starts(),
         ["bench", "languages"] => bench::languages::run(),

@@ -3,6 +3,7 @@
 //! What comes back is what was left, byte by byte; a flipped byte is refused; what a store refuses fails the Run in bounded time;
 //! whoever is killed amid an upload, what the status refers to is there, and nothing else.
 
+pub(crate) mod bench;
 mod faults;
 pub(crate) mod minio;
 mod trips;
@@ -68,7 +69,7 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     executor.block_on(async {
         let begun = Instant::now();
-        let mut world = World::start().await?;
+        let mut world = World::start(Build::Dev).await?;
         for store in STORES {
             world.round_trip(store, counts.largest).await.context(store)?;
             world.flips(store, counts.flips).await.context(store)?;
@@ -89,8 +90,8 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
 }
 
 impl World {
-    async fn start() -> anyhow::Result<Self> {
-        let krt = home::build(Build::Dev)?;
+    async fn start(build: Build) -> anyhow::Result<Self> {
+        let krt = home::build(build)?;
         let minio = Minio::start()?;
         let home = Home::start(&krt)?;
         let client = load::client(&home).await?;

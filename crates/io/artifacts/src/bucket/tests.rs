@@ -34,6 +34,15 @@ impl World {
     }
 
     async fn of(change: impl FnOnce(S3Store) -> S3Store, credentials: Credentials) -> Self {
+        Self::within(Duration::from_secs(5), change, credentials).await
+    }
+
+    /// Requests have so long.
+    async fn within(
+        request: Duration,
+        change: impl FnOnce(S3Store) -> S3Store,
+        credentials: Credentials,
+    ) -> Self {
         // Another test of this process may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
         let fake = Fake::start().await;
@@ -45,9 +54,9 @@ impl World {
             ..S3Store::default()
         });
         let limits = Limits {
-            request: Duration::from_secs(5),
+            request,
             retries_within: Duration::from_secs(5),
-            whole: Duration::from_secs(60),
+            whole: Duration::from_mins(10),
         };
         let bucket = Bucket::new(&store, credentials, limits);
         Self { fake, bucket, left: tempfile::tempdir().unwrap() }
@@ -219,16 +228,18 @@ async fn a_store_that_is_down_or_silent_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_to_stop_waits_for_no_answer_and_leaves_nothing() {
-    let world = World::start().await;
-    world.leave("f", &bytes(11 * MIB));
-    world.fake.look(|state| state.trouble = Trouble::Silent("PUT"));
-    let fake = world.fake.clone();
-    // Asked again and again: it is fired once a request is on its way.
-    let stop = Stop::unless(move || {
-        !fake.look(|state| state.requests.iter().any(|request| request.contains("partNumber=1")))
-    });
-    assert!(matches!(world.keep(&stop).await, Err(KeepError::Stopped)));
-    world.fake.look(|state| assert!(state.objects.is_empty() && state.uploads.is_empty()));
+    for length in [1, 11 * MIB] {
+        let world = World::within(Duration::from_mins(10), |store| store, keys()).await;
+        world.leave("f", &bytes(length));
+        world.fake.look(|state| state.trouble = Trouble::Silent("PUT"));
+        let fake = world.fake.clone();
+        // Asked again and again: it is fired once a request is on its way.
+        let sends = |request: &String| request.starts_with("PUT");
+        let stop = Stop::unless(move || !fake.look(|state| state.requests.iter().any(sends)));
+        let keeping = tokio::time::timeout(Duration::from_secs(60), world.keep(&stop));
+        assert!(matches!(keeping.await.unwrap(), Err(KeepError::Stopped)), "{length}");
+        world.fake.look(|state| assert!(state.objects.is_empty() && state.uploads.is_empty()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
