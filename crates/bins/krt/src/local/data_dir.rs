@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a home that starts may take until it serves: its pods have 20 s.
@@ -64,9 +64,22 @@ pub(crate) fn lock_file(dir: &Path) -> PathBuf {
 pub(crate) fn chosen(flags: &DataDir) -> Result<PathBuf, Failure> {
     match &flags.data_dir {
         Some(dir) => std::path::absolute(dir)
+            .map(without_parents)
             .map_err(|error| Failure::usage(format!("--data-dir can't be {dir:?}: {error}"))),
         None => default(),
     }
+}
+
+/// The same place without `..`, as far as it exists: no Runtime Server takes a working directory with such.
+fn without_parents(path: PathBuf) -> PathBuf {
+    if !path.components().any(|part| part == Component::ParentDir) {
+        return path;
+    }
+    let real = path.ancestors().find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        Some(std::fs::canonicalize(above).ok()?.join(rest))
+    });
+    real.unwrap_or(path)
 }
 
 /// `$XDG_DATA_HOME/kruntimes`, else `~/.local/share/kruntimes`.
@@ -255,6 +268,17 @@ pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_with_parents_in_its_path_is_named_without_them() {
+        let place = tempfile::tempdir().unwrap();
+        let place = std::fs::canonicalize(place.path()).unwrap();
+        std::fs::create_dir(place.join("a")).unwrap();
+        for (given, want) in [("a/../b/c", "b/c"), ("a/..", ""), ("a/./b", "a/b"), ("x", "x")] {
+            let flags = DataDir { data_dir: Some(place.join(given)) };
+            assert_eq!(chosen(&flags).unwrap(), place.join(want), "{given}");
+        }
+    }
 
     #[test]
     fn a_directory_is_held_once_and_known_as_running_while_it_is_held() {
