@@ -12,6 +12,7 @@ use crate::sys;
 use crate::usage;
 use crate::wire::Excess;
 use rustix::process::Pid;
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
@@ -34,8 +35,9 @@ pub struct Allowance {
 /// After the start; and while a limit is near.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(400);
-/// A look may take this part of the time.
+/// A look may take this part of the time; while there are more processes than ever before, that one.
 const PART_OF_TIME: u32 = 20;
+const PART_WHILE_GROWING: u32 = 4;
 /// However long a look takes, the next one comes after this.
 const LONGEST_AFTER_LONG: Duration = Duration::from_secs(2);
 /// How long a command may be at what keeps a look from counting: descriptors on their way, programs that nobody may read.
@@ -58,7 +60,13 @@ pub(crate) struct Watchdog {
     own: Option<Own>,
     places: Vec<PathBuf>,
     processes: Rhythm,
+    memory: Rhythm,
     disk: Rhythm,
+    /// The most processes that were seen at once.
+    most: usize,
+    /// The last look saw more than ever before. Until it does not, memory waits: to ask a process that yields to all others
+    /// what it maps is to wait for it, and meanwhile they become more.
+    is_growing: bool,
     /// Since when no look could count all.
     uncounted: Option<Instant>,
 }
@@ -75,6 +83,8 @@ struct Rhythm {
 enum Use {
     Low,
     High,
+    /// There is more than ever before, which can't be so for long.
+    Growing,
 }
 
 impl Rhythm {
@@ -84,11 +94,15 @@ impl Rhythm {
 
     fn looked(&mut self, began: Instant, now: Instant, used: Use) {
         self.pause = match used {
-            Use::High => SHORTEST,
+            Use::High | Use::Growing => SHORTEST,
             Use::Low => (self.pause * 2).min(LONGEST),
         };
+        let part = match used {
+            Use::Low | Use::High => PART_OF_TIME,
+            Use::Growing => PART_WHILE_GROWING,
+        };
         let cost = now.saturating_duration_since(began);
-        self.next = now + self.pause.max((cost * PART_OF_TIME).min(LONGEST_AFTER_LONG));
+        self.next = now + self.pause.max((cost * part).min(LONGEST_AFTER_LONG));
     }
 }
 
@@ -103,25 +117,47 @@ impl Watchdog {
             .iter()
             .map(|place| PathBuf::from(OsString::from_vec(place.as_bytes().to_vec())))
             .collect();
-        let (processes, disk) = (Rhythm::new(now), Rhythm::new(now));
-        Some(Self { places, allowance, own, processes, disk, uncounted: None })
+        let rhythm = || Rhythm::new(now);
+        let (processes, memory, disk) = (rhythm(), rhythm(), rhythm());
+        Some(Self {
+            places,
+            allowance,
+            own,
+            processes,
+            memory,
+            disk,
+            most: 0,
+            is_growing: false,
+            uncounted: None,
+        })
     }
 
     /// When it wants to look next.
     pub(crate) fn next(&self) -> Instant {
-        match (self.allowance.memory.or(self.allowance.processes), self.allowance.disk) {
-            (Some(_), Some(_)) => self.processes.next.min(self.disk.next),
-            (Some(_), None) => self.processes.next,
-            (None, _) => self.disk.next,
-        }
+        let Allowance { memory, processes, disk, .. } = &self.allowance;
+        let looks = [
+            memory.or(*processes).map(|_| self.processes.next),
+            memory.filter(|_| !self.is_growing).map(|_| self.memory.next),
+            disk.map(|_| self.disk.next),
+        ];
+        looks.into_iter().flatten().min().unwrap_or(self.processes.next)
     }
 
-    /// Looks, if it is time to.
+    /// Looks, if it is time to: at how many there are first, which takes least and is most urgent.
     pub(crate) fn look(&mut self, now: Instant) -> Option<Excess> {
         let of_processes = self.allowance.memory.is_some() || self.allowance.processes.is_some();
         if of_processes && self.processes.next <= now {
             let (excess, used) = self.look_at_processes();
             self.processes.looked(now, Instant::now(), used);
+            self.is_growing = used == Use::Growing;
+            if excess.is_some() {
+                return excess;
+            }
+        }
+        if self.allowance.memory.is_some() && !self.is_growing && self.memory.next <= now {
+            let began = Instant::now();
+            let (excess, used) = self.look_at_memory(began);
+            self.memory.looked(began, Instant::now(), used);
             if excess.is_some() {
                 return excess;
             }
@@ -143,31 +179,36 @@ impl Watchdog {
 
     fn look_at_processes(&mut self) -> (Option<Excess>, Use) {
         let pids = self.tree(self.allowance.processes);
-        if pids.len() > CROWD {
-            pids.iter().for_each(|pid| sys::yield_to_all(*pid));
+        let count = pids.len();
+        if count > CROWD {
+            yield_to_all(&pids);
         }
-        let count = pids.len() as u64;
-        if self.allowance.processes.is_some_and(|limit| count > limit) {
-            return (Some(Excess::Processes(count)), Use::High);
+        let excess = self.allowance.processes.filter(|limit| count as u64 > *limit);
+        let excess = excess.map(|_| Excess::Processes(count as u64));
+        let is_near = self.allowance.processes.is_some_and(|limit| count as u64 > limit / 2);
+        let used = match is_near {
+            _ if count > CROWD && count > self.most => Use::Growing,
+            true => Use::High,
+            false => Use::Low,
+        };
+        self.most = self.most.max(count);
+        (excess, used)
+    }
+
+    fn look_at_memory(&mut self, now: Instant) -> (Option<Excess>, Use) {
+        let Some(limit) = self.allowance.memory else { return (None, Use::Low) };
+        let processes = memory::processes(&self.tree(None));
+        let (files, excess) = self.files(&processes, now);
+        let held = self.own.as_ref().map_or_else(Held::default, Own::held);
+        let at_most = memory::at_most(&processes, &files, held);
+        let is_near = at_most > limit / 2 || !files.is_whole;
+        let used = if is_near { Use::High } else { Use::Low };
+        // What forks share, and what they have mapped of files, is in this sum more than once.
+        if at_most > limit {
+            let exact = memory::exactly(&processes, &files, held);
+            return ((exact > limit).then_some(Excess::Memory(exact)).or(excess), used);
         }
-        let near = |used: u64, limit: Option<u64>| limit.is_some_and(|limit| used > limit / 2);
-        let mut used = if near(count, self.allowance.processes) { Use::High } else { Use::Low };
-        if let Some(limit) = self.allowance.memory {
-            let processes = memory::processes(&pids);
-            let (files, excess) = self.files(&processes, Instant::now());
-            let held = self.own.as_ref().map_or_else(Held::default, Own::held);
-            let at_most = memory::at_most(&processes, &files, held);
-            if near(at_most, Some(limit)) || !files.is_whole {
-                used = Use::High;
-            }
-            // What forks share, and what they have mapped of files, is in this sum more than once.
-            if at_most > limit {
-                let exact = memory::exactly(&processes, &files, held);
-                return ((exact > limit).then_some(Excess::Memory(exact)).or(excess), used);
-            }
-            return (excess, used);
-        }
-        (None, used)
+        (excess, used)
     }
 
     fn look_at_disk(&mut self, now: Instant) -> Option<Excess> {
@@ -193,6 +234,20 @@ impl Watchdog {
     /// The command's processes.
     fn tree(&self, enough: Option<u64>) -> Vec<i32> {
         usage::own_tree(enough, self.own.as_ref().map(|own| own.init.as_raw_pid()))
+    }
+}
+
+/// Has these run only when nobody else wants to. Where each session has its share of the processors (autogroups, `man 7
+/// sched`), what a process is counts in its own session alone: so each session takes the least share, too.
+fn yield_to_all(pids: &[i32]) {
+    let mut sessions = BTreeSet::new();
+    for pid in pids {
+        sys::yield_to_all(*pid);
+        let session = Pid::from_raw(*pid).and_then(|pid| rustix::process::getsid(Some(pid)).ok());
+        if session.is_some_and(|session| sessions.insert(session.as_raw_pid())) {
+            // A kernel without autogroups has no such file; who is not root may write one in 100 ms.
+            let _ = std::fs::write(format!("/proc/{pid}/autogroup"), "19");
+        }
     }
 }
 
@@ -229,6 +284,9 @@ mod tests {
         let now = rhythm.next;
         rhythm.looked(now, now + Duration::from_millis(100), Use::High);
         assert_eq!(rhythm.next - now, Duration::from_millis(2100));
+        let now = rhythm.next;
+        rhythm.looked(now, now + Duration::from_millis(10), Use::Growing);
+        assert_eq!(rhythm.next - now, Duration::from_millis(50));
         let now = rhythm.next;
         rhythm.looked(now, now + Duration::from_secs(1), Use::High);
         assert_eq!(
