@@ -42,8 +42,8 @@ const PART_WHILE_GROWING: u32 = 4;
 const LONGEST_AFTER_LONG: Duration = Duration::from_secs(2);
 /// How long a command may be at what keeps a look from counting: descriptors on their way, programs that nobody may read.
 const UNCOUNTED: Duration = Duration::from_secs(5);
-/// A command with more processes yields to all others: one that forks without end must not keep this from looking.
-const CROWD: usize = 24;
+/// A command with more processes yields to others: one that forks without end must not keep them from starting.
+const CROWD: usize = 8;
 
 /// What a command has in namespaces of its own.
 #[derive(Debug)]
@@ -64,8 +64,8 @@ pub(crate) struct Watchdog {
     disk: Rhythm,
     /// The most processes that were seen at once.
     most: usize,
-    /// The last look saw more than ever before. Until it does not, memory waits: to ask a process that yields to all others
-    /// what it maps is to wait for it, and meanwhile they become more.
+    /// The last look saw more than ever before. Until one does not, memory and files wait: those looks are long on a machine
+    /// that is busy, and meanwhile there are ever more.
     is_growing: bool,
     /// Since when no look could count all.
     uncounted: Option<Instant>,
@@ -138,7 +138,7 @@ impl Watchdog {
         let looks = [
             memory.or(*processes).map(|_| self.processes.next),
             memory.filter(|_| !self.is_growing).map(|_| self.memory.next),
-            disk.map(|_| self.disk.next),
+            disk.filter(|_| !self.is_growing).map(|_| self.disk.next),
         ];
         looks.into_iter().flatten().min().unwrap_or(self.processes.next)
     }
@@ -162,7 +162,7 @@ impl Watchdog {
                 return excess;
             }
         }
-        if self.allowance.disk.is_some() && self.disk.next <= now {
+        if self.allowance.disk.is_some() && !self.is_growing && self.disk.next <= now {
             let began = Instant::now();
             let excess = self.look_at_disk(Instant::now());
             let used = if excess.is_some() { Use::High } else { Use::Low };
@@ -181,7 +181,7 @@ impl Watchdog {
         let pids = self.tree(self.allowance.processes);
         let count = pids.len();
         if count > CROWD {
-            yield_to_all(&pids);
+            yield_to_others(&pids);
         }
         let excess = self.allowance.processes.filter(|limit| count as u64 > *limit);
         let excess = excess.map(|_| Excess::Processes(count as u64));
@@ -237,16 +237,17 @@ impl Watchdog {
     }
 }
 
-/// Has these run only when nobody else wants to. Where each session has its share of the processors (autogroups, `man 7
-/// sched`), what a process is counts in its own session alone: so each session takes the least share, too.
-fn yield_to_all(pids: &[i32]) {
+/// Has these yield to others. Where each session has its share of the processors (autogroups, `man 7 sched`), what a process
+/// is counts in its own session alone: so each session yields, too.
+fn yield_to_others(pids: &[i32]) {
     let mut sessions = BTreeSet::new();
     for pid in pids {
-        sys::yield_to_all(*pid);
+        sys::yield_to_others(*pid);
         let session = Pid::from_raw(*pid).and_then(|pid| rustix::process::getsid(Some(pid)).ok());
         if session.is_some_and(|session| sessions.insert(session.as_raw_pid())) {
             // A kernel without autogroups has no such file; who is not root may write one in 100 ms.
-            let _ = std::fs::write(format!("/proc/{pid}/autogroup"), "19");
+            let _ =
+                std::fs::write(format!("/proc/{pid}/autogroup"), sys::YIELDING_NICE.to_string());
         }
     }
 }

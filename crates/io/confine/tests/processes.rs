@@ -63,7 +63,7 @@ const CASES: &[Case] = &[
     ("confined::forks", confined::forks),
     ("limited::memory", limited::memory),
     ("limited::processes", limited::processes),
-    ("limited::a_crowd_yields_to_all_others", limited::a_crowd_yields_to_all_others),
+    ("limited::a_crowd_yields_to_others", limited::a_crowd_yields_to_others),
     ("limited::disk", limited::disk),
     ("hidden::memory_that_hides_counts", hidden::memory_that_hides_counts),
     ("hidden::what_cannot_be_counted_ends", hidden::what_cannot_be_counted_ends),

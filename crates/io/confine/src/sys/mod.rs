@@ -13,7 +13,7 @@ pub(crate) use namespaces::{
     IPC, KEPT_BY_ROOT, MOUNTS, NETWORK, PROCESSES, USER, bound_capabilities, enter_mounts,
     ipc_bytes, make_writable, refuse_writes, start_init, unshare,
 };
-pub(crate) use priority::{be_prompt, yield_to_all};
+pub(crate) use priority::{YIELDING_NICE, be_prompt, yield_to_others};
 pub(crate) use spawn::{Bounds, Program, Step, spawn};
 
 use rustix::process::{Pid, Resource, Rlimit};

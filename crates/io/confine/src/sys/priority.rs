@@ -51,9 +51,19 @@ fn set(nice: i32) -> io::Result<()> {
         .map(drop)
 }
 
-/// Has a process, and all that it forks, run only when nobody else wants to. One that is gone stays so.
-pub(crate) fn yield_to_all(pid: i32) {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: plain integers and a structure that the kernel reads.
-    unsafe { libc::sched_setscheduler(pid, libc::SCHED_IDLE, &raw const parameters) };
+/// How nice who yields is: a third of the weight of others. One that gets far less (`SCHED_IDLE` was tried) sits on locks of
+/// the kernel that the starts of others wait for.
+pub(crate) const YIELDING_NICE: i32 = 5;
+
+/// Has a process, and all that it forks, yield to others. One that is gone, or is nicer, stays so.
+pub(crate) fn yield_to_others(pid: i32) {
+    let Ok(id) = libc::id_t::try_from(pid) else { return };
+    // SAFETY: plain integers. The answer of the system call is 20 less the value.
+    unsafe {
+        let is_nicer = libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, id)
+            <= i64::from(20 - YIELDING_NICE);
+        if !is_nicer {
+            libc::setpriority(libc::PRIO_PROCESS, id, YIELDING_NICE);
+        }
+    }
 }
