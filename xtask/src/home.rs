@@ -58,7 +58,8 @@ impl Home {
         // As a user's own, it is not below `/tmp`, which each Run has for itself.
         let place = root().join("target/homes");
         std::fs::create_dir_all(&place)?;
-        let directory = tempfile::tempdir_in(place)?;
+        // As `/proc` shows the directories of processes.
+        let directory = tempfile::tempdir_in(std::fs::canonicalize(place)?)?;
         let (child, ready_after) = spawn(krt, directory.path(), environment, flags)?;
         Ok(Self { child, directory, ready_after })
     }
