@@ -25,7 +25,8 @@ pub(super) fn case(world: &World, place: &Place) -> anyhow::Result<()> {
     let directory = place.cluster("artifacts-volume");
     std::fs::create_dir_all(&directory)?;
     tools.kubectl(&format!("create namespace {NAMESPACE}"))?;
-    tools.kubectl(&format!("apply -f {}", written(&volume(&directory))?.path().display()))?;
+    let volume = written(&volume(&directory))?;
+    tools.kubectl(&format!("apply -f {}", volume.path().display()))?;
     let claim = json!({"driver": "filesystem", "filesystem": {"volumeClaimName": "pvc1"}});
     comes_and_goes(tools, claim, &|uid| {
         directory.join(format!("namespaces/{NAMESPACE}/runs/{uid}/f")).exists()

@@ -40,3 +40,9 @@ pub const BOUNDS_METADATA: &str = "kruntimes-bounds";
 /// gRPC metadata key of an answer to Health: how the server keeps its executions apart. `full`, perhaps with `: ` and by
 /// what, `none`, or `degraded: ` and what its kernel lacks. A server that says nothing of it keeps nothing apart, and no bounds.
 pub const ISOLATION_METADATA: &str = "kruntimes-isolation";
+
+/// Whether a server that says this of its isolation lacks nothing and has namespaces for each execution.
+#[must_use]
+pub fn has_namespaces(isolation: &str) -> bool {
+    isolation.starts_with("full: ") && isolation.contains("namespaces (pid, mount")
+}

@@ -42,6 +42,8 @@ const PART_WHILE_GROWING: u32 = 4;
 const LONGEST_AFTER_LONG: Duration = Duration::from_secs(2);
 /// How long a command may be at what keeps a look from counting: descriptors on their way, programs that nobody may read.
 const UNCOUNTED: Duration = Duration::from_secs(5);
+/// While there are ever more processes the other looks wait, but not for longer.
+const OTHERS_WAIT: Duration = Duration::from_millis(250);
 /// A command with more processes yields to others: one that forks without end must not keep them from starting.
 const CROWD: usize = 8;
 
@@ -64,9 +66,9 @@ pub(crate) struct Watchdog {
     disk: Rhythm,
     /// The most processes that were seen at once.
     most: usize,
-    /// The last look saw more than ever before. Until one does not, memory and files wait: those looks are long on a machine
-    /// that is busy, and meanwhile there are ever more.
-    is_growing: bool,
+    /// Since when each look saw many more than ever before. Memory and files wait for a moment then: those looks are long on
+    /// a machine that is busy, and meanwhile there are ever more.
+    growing: Option<Instant>,
     /// Since when no look could count all.
     uncounted: Option<Instant>,
 }
@@ -127,7 +129,7 @@ impl Watchdog {
             memory,
             disk,
             most: 0,
-            is_growing: false,
+            growing: None,
             uncounted: None,
         })
     }
@@ -137,8 +139,8 @@ impl Watchdog {
         let Allowance { memory, processes, disk, .. } = &self.allowance;
         let looks = [
             memory.or(*processes).map(|_| self.processes.next),
-            memory.filter(|_| !self.is_growing).map(|_| self.memory.next),
-            disk.filter(|_| !self.is_growing).map(|_| self.disk.next),
+            memory.filter(|_| !self.others_wait()).map(|_| self.memory.next),
+            disk.filter(|_| !self.others_wait()).map(|_| self.disk.next),
         ];
         looks.into_iter().flatten().min().unwrap_or(self.processes.next)
     }
@@ -149,12 +151,15 @@ impl Watchdog {
         if of_processes && self.processes.next <= now {
             let (excess, used) = self.look_at_processes();
             self.processes.looked(now, Instant::now(), used);
-            self.is_growing = used == Use::Growing;
+            self.growing = self.growing.filter(|_| used == Use::Growing);
+            if used == Use::Growing {
+                self.growing.get_or_insert(now);
+            }
             if excess.is_some() {
                 return excess;
             }
         }
-        if self.allowance.memory.is_some() && !self.is_growing && self.memory.next <= now {
+        if self.allowance.memory.is_some() && !self.others_wait() && self.memory.next <= now {
             let began = Instant::now();
             let (excess, used) = self.look_at_memory(began);
             self.memory.looked(began, Instant::now(), used);
@@ -162,7 +167,7 @@ impl Watchdog {
                 return excess;
             }
         }
-        if self.allowance.disk.is_some() && !self.is_growing && self.disk.next <= now {
+        if self.allowance.disk.is_some() && !self.others_wait() && self.disk.next <= now {
             let began = Instant::now();
             let excess = self.look_at_disk(Instant::now());
             let used = if excess.is_some() { Use::High } else { Use::Low };
@@ -170,6 +175,10 @@ impl Watchdog {
             return excess;
         }
         None
+    }
+
+    fn others_wait(&self) -> bool {
+        self.growing.is_some_and(|since| self.processes.next < since + OTHERS_WAIT)
     }
 
     /// What is on disk at the end: a short command may have filled it between two looks.
@@ -187,7 +196,7 @@ impl Watchdog {
         let excess = excess.map(|_| Excess::Processes(count as u64));
         let is_near = self.allowance.processes.is_some_and(|limit| count as u64 > limit / 2);
         let used = match is_near {
-            _ if count > CROWD && count > self.most => Use::Growing,
+            _ if count > CROWD && count > self.most + self.most / 8 => Use::Growing,
             true => Use::High,
             false => Use::Low,
         };

@@ -7,7 +7,7 @@
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RawDir, RenameFlags, StatxAttributes, StatxFlags, flistxattr,
-    mkdirat, openat, renameat_with, statx, unlinkat,
+    ioctl_getflags, mkdirat, openat, renameat_with, statx, unlinkat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -41,10 +41,17 @@ pub struct Spares {
 
 #[derive(Debug, Default)]
 struct State {
-    free: Vec<String>,
+    free: Vec<Spare>,
     next: u64,
     /// What is in use and was not touched when it was handed out.
     sealed: HashMap<String, Vec<Print>>,
+}
+
+/// One that waits, as it was when it was put aside.
+#[derive(Debug)]
+struct Spare {
+    name: String,
+    prints: Vec<Print>,
 }
 
 /// What any change of a directory changes.
@@ -55,6 +62,8 @@ struct Print {
     owner: (u32, u32),
     links: u32,
     attributes: StatxAttributes,
+    /// As `chattr` sets them; 0 where the file system has none.
+    flags: u32,
     /// A change of an entry, of the mode, of an attribute: each moves it, to the tick of the kernel's clock.
     changed: (i64, u32),
     /// Bytes of the names of its extended attributes.
@@ -67,12 +76,9 @@ impl Spares {
     pub fn new(root: &Path, layout: Layout) -> Self {
         let entries = fs::read_dir(root).into_iter().flatten().flatten();
         let old = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
-        for entry in old {
-            if let Err(error) = crate::remove_tree(&entry.path()) {
-                tracing::warn!(path = %entry.path().display(), %error, "a spare directory stays");
-            }
-        }
-        Self { root: root.to_owned(), layout, state: Mutex::default() }
+        let spares = Self { root: root.to_owned(), layout, state: Mutex::default() };
+        old.for_each(|entry| spares.discard(&entry.file_name().to_string_lossy()));
+        spares
     }
 
     /// A directory of this name, which must not be there yet.
@@ -82,17 +88,34 @@ impl Spares {
     pub fn take(&self, name: &str) -> rustix::io::Result<OwnedFd> {
         let root = self.open_root()?;
         let spare = self.lock().free.pop();
-        let renamed =
-            spare.map(|spare| renameat_with(&root, spare, &root, name, RenameFlags::NOREPLACE));
-        if renamed.is_none_or(|done| done.is_err()) {
-            mkdirat(&root, name, Mode::from_raw_mode(self.layout.mode))?;
-            let own = openat(&root, name, DIRECTORY, Mode::empty())?;
-            for (inner, mode) in self.layout.inner {
-                mkdirat(&own, *inner, Mode::from_raw_mode(*mode))?;
+        if let Some(spare) = spare {
+            if let Ok(own) = self.reuse(&root, &spare, name) {
+                return Ok(own);
             }
-            return Ok(own);
+            self.discard(&spare.name);
         }
-        openat(&root, name, DIRECTORY, Mode::empty())
+        mkdirat(&root, name, Mode::from_raw_mode(self.layout.mode))?;
+        let own = openat(&root, name, DIRECTORY, Mode::empty())?;
+        for (inner, mode) in self.layout.inner {
+            mkdirat(&own, *inner, Mode::from_raw_mode(*mode))?;
+        }
+        Ok(own)
+    }
+
+    fn reuse(&self, root: &OwnedFd, spare: &Spare, name: &str) -> rustix::io::Result<OwnedFd> {
+        let own = openat(root, &spare.name, DIRECTORY, Mode::empty())?;
+        if self.prints(&own)? != spare.prints {
+            return Err(Errno::STALE);
+        }
+        renameat_with(root, &spare.name, root, name, RenameFlags::NOREPLACE)?;
+        Ok(own)
+    }
+
+    fn discard(&self, spare: &str) {
+        let path = self.root.join(spare);
+        if let Err(error) = crate::remove_tree(&path) {
+            tracing::warn!(path = %path.display(), %error, "a spare directory stays");
+        }
     }
 
     /// From here on somebody else uses it: a change that is seen at the end was theirs.
@@ -101,6 +124,11 @@ impl Spares {
         if let Ok(prints) = self.prints(own) {
             self.lock().sealed.insert(name.to_owned(), prints);
         }
+    }
+
+    /// Nobody will give it back: it is removed.
+    pub fn forget(&self, name: &str) {
+        self.lock().sealed.remove(name);
     }
 
     /// Keeps a directory for the next one that asks, when it was left untouched. `file` is what stood in one of its
@@ -122,6 +150,10 @@ impl Spares {
             return Ok(false);
         }
         if let Some((inner, file)) = file {
+            // What is deeper stands in directories of which there is no print: they may be links by now.
+            if file.contains('/') {
+                return Ok(false);
+            }
             let inner = openat(&own, inner, DIRECTORY, Mode::empty())?;
             unlinkat(&inner, file, AtFlags::empty())?;
         }
@@ -137,7 +169,10 @@ impl Spares {
         }
         let Some(spare) = self.next_name() else { return Ok(false) };
         renameat_with(&root, name, &root, &spare, RenameFlags::NOREPLACE)?;
-        self.lock().free.push(spare);
+        match self.prints(&own) {
+            Ok(prints) => self.lock().free.push(Spare { name: spare, prints }),
+            Err(_) => self.discard(&spare),
+        }
         Ok(true)
     }
 
@@ -171,7 +206,12 @@ impl Print {
             Err(Errno::OPNOTSUPP) => 0,
             length => length?,
         };
+        let flags = match ioctl_getflags(directory) {
+            Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL) => 0,
+            flags => flags?.bits(),
+        };
         Ok(Self {
+            flags,
             inode: (seen.stx_dev_major, seen.stx_dev_minor, seen.stx_ino),
             mode: seen.stx_mode,
             owner: (seen.stx_uid, seen.stx_gid),

@@ -100,6 +100,54 @@ fn the_file_that_was_put_there_goes_alone() {
 }
 
 #[test]
+fn a_link_on_the_way_to_the_file_leads_nowhere() {
+    let (root, outside) = (place("way"), place("way-outside"));
+    fs::write(outside.join("journal"), "").unwrap();
+    let spares = Spares::new(&root, LAYOUT);
+    let own = spares.take("a").unwrap();
+    fs::create_dir_all(root.join("a/work/x/y")).unwrap();
+    fs::write(root.join("a/work/x/y/journal"), "").unwrap();
+    spares.seal("a", &own);
+    crate::remove_tree(&root.join("a/work/x/y")).unwrap();
+    symlink(&outside, root.join("a/work/x/y")).unwrap();
+    assert!(!spares.give_back("a", Some(("work", "x/y/journal"))));
+    assert!(outside.join("journal").exists(), "a file of somebody else's is gone");
+}
+
+#[test]
+fn what_is_changed_while_it_waits_is_thrown_away() {
+    let root = place("waits");
+    let spares = Spares::new(&root, LAYOUT);
+    let own = spares.take("a").unwrap();
+    spares.seal("a", &own);
+    assert!(spares.give_back("a", None));
+    let spare = fs::read_dir(&root).unwrap().flatten().next().unwrap().path();
+    fs::set_permissions(spare.join("work"), fs::Permissions::from_mode(0o000)).unwrap();
+    drop(spares.take("b").unwrap());
+    let mode = fs::metadata(root.join("b/work")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    assert!(!spare.exists());
+}
+
+#[test]
+fn flags_count_and_what_is_forgotten_does_not_come_back() {
+    let root = place("flags");
+    let spares = Spares::new(&root, LAYOUT);
+    let own = spares.take("a").unwrap();
+    spares.seal("a", &own);
+    let work = fs::File::open(root.join("a/work")).unwrap();
+    let flags = ioctl_getflags(&work);
+    // tmpfs knows this one as well.
+    let set = flags
+        .and_then(|flags| rustix::fs::ioctl_setflags(&work, flags | rustix::fs::IFlags::NODUMP));
+    assert_eq!(spares.give_back("a", None), set.is_err());
+    let own = spares.take("b").unwrap();
+    spares.seal("b", &own);
+    spares.forget("b");
+    assert!(!spares.give_back("b", None));
+}
+
+#[test]
 fn a_link_in_its_place_leads_nowhere() {
     let (root, outside) = (place("link"), place("link-outside"));
     fs::create_dir_all(outside.join("work")).unwrap();

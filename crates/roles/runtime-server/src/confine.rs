@@ -226,6 +226,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_with_namespaces_is_nothing_of_an_execution_left() {
+        let namespaces = Some(Namespaces { network: false });
+        assert!(kruntimes_proto::has_namespaces(&said(&[], namespaces)));
+        assert!(!kruntimes_proto::has_namespaces(&said(&[], None)));
+        assert!(!kruntimes_proto::has_namespaces(&said(&["scopes"], namespaces)));
+        assert!(!kruntimes_proto::has_namespaces("none"));
+    }
+
+    #[test]
     fn a_workspace_is_what_runtimed_made_for_the_run() {
         for (working_dir, want) in [
             ("/workspace/u/work", "/workspace/u"),

@@ -215,8 +215,12 @@ impl Places {
 
     /// Puts the temporary files of an execution that left none aside, for another one. False: they are to be removed.
     pub(crate) fn put_aside(&self, id: &str) -> bool {
-        // Where executions are not kept apart one may still hold what was its own.
-        self.confine.isolation().starts_with("full") && self.spares.give_back(id, None)
+        // Elsewhere one may still hold what was its own, or change modes of what is another one's.
+        let apart = kruntimes_proto::has_namespaces(self.confine.isolation());
+        if !apart {
+            self.spares.forget(id);
+        }
+        apart && self.spares.give_back(id, None)
     }
 
     fn real(&self, path: &Path) -> PathBuf {

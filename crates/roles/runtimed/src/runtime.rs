@@ -105,9 +105,10 @@ impl RuntimeServer {
         self.isolation.borrow().clone()
     }
 
-    /// Whether nothing of an execution is left once its end is told, and none reaches what is another one's.
+    /// Whether nothing of an execution is left once its end is told, and none reaches what is another one's: only
+    /// namespaces keep modes and attributes of others' directories from it.
     pub(crate) fn isolates(&self) -> bool {
-        self.isolation.borrow().as_deref().is_some_and(|said| said.starts_with("full"))
+        self.isolation.borrow().as_deref().is_some_and(kruntimes_proto::has_namespaces)
     }
 
     /// Whether the server keeps bounds of executions.

@@ -185,6 +185,7 @@ impl Workspaces {
 
     /// Removes the workspace, whatever the Run left in it.
     pub(crate) fn remove(&self, uid: &str) -> io::Result<()> {
+        self.spares.forget(uid);
         remove_tree(&self.root.join(uid))
     }
 }

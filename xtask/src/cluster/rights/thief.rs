@@ -242,6 +242,10 @@ fn cancel() -> Value {
     json!({"spec": {"cancelRequested": true}})
 }
 
+fn label() -> Value {
+    json!({"metadata": {"labels": {"team": "another"}}})
+}
+
 /// With the token of a pod, and with one of the same ServiceAccount that is bound to no pod.
 pub(super) fn steals(world: &World) -> anyhow::Result<()> {
     let tools = &world.tools;
@@ -300,6 +304,7 @@ pub(super) fn keeps_rows(world: &World) -> anyhow::Result<()> {
                 row("success", status("one", phase("Succeeded"))),
                 row("a status that stays", status("one", message())),
                 row("a spec", (scene.runs(), Ask::Change("one".into(), cancel()))),
+                row("a label", (scene.runs(), Ask::Change("one".into(), label()))),
                 row("the Secrets", (scene.core("secrets"), Ask::List)),
             ]
         };

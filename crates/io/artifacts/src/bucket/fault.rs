@@ -43,7 +43,8 @@ impl Fault {
     pub(super) fn of(bucket: &str, error: &object_store::Error) -> Self {
         use object_store::Error as Store;
         let (bucket, said) = (bucket.to_owned(), chain(error));
-        if said.contains("NoSuchBucket") {
+        // The word alone may stand in the name of an artifact.
+        if said.contains("<Code>NoSuchBucket</Code>") {
             return Self::NoBucket(bucket);
         }
         let why = answer(&said).unwrap_or_else(|| shown(innermost(error).to_string().as_str()));
@@ -71,10 +72,10 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Whether the bucket, or the object, is not there.
-pub(super) fn is_missing(error: &io::Error) -> bool {
+/// Whether the bucket is not there.
+pub(super) fn is_without_bucket(error: &io::Error) -> bool {
     let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>());
-    matches!(fault, Some(Fault::NoBucket(_) | Fault::NoObject(_)))
+    matches!(fault, Some(Fault::NoBucket(_)))
 }
 
 fn chain(error: &dyn Error) -> String {

@@ -41,6 +41,8 @@ const PART_BYTES: usize = 5 << 20;
 const PARTS_AT_ONCE: usize = 2;
 /// MiB of all parts that are in memory at once.
 const MEMORY_MIB: usize = 32;
+/// How long the parts of an upload that is given up may take to go.
+const ABANDONED_WITHIN: Duration = Duration::from_secs(10);
 /// How often somebody who may have to stop is asked for it while the store does not answer.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
@@ -145,17 +147,26 @@ impl Bucket {
         let removing = async {
             let found = client.list(Some(&own)).map_ok(|object| object.location);
             let others = found.try_filter(move |key| ready(!stays.contains(key))).boxed();
-            client.delete_stream(others).try_for_each(|_| async { Ok(()) }).await
+            let removed = client.delete_stream(others).filter(|removed| {
+                // Some stores say so of what is gone already: the others are removed all the same.
+                ready(!matches!(removed, Err(object_store::Error::NotFound { .. })))
+            });
+            removed.try_for_each(|_| async { Ok(()) }).await
         };
         match self.wait(None, self.deadline(), removing) {
             // With the bucket all went that was in it.
-            Err(error) if fault::is_missing(&error) => Ok(()),
+            Err(error) if fault::is_without_bucket(&error) => Ok(()),
             removed => removed,
         }
     }
 
     fn deadline(&self) -> Instant {
         Instant::now() + self.limits.whole
+    }
+
+    /// For what only tidies up: somebody waits for the end of it.
+    fn deadline_of_abandoning(&self) -> Instant {
+        Instant::now() + self.limits.whole.min(ABANDONED_WITHIN)
     }
 
     /// Waits for an answer, until `deadline` and until it is to stop.

@@ -98,7 +98,7 @@ impl<'a> Upload<'a> {
             under_way.shutdown().await;
             parts.abort().await
         };
-        if let Err(error) = self.bucket.wait(None, self.bucket.deadline(), aborting) {
+        if let Err(error) = self.bucket.wait(None, self.bucket.deadline_of_abandoning(), aborting) {
             let key = self.key.as_ref();
             tracing::warn!(key, %error, "parts of an artifact that is not kept stay in the bucket until its own rules remove them");
         }
