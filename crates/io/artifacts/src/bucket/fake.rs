@@ -30,6 +30,8 @@ pub(super) enum Trouble {
     Waits(usize),
     /// It keeps half of what it is given.
     Truncates,
+    /// Every deletion ends so; with 404 it is done.
+    Deletions(u16),
     /// The first requests end with 503.
     Busy(usize),
 }
@@ -178,13 +180,23 @@ impl State {
                 ok("")
             }
             ("DELETE", None, None) => {
-                self.objects.remove(key);
-                ok("")
+                let answer = self.answer_to_deletion();
+                if matches!(answer.status().as_u16(), 200 | 404) {
+                    self.objects.remove(key);
+                }
+                answer
             }
             ("GET", None, None) if key.is_empty() => self.list(&parameter),
             ("GET" | "HEAD", None, None) => self.read(key, headers.get("range")),
             _ => error(400, "InvalidRequest"),
         }
+    }
+
+    fn answer_to_deletion(&self) -> Answer {
+        if let Trouble::Deletions(status) = self.trouble {
+            return error(status, if status == 404 { "NoSuchKey" } else { "AccessDenied" });
+        }
+        ok("")
     }
 
     fn part(&mut self, upload: &str, number: usize, body: &[u8]) -> Answer {

@@ -284,6 +284,21 @@ async fn credentials_come_from_files_that_may_change_and_are_missed_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_object_that_is_gone_keeps_no_other_from_removal_and_a_name_is_no_answer() {
+    let world = World::start().await;
+    for name in ["NoSuchBucket", "b", "c"] {
+        world.leave(name, b"1");
+    }
+    world.keep(&Stop::default()).await.unwrap();
+    world.fake.look(|state| state.trouble = Trouble::Deletions(403));
+    world.remove().await.unwrap_err();
+    assert_eq!(world.objects().len(), 3);
+    world.fake.look(|state| state.trouble = Trouble::Deletions(404));
+    world.remove().await.unwrap();
+    assert!(world.objects().is_empty(), "{:?}", world.objects());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_gone_holds_nothing_and_one_that_refuses_may() {
     let world = World::start().await;
     world.fake.look(|state| state.trouble = Trouble::Refuses(404, "NoSuchBucket"));
