@@ -73,6 +73,7 @@ pub(crate) async fn keep(
     let lives_on = !pod.journal.open_uids().is_empty();
     let start = if lives_on { Holder::resume } else { Holder::new };
     let holder = start(terms.timing, now);
+    let holder = if pod.journal.is_new() { holder } else { holder.after_another(now) };
     let alarm = Alarm::new()?;
     let mut keeper = Keeper { pod, terms, holder, alarm, flight: None, arming: None };
     let mut mode = keeper.pod.registry.mode();

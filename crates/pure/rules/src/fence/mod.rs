@@ -157,6 +157,12 @@ impl Holder {
         Self { fence_at, doubt: true, works: true, ..Self::new(timing, now) }
     }
 
+    /// With an earlier life: a request of that one may yet be stored, after the first look of this one.
+    #[must_use]
+    pub fn after_another(self, now: Duration) -> Self {
+        Self { stored_by: Some(now + STORED_WITHIN), ..self }
+    }
+
     /// Whether something may begin to execute.
     #[must_use]
     pub fn is_held(&self, now: Duration) -> bool {

@@ -76,6 +76,26 @@ fn an_idle_pod_asks_for_nothing() {
 }
 
 #[test]
+fn a_restarted_pod_without_work_gives_back_what_its_former_life_took_late() {
+    let script = || {
+        vec![
+            Line::Step(0, wait(60_000)),
+            Line::Step(59_999, wait(60_000)),
+            Line::Step(60_000, Step::Look),
+        ]
+    };
+    let mut taken = script();
+    taken.extend([
+        Looked(stored("5", LeaseHolder::Me)),
+        Line::Step(60_001, Step::Release("5".to_owned())),
+    ]);
+    check(new().after_another(at(0)), taken);
+    let mut absent = script();
+    absent.extend([Looked(None), Line::Step(60_001, Step::Wait(None))]);
+    check(new().after_another(at(0)), absent);
+}
+
+#[test]
 fn work_takes_the_lease_and_holds_it_from_when_the_renewal_was_sent() {
     let script = vec![
         Works,

@@ -70,7 +70,9 @@ impl Runtimed {
         let mut slots = Slots::new(pod.capacity.clone());
         let lone = !left.is_empty() && !mutant::is(Mutant::SweptNotCounted);
         let alone = lone.then(|| slots.take_all());
-        let holder = start(timing, keeper::boottime(core, me));
+        let now = keeper::boottime(core, me);
+        let holder = start(timing, now);
+        let holder = if lived { holder.after_another(now) } else { holder };
         let mut watch = Watch::new(me, 0, Kind::Run, "", &selector);
         watch.start(core);
         let mut started = Self {
