@@ -52,6 +52,24 @@ pub enum StoreDriver {
 }
 
 impl StoreConfig {
+    /// The volume of this claim, in this directory.
+    #[must_use]
+    pub fn volume(root: PathBuf, claim: &str) -> Self {
+        Self {
+            artifact_store_driver: Some(StoreDriver::Filesystem),
+            artifact_store_root: root,
+            artifact_volume_claim: Some(claim.to_owned()),
+            artifact_s3_bucket: None,
+            artifact_s3_prefix: None,
+            artifact_s3_region: None,
+            artifact_s3_endpoint: None,
+            artifact_s3_force_path_style: false,
+            artifact_s3_credentials_secret_name: None,
+            artifact_s3_upload_part_size: None,
+            artifact_s3_upload_concurrency: None,
+        }
+    }
+
     /// The store as the Runtime says it.
     #[must_use]
     pub fn named(&self) -> Option<ArtifactStore> {

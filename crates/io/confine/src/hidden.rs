@@ -27,7 +27,7 @@ impl Hidden {
     /// # Errors
     /// The table of mounts can't be read.
     pub fn new(places: &[PathBuf]) -> io::Result<Self> {
-        let table = mounts::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+        let table = mounts::table()?;
         let mut hidden = Self::default();
         for place in places {
             let (real, id) = resolve(place);

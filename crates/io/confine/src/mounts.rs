@@ -1,5 +1,7 @@
 //! The table of mounts, and which paths lead to a place by another mount of its file system.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A line of `/proc/self/mountinfo`.
@@ -12,6 +14,14 @@ pub(crate) struct Mount {
     root: PathBuf,
     pub(crate) point: PathBuf,
     pub(crate) is_writable: bool,
+}
+
+/// The mounts that this process sees.
+///
+/// # Errors
+/// The table can't be read.
+pub(crate) fn table() -> io::Result<Vec<Mount>> {
+    Ok(parse(&fs::read_to_string("/proc/self/mountinfo")?))
 }
 
 /// What `/proc/self/mountinfo` holds; a line that can't be read is left out.

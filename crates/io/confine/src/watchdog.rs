@@ -195,10 +195,12 @@ impl Watchdog {
         let excess = self.allowance.processes.filter(|limit| count as u64 > *limit);
         let excess = excess.map(|_| Excess::Processes(count as u64));
         let is_near = self.allowance.processes.is_some_and(|limit| count as u64 > limit / 2);
-        let used = match is_near {
-            _ if count > CROWD && count > self.most + self.most / 8 => Use::Growing,
-            true => Use::High,
-            false => Use::Low,
+        let used = if count > CROWD && count > self.most + self.most / 8 {
+            Use::Growing
+        } else if is_near {
+            Use::High
+        } else {
+            Use::Low
         };
         self.most = self.most.max(count);
         (excess, used)

@@ -156,16 +156,18 @@ async fn release(
     run: Arc<Run>,
 ) -> (ObjectKey, Arc<Run>, Result<(), Error>) {
     let released = match artifact::only(&run) {
-        Some(names) => remove_others(stores, &run, names).await,
+        // What an attempt has left that the Run does not refer to.
+        Some(names) => retain(stores, &run, names).await,
         None => try_release(stores, client, &run).await,
     };
     (key, run, released)
 }
 
-/// What an attempt has left that the Run does not refer to.
-async fn remove_others(stores: &Stores, run: &Run, names: BTreeSet<String>) -> Result<(), Error> {
+/// Removes what a Run has in its store but for the artifacts of these names.
+async fn retain(stores: &Stores, run: &Run, names: BTreeSet<String>) -> Result<(), Error> {
     let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid().unwrap_or_default());
     let named = run.status.as_ref().and_then(|status| status.artifact_store.as_ref());
+    // Without a store in the status nothing was kept: a finalizer is somebody's mistake then.
     let Some(named) = named else { return Ok(()) };
     let store = stores.open(&namespace, named).await?;
     let removed =
@@ -174,15 +176,7 @@ async fn remove_others(stores: &Stores, run: &Run, names: BTreeSet<String>) -> R
 }
 
 async fn try_release(stores: &Stores, client: &Client, run: &Run) -> Result<(), Error> {
-    let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid().unwrap_or_default());
-    let named = run.status.as_ref().and_then(|status| status.artifact_store.as_ref());
-    // Without a store in the status nothing was kept: the finalizer is somebody's mistake.
-    if let Some(named) = named {
-        let store = stores.open(&namespace, named).await?;
-        let removed =
-            tokio::task::spawn_blocking(move || store.remove(Place::of(&namespace, &uid)));
-        removed.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Error::Store)?;
-    }
+    retain(stores, run, BTreeSet::new()).await?;
     crash::point("maintainer-removed");
     let Some(Guard { body }) = artifact::released(run) else { return Ok(()) };
     let runs: Api<Run> = Api::namespaced(client.clone(), &run.namespace().unwrap_or_default());

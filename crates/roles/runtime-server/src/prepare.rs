@@ -209,18 +209,16 @@ impl Places {
             }
             other => other?,
         };
-        self.spares.seal(id, &made);
+        // Elsewhere one may still hold what was its own, or change modes of what is another one's.
+        if kruntimes_proto::has_namespaces(self.confine.isolation()) {
+            self.spares.seal(id, &made);
+        }
         Ok(())
     }
 
     /// Puts the temporary files of an execution that left none aside, for another one. False: they are to be removed.
     pub(crate) fn put_aside(&self, id: &str) -> bool {
-        // Elsewhere one may still hold what was its own, or change modes of what is another one's.
-        let apart = kruntimes_proto::has_namespaces(self.confine.isolation());
-        if !apart {
-            self.spares.forget(id);
-        }
-        apart && self.spares.give_back(id, None)
+        self.spares.give_back(id, None)
     }
 
     fn real(&self, path: &Path) -> PathBuf {

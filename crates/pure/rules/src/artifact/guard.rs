@@ -21,7 +21,7 @@ pub struct Guard {
 #[must_use]
 pub fn is_guarded(run: &Run, store: &ArtifactStore) -> bool {
     let same = run.status.as_ref().and_then(|status| status.artifact_store.as_ref()) == Some(store);
-    same && has_finalizer(run)
+    same && is_kept(run)
 }
 
 /// What the controller has to write: nothing when the Run has no store, or is guarded as it should be.
@@ -34,7 +34,7 @@ pub fn guard(run: &Run) -> Option<Guard> {
         .labels
         .as_ref()
         .is_some_and(|labels| labels.get(ARTIFACT_STORE_HASH) == Some(&hash));
-    let guarded = has_finalizer(run);
+    let guarded = is_kept(run);
     // What is being deleted gets no finalizer any more: the API server refuses it.
     if run.metadata.deletion_timestamp.is_some() && !guarded {
         return None;
@@ -58,7 +58,7 @@ pub fn guard(run: &Run) -> Option<Guard> {
 #[must_use]
 pub fn released(run: &Run) -> Option<Guard> {
     run.metadata.deletion_timestamp.as_ref()?;
-    if !has_finalizer(run) {
+    if !is_kept(run) {
         return None;
     }
     let finalizers = run.metadata.finalizers.iter().flatten();
@@ -68,12 +68,6 @@ pub fn released(run: &Run) -> Option<Guard> {
         "finalizers": others,
     }});
     Some(Guard { body })
-}
-
-/// Whether the Run stays until its artifacts are removed.
-#[must_use]
-pub fn is_kept(run: &Run) -> bool {
-    has_finalizer(run)
 }
 
 /// The artifacts that a Run refers to, once it has ended where attempts may have left others: one that lost its pod while it
@@ -90,6 +84,8 @@ pub fn only(run: &Run) -> Option<BTreeSet<String>> {
     (!whole).then(|| status.artifact_refs.iter().map(|artifact| artifact.name.clone()).collect())
 }
 
-fn has_finalizer(run: &Run) -> bool {
+/// Whether the Run stays until its artifacts are removed.
+#[must_use]
+pub fn is_kept(run: &Run) -> bool {
     run.metadata.finalizers.iter().flatten().any(|name| name == ARTIFACT_FINALIZER)
 }

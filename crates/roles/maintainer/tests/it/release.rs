@@ -4,7 +4,7 @@ use futures::{StreamExt, pin_mut};
 use kruntimes_api::labels::{ARTIFACT_FINALIZER, ARTIFACT_STORE_HASH};
 use kruntimes_api::{Run, names};
 use kruntimes_apiserver::{ApiServer, Options, User};
-use kruntimes_artifacts::{StoreConfig, StoreDriver};
+use kruntimes_artifacts::StoreConfig;
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_maintainer::{Config, StoreArgs};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -37,19 +37,7 @@ impl World {
             let root = names::local_volume(home, "default", claim);
             Config::Store(StoreArgs {
                 run_namespace: "default".to_owned(),
-                store: StoreConfig {
-                    artifact_store_driver: Some(StoreDriver::Filesystem),
-                    artifact_store_root: root,
-                    artifact_volume_claim: Some(claim.to_owned()),
-                    artifact_s3_bucket: None,
-                    artifact_s3_prefix: None,
-                    artifact_s3_region: None,
-                    artifact_s3_endpoint: None,
-                    artifact_s3_force_path_style: false,
-                    artifact_s3_credentials_secret_name: None,
-                    artifact_s3_upload_part_size: None,
-                    artifact_s3_upload_concurrency: None,
-                },
+                store: StoreConfig::volume(root, claim),
                 mounted: PathBuf::new(),
             })
         })

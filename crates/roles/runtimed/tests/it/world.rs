@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kruntimes_api::{Run, Timeline, labels};
 use kruntimes_apiserver::{ApiServer, ApiService, Options, User};
-use kruntimes_artifacts::{StoreConfig, StoreDriver};
+use kruntimes_artifacts::StoreConfig;
 use kruntimes_cluster::status;
 use kruntimes_daemon::{Shutdown, Trigger};
 use kruntimes_rules::run::{patch::Assignment, retry};
@@ -146,19 +146,7 @@ impl World {
             workers: self.workers,
             run_limit: Vec::new(),
             capacity: vec![("gpu".to_owned(), 2)],
-            store: StoreConfig {
-                artifact_store_driver: Some(StoreDriver::Filesystem),
-                artifact_store_root: self.directory.join("store"),
-                artifact_volume_claim: Some("claim".to_owned()),
-                artifact_s3_bucket: None,
-                artifact_s3_prefix: None,
-                artifact_s3_region: None,
-                artifact_s3_endpoint: None,
-                artifact_s3_force_path_style: false,
-                artifact_s3_credentials_secret_name: None,
-                artifact_s3_upload_part_size: None,
-                artifact_s3_upload_concurrency: None,
-            },
+            store: StoreConfig::volume(self.directory.join("store"), "claim"),
             loopback: Some(self.address),
             workspace: self.directory.join("workspace"),
             control: self.directory.join("control"),
