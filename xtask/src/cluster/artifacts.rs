@@ -66,6 +66,8 @@ fn comes_and_goes(
     let file = target.path().join("f");
     tools.krt(&format!("artifact download one f -n {NAMESPACE} -o {}", file.display()))?;
     ensure!(std::fs::read_to_string(&file)? == "kept\n", "the artifact differs");
+    let taken = tools.krt(&format!("run -n {NAMESPACE} --input f=one:in/f -- cat in/f"))?;
+    ensure!(taken == "kept\n", "the input differs: {taken}");
     tools.kubectl(&format!("delete runtime bash -n {NAMESPACE} --timeout=60s"))?;
     let ours = "app.kubernetes.io/component=runtime-maintainer";
     tools.kubectl(&format!(

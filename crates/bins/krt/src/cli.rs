@@ -140,6 +140,9 @@ pub(crate) struct RunArgs {
     /// Environment variable; repeat it for more
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
+    /// Artifact of an earlier Run to put into the working directory, at PATH or its own name; repeat it for more
+    #[arg(long, value_name = "NAME=RUN[:PATH]")]
+    pub(crate) input: Vec<String>,
     /// End the attempt after this long: seconds, or a duration like 1m30s; 0 is no limit
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,

@@ -45,6 +45,7 @@ fn run_details(run: &Value) -> String {
         ("Source Inline", first_line(&text(run, "/spec/source/inline"))),
         ("Source Repo", text(run, "/spec/source/repoURL")),
         ("Source Commit", text(run, "/spec/source/commitSHA")),
+        ("Inputs", list(run, "/spec/inputs", input)),
         ("Timeout", seconds(&text(run, "/spec/timeoutSeconds"))),
         ("Created", text(run, "/metadata/creationTimestamp")),
         ("Start Time", text(run, "/status/startTime")),
@@ -240,6 +241,14 @@ fn artifacts(run: &Value) -> String {
         )
     };
     refs.map(|refs| refs.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap_or_default()
+}
+
+fn input(input: &Value) -> String {
+    let from = text(input, "/fromRun");
+    let from = if from.is_empty() { "ref".to_owned() } else { from };
+    let path = text(input, "/path");
+    let at = if path.is_empty() { String::new() } else { format!(":{path}") };
+    format!("{}={from}{at}", text(input, "/name"))
 }
 
 fn first_line(text: &str) -> String {

@@ -143,11 +143,11 @@ pub struct ArtifactRef {
     /// Bytes that are kept.
     #[schemars(range(min = 0))]
     pub size_bytes: i64,
-    /// SHA-256 of these bytes: `sha256:` and hexadecimal digits.
+    /// SHA-256 of these bytes: `sha256:` and hexadecimal digits; a reference in an input needs it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub digest: Option<String>,
-    /// Media type, by the ending of the name or the first bytes.
+    /// Media type, by the ending of the name or the first bytes. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub content_type: Option<String>,
@@ -159,10 +159,10 @@ pub struct ArtifactRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ArtifactLocation {
-    /// On a volume.
+    /// On a volume. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<FilesystemLocation>,
-    /// In a bucket.
+    /// In a bucket. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Location>,
 }
@@ -186,7 +186,7 @@ pub struct FilesystemLocation {
     /// Path below the root of the volume.
     #[schemars(length(min = 1, max = 4096))]
     pub path: String,
-    /// The PersistentVolumeClaim.
+    /// The PersistentVolumeClaim. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub volume_claim_name: Option<String>,

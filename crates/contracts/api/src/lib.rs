@@ -7,6 +7,7 @@ pub mod conditions;
 pub mod crd;
 pub mod events;
 pub mod explain;
+mod input;
 pub mod labels;
 pub mod limits;
 pub mod names;
@@ -21,6 +22,7 @@ pub use artifact::{
     ArtifactDriver, ArtifactLocation, ArtifactRef, ArtifactStore, ArtifactType, FilesystemLocation,
     FilesystemStore, S3Location, S3Store,
 };
+pub use input::RunInput;
 pub use reasons::Reason;
 pub use run::{
     AttemptRecord, Network, Phase, RetryPolicy, Run, RunLimits, RunResources, RunSpec, RunStatus,

@@ -73,6 +73,10 @@ pub const ARTIFACTS_BYTES: u64 = 10 << 30;
 pub const ARTIFACT_FILES: usize = 50_000;
 /// Directories that a file of an artifact may stand in.
 pub const ARTIFACT_DEPTH: usize = 64;
+/// `spec.inputs`: artifacts of earlier Runs.
+pub const INPUTS_ITEMS: u32 = 32;
+/// `spec.inputs[].path`: characters.
+pub const INPUT_PATH_CHARS: u32 = 1024;
 /// `status.attempts`: the last attempts that are kept.
 pub const ATTEMPT_RECORDS: usize = 10;
 /// Slots of a pod whose Runtime names no capacity.

@@ -19,6 +19,10 @@ pub enum Reason {
     EnvNotAllowed,
     /// A variable of `spec.env` has no value: its Secret, ConfigMap or key is missing, or holds what no variable can.
     EnvUnavailable,
+    /// An artifact of `spec.inputs` can't be had.
+    InputUnavailable,
+    /// An artifact of `spec.inputs` can't be put into the workspace. Never tried again.
+    InputInvalid,
     /// The Runtime Server refused to execute.
     RuntimeExecute,
     /// The command failed.
@@ -57,12 +61,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::RunCompleted,
         Self::Timeout,
         Self::PrepareSource,
         Self::EnvNotAllowed,
         Self::EnvUnavailable,
+        Self::InputUnavailable,
+        Self::InputInvalid,
         Self::RuntimeExecute,
         Self::RuntimeError,
         Self::ExecutionLost,
@@ -91,6 +97,8 @@ impl Reason {
             Self::PrepareSource => "PrepareSource",
             Self::EnvNotAllowed => "EnvNotAllowed",
             Self::EnvUnavailable => "EnvUnavailable",
+            Self::InputUnavailable => "InputUnavailable",
+            Self::InputInvalid => "InputInvalid",
             Self::RuntimeExecute => "RuntimeExecute",
             Self::RuntimeError => "RuntimeError",
             Self::ExecutionLost => "ExecutionLost",
@@ -146,6 +154,19 @@ impl Reason {
                  not exist, is too long, or is no text. The message names it, never its content.",
                 "Create or mend what the message names and create the Run anew, or set `optional: true` to go without \
                  the variable. `spec.retryPolicy` reads it again for each attempt.",
+            ),
+            Self::InputUnavailable => (
+                "An artifact in `spec.inputs` can't be had, so that nothing was executed: its Run does not exist, has not \
+                 ended or has no such artifact, its store is not that of the Runtime, or the store does not give it out \
+                 whole. The message says which.",
+                "`krt artifact list RUN` shows what a Run has left. Wait for the end of the earlier Run before you create \
+                 the next one, or let `spec.retryPolicy` look again.",
+            ),
+            Self::InputInvalid => (
+                "An artifact in `spec.inputs` can't be put into the workspace, so that nothing was executed: something is \
+                 at its path already, a link leads there, or it holds what no artifact holds. The message says which. It is \
+                 never tried again.",
+                "Name another `path` for it, or make the artifact anew, and create the Run again.",
             ),
             Self::RuntimeExecute => (
                 "The Runtime Server of the pod refused to execute the Run, or did not answer in time.",

@@ -1,6 +1,6 @@
 //! Run: one execution.
 
-use crate::{ArtifactRef, ArtifactStore, limits, namespaced_kind};
+use crate::{ArtifactRef, ArtifactStore, RunInput, limits, namespaced_kind};
 use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
@@ -44,6 +44,11 @@ pub struct RunSpec {
     /// Where the files of the workspace come from. Each attempt has a fresh workspace. Default: an empty workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Artifacts of earlier Runs, put into the working directory before the command starts. What can't be had ends the attempt as
+    /// InputUnavailable, what can't be put there the Run as InputInvalid; the message says what to do. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = "limits::INPUTS_ITEMS"))]
+    pub inputs: Vec<RunInput>,
     /// The file to execute, as a path relative to the workspace; `inline` is written there. bash or Python reads it: it
     /// needs no executable bit. If there is no such file, `args` is the command. Default: `script`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,9 +178,9 @@ pub struct RetryPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub backoff: Option<String>,
-    /// Reasons of a failed attempt after which it is tried again, of Timeout, PrepareSource, RuntimeExecute, RuntimeError,
-    /// MemoryLimit, ProcessLimit, DiskLimit, ExecutionLost, PodGone, PodTerminating, PodUnhealthy, Fenced and
-    /// ArtifactStoreFailed. Default: all of these.
+    /// Reasons of a failed attempt after which it is tried again, of Timeout, PrepareSource, EnvUnavailable, InputUnavailable,
+    /// RuntimeExecute, RuntimeError, MemoryLimit, ProcessLimit, DiskLimit, ExecutionLost, PodGone, PodTerminating, PodUnhealthy,
+    /// Fenced and ArtifactStoreFailed. Default: all of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 128)))]
     pub retryable_reasons: Vec<String>,

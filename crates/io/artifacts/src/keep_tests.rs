@@ -51,7 +51,12 @@ impl World {
 
     fn content(&self, name: &str) -> Vec<u8> {
         let mut content = Vec::new();
-        self.store().open(PLACE, name).unwrap().bytes.read_to_end(&mut content).unwrap();
+        self.store()
+            .open(PLACE, name, &Stop::default())
+            .unwrap()
+            .bytes
+            .read_to_end(&mut content)
+            .unwrap();
         content
     }
 
@@ -347,11 +352,11 @@ fn a_link_in_a_store_is_not_followed() {
     fs::create_dir_all(world.root.path().join("store/namespaces/ns")).unwrap();
     symlink(&elsewhere, world.root.path().join("store/namespaces/ns/runs")).unwrap();
     assert!(matches!(world.keep_all(), Err(KeepError::Store { .. })));
-    assert!(world.store().open(PLACE, "f").is_err());
+    assert!(world.store().open(PLACE, "f", &Stop::default()).is_err());
     assert!(world.store().remove(PLACE).is_err());
     assert_eq!(fs::read_to_string(elsewhere.join("u-1/f")).unwrap(), "not ours");
     for name in ["..", "a/b", ""] {
-        assert!(world.store().open(PLACE, name).is_err(), "{name}");
+        assert!(world.store().open(PLACE, name, &Stop::default()).is_err(), "{name}");
         let place = Place::of(name, "u");
         assert!(world.store().remove(place).is_err(), "{name}");
     }
@@ -373,11 +378,13 @@ fn what_is_removed_is_gone_and_nothing_else() {
     assert_eq!(runs, [named("u-1"), named("u-2")]);
     let names = ["f".to_owned(), "x".to_owned()].into();
     world.store().retain(PLACE, &names).unwrap();
-    assert!(world.kept_files().len() == 1 && world.store().open(PLACE, "f").is_ok());
+    assert!(
+        world.kept_files().len() == 1 && world.store().open(PLACE, "f", &Stop::default()).is_ok()
+    );
     world.store().remove(PLACE).unwrap();
     assert_eq!(world.store().runs().unwrap(), [named("u-2")]);
     assert!(!world.root.path().join("store/namespaces/ns/runs/u-1").exists());
-    assert!(world.store().open(other, "f").is_ok());
+    assert!(world.store().open(other, "f", &Stop::default()).is_ok());
     world.store().remove(PLACE).unwrap();
     let nowhere = Store::volume(world.root.path().join("nowhere"));
     nowhere.remove(PLACE).unwrap();

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod flags;
+mod input;
 mod keep;
 mod store;
 mod unpack;
@@ -13,6 +14,7 @@ mod walk;
 
 pub use bucket::credentials::Credentials;
 pub use flags::{StoreConfig, StoreDriver};
+pub use input::{Inputs, PutError};
 pub use keep::{Found, Stop, keep, survey};
 pub use store::{Opened, Place, Store};
 pub use unpack::{UnpackError, unpack};

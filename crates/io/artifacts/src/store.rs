@@ -79,18 +79,18 @@ impl Store {
         }
     }
 
-    /// Opens an artifact.
+    /// Opens an artifact. Whoever waits for it, or for its bytes, waits no longer when `stop` is fired.
     ///
     /// # Errors
     /// It is not there, or is no file.
-    pub fn open(&self, place: Place<'_>, name: &str) -> io::Result<Opened> {
+    pub fn open(&self, place: Place<'_>, name: &str, stop: &Stop) -> io::Result<Opened> {
         match self {
             Self::Volume(volume) => {
                 let file = volume.open(place, name)?;
                 Ok(Opened { size: file.metadata()?.len(), bytes: Box::new(file) })
             }
             Self::Bucket(bucket) => {
-                let object = bucket.open(place, name)?;
+                let object = bucket.open(place, name, stop)?;
                 Ok(Opened { size: object.size(), bytes: Box::new(object) })
             }
         }

@@ -13,9 +13,6 @@ use std::io::{self, Read};
 use std::path::Path;
 use thiserror::Error;
 
-/// Bytes of all files at most: what is kept of a directory may have had so many.
-const BYTES: u64 = limits::ARTIFACT_BYTES;
-
 /// Bytes of a path at most, with the NUL behind it.
 const PATH: u64 =
     (limits::ARTIFACT_DEPTH as u64 + 1) * (limits::ARTIFACT_NAME_BYTES as u64 + 1) + 1;
@@ -26,6 +23,9 @@ pub enum UnpackError {
     /// Something in it that no artifact holds.
     #[error("the archive is none of an artifact: {0}")]
     Hostile(String),
+    /// More than what may be unpacked.
+    #[error("the archive is none of an artifact: it is too large")]
+    TooLarge,
     /// It can't be read, or a file can't be written.
     #[error("can't unpack the archive: {0}")]
     Io(#[from] io::Error),
@@ -38,8 +38,40 @@ pub enum UnpackError {
 pub fn unpack(archive: &File, target: &Path) -> Result<(), UnpackError> {
     let root =
         openat(rustix::fs::CWD, target, DIRECTORY, Mode::empty()).map_err(io::Error::from)?;
+    unpack_into(archive, &root, &mut Room::of_one())
+}
+
+/// What may still be unpacked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Files and directories.
+    pub(crate) files: usize,
+    /// Bytes of all files.
+    pub(crate) bytes: u64,
+}
+
+impl Room {
+    /// What one artifact may hold, which is packed and had so many before.
+    const fn of_one() -> Self {
+        Self { files: limits::ARTIFACT_FILES, bytes: limits::ARTIFACT_BYTES }
+    }
+
+    /// Takes so many bytes of one more file; false when there is no room for it.
+    pub(crate) fn take(&mut self, bytes: u64) -> bool {
+        let left = (self.files.checked_sub(1), self.bytes.checked_sub(bytes));
+        let (Some(files), Some(bytes)) = left else { return false };
+        *self = Self { files, bytes };
+        true
+    }
+}
+
+/// As [`unpack`], from a stream into an open directory, within what there is room for.
+pub(crate) fn unpack_into(
+    archive: impl Read,
+    root: &OwnedFd,
+    room: &mut Room,
+) -> Result<(), UnpackError> {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(archive));
-    let (mut files, mut bytes) = (0_usize, 0_u64);
     let mut long = None;
     // Raw: else the names and attributes that come before an entry are read whole, however long they are.
     for entry in archive.entries()?.raw(true) {
@@ -48,15 +80,13 @@ pub fn unpack(archive: &File, target: &Path) -> Result<(), UnpackError> {
             long = Some(long_name(&mut entry, long.is_some())?);
             continue;
         }
-        files += 1;
-        bytes = bytes.saturating_add(entry.size());
-        if files > limits::ARTIFACT_FILES || bytes > BYTES {
-            return Err(UnpackError::Hostile("it is too large".to_owned()));
+        if !room.take(entry.size()) {
+            return Err(UnpackError::TooLarge);
         }
         let path = long.take().unwrap_or_else(|| entry.path_bytes().into_owned());
         let mode = entry.header().mode()? & 0o777;
         let kind = entry.header().entry_type();
-        let (parent, name) = place(&root, &path)?;
+        let (parent, name) = place(root, &path)?;
         if kind.is_dir() {
             make_directory(&parent, name, mode | 0o700)?;
         } else if kind.is_file() {

@@ -47,6 +47,15 @@ fn check_refused(schema: &Schema, object: Value, parts: &[&str]) {
     }
 }
 
+fn input(path: &str) -> Value {
+    json!({"inputs": [{"name": "a", "fromRun": "x", "path": path}]})
+}
+
+fn inputs(count: usize) -> Value {
+    let one = |number: usize| json!({"name": format!("a{number}"), "fromRun": "x"});
+    json!({"inputs": (0..count).map(one).collect::<Vec<_>>()})
+}
+
 #[test]
 fn the_last_legal_value_of_each_limit_is_accepted() {
     let schema = schema("kruntimes.io_runs.yaml");
@@ -144,6 +153,37 @@ fn the_next_value_is_refused_by_field_and_limit() {
         check_refused(&schema, run(spec), parts);
     }
     check_refused(&schema, json!({"metadata": {"name": "a"}}), &["spec: Required value"]);
+}
+
+#[test]
+fn inputs_stay_inside_of_the_working_directory() {
+    let schema = schema("kruntimes.io_runs.yaml");
+    for spec in [input("a/b c/d..e"), input(&"x".repeat(1024)), inputs(32)] {
+        assert_eq!(errors(&schema, run(spec)), "");
+    }
+    let table: Vec<(Value, &[&str])> = vec![
+        (
+            json!({"inputs": [{"name": "a"}]}),
+            &["spec.inputs[0]", "needs fromRun or ref, and not both"],
+        ),
+        (json!({"inputs": [{"name": "a/b", "fromRun": "x"}]}), &["spec.inputs[0].name", "no '/'"]),
+        (json!({"inputs": [{"name": "..", "fromRun": "x"}]}), &["spec.inputs[0].name"]),
+        (json!({"inputs": [{"name": "a", "fromRun": "X y"}]}), &["spec.inputs[0].fromRun"]),
+        (input("/a"), &["spec.inputs[0].path", "inside the working directory"]),
+        (input("a/../b"), &["spec.inputs[0].path", "'..'"]),
+        (input("a//b"), &["spec.inputs[0].path"]),
+        (input("a\\b"), &["spec.inputs[0].path", "no backslash"]),
+        (input("a\nb"), &["spec.inputs[0].path", "no control characters"]),
+        (input(&"x".repeat(1025)), &["spec.inputs[0].path", "1024"]),
+        (
+            json!({"inputs": [{"name": "a", "fromRun": "x"}, {"name": "b", "fromRun": "x", "path": "a"}]}),
+            &["spec.inputs", "each input needs a path of its own"],
+        ),
+        (inputs(33), &["spec.inputs", "32"]),
+    ];
+    for (spec, parts) in table {
+        check_refused(&schema, run(spec), parts);
+    }
 }
 
 fn source(url: &str, revision: Option<&str>) -> Value {

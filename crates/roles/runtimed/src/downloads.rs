@@ -7,7 +7,7 @@ use crate::artifacts::Artifacts;
 use crate::token::Token;
 use futures::stream::BoxStream;
 use kruntimes_api::{ArtifactRef, Run};
-use kruntimes_artifacts::{Opened, Place};
+use kruntimes_artifacts::{Opened, Place, Stop};
 use kruntimes_proto::artifact::v1::artifact_service_server::ArtifactService;
 use kruntimes_proto::artifact::v1::{ArtifactMetadata, DownloadRequest, DownloadResponse};
 use kruntimes_rules::artifact;
@@ -74,8 +74,9 @@ impl ArtifactService for Downloads {
         let uid = run.metadata.uid.unwrap_or_default();
         let (sender, frames) = mpsc::channel(AHEAD);
         let name = artifact_name.clone();
-        let opened =
-            spawn_blocking(move || artifacts.store.open(Place::of(&namespace, &uid), &name));
+        let opened = spawn_blocking(move || {
+            artifacts.store.open(Place::of(&namespace, &uid), &name, &Stop::default())
+        });
         let opened = opened.await.map_err(|error| Status::internal(error.to_string()))?;
         let opened = opened.map_err(|error| {
             Status::internal(format!("the artifact can't be read from its store: {error}"))

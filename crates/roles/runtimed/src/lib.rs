@@ -14,6 +14,7 @@ mod config;
 mod downloads;
 mod events;
 mod execute;
+mod inputs;
 mod journal;
 mod keeper;
 mod lease;
@@ -256,6 +257,7 @@ fn open(
             .store
             .named()
             .map(|named| artifacts::Artifacts { named, store: config.store.open(&config.mounted) }),
+        inputs: Arc::new(inputs::Slots::new()),
         sources: source::Sources::open(&config.state, config.source.clone())
             .map_err(control("sources"))?,
         mounted: mounted::Mounted::new(config.mounted.clone()),

@@ -1,6 +1,7 @@
 //! What all attempts of this pod share.
 
 use crate::artifacts::Artifacts;
+use crate::inputs::Slots as InputSlots;
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::lines::LineSink;
@@ -38,6 +39,8 @@ pub(crate) struct Pod {
     pub(crate) workspaces: Workspaces,
     /// Where artifacts are kept; nowhere if there is none.
     pub(crate) artifacts: Option<Artifacts>,
+    /// Workspaces that artifacts of earlier Runs are put into.
+    pub(crate) inputs: Arc<InputSlots>,
     pub(crate) sources: Sources,
     pub(crate) mounted: Mounted,
     pub(crate) slots: Slots,

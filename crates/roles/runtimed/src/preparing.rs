@@ -1,5 +1,6 @@
-//! The making of a workspace: its environment is read, its source fetched, then put in place. It can be stopped at any time.
+//! The making of a workspace: its environment is read, its source fetched, then put in place, and its inputs. It can be stopped at any time.
 
+use crate::inputs;
 use crate::pod::Pod;
 use crate::source::Stop;
 use crate::workspace::PrepareError;
@@ -70,6 +71,8 @@ async fn make(
     stop: Stop,
 ) -> Result<Variables, PrepareError> {
     let variables = variables(&pod, &run).await?;
+    // What can't be had is known before anything is fetched.
+    let wanted = inputs::find(&pod, &run, &stop).await?;
     let source = run.spec.source.as_ref().map(GitSource::of).transpose()?.flatten();
     let fetched = match &source {
         Some(source) => Some(pod.sources.fetch(&uid, source, &stop).await?),
@@ -79,8 +82,12 @@ async fn make(
         pod.workspaces.prepare(&uid, &run, None)?;
         return Ok(variables);
     }
-    let prepare = move || pod.workspaces.prepare(&uid, &run, fetched);
+    let (workspaces, own, of) = (pod.workspaces.clone(), uid.clone(), Arc::clone(&run));
+    let prepare = move || workspaces.prepare(&own, &of, fetched);
     tokio::task::spawn_blocking(prepare).await.unwrap_or_else(crashed)?;
+    if !wanted.is_empty() {
+        inputs::put(pod, uid, run, wanted, &stop).await?;
+    }
     Ok(variables)
 }
 

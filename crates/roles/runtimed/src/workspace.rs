@@ -2,6 +2,7 @@
 //!
 //! Every step is relative to an open directory and follows no symbolic link.
 
+use crate::inputs::InputError;
 use crate::source::{FetchError, Fetched, place};
 use kruntimes_api::{Reason, Run};
 use kruntimes_daemon::{Layout, Spares, remove_tree};
@@ -39,6 +40,8 @@ pub(crate) enum PrepareError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Input(#[from] InputError),
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
 }
@@ -48,6 +51,7 @@ impl PrepareError {
     pub(crate) const fn reason(&self) -> Reason {
         match self {
             Self::Environment(failure) => failure.reason(),
+            Self::Input(error) => error.reason(),
             Self::Entrypoint(_) | Self::Source(_) | Self::Fetch(_) | Self::Io { .. } => {
                 Reason::PrepareSource
             }
@@ -107,9 +111,13 @@ impl Workspaces {
 
     /// The working directory of a Run: its repository, if it has one.
     pub(crate) fn working_directory(&self, uid: &str, run: &Run) -> PathBuf {
-        let source = run.spec.source.as_ref();
-        let git = source.is_some_and(|source| source.repo_url.is_some());
-        self.root.join(uid).join(if git { git::DIRECTORY } else { WORK })
+        self.root.join(uid).join(working(run))
+    }
+
+    /// Opens it, once it is prepared.
+    pub(crate) fn open_working(&self, uid: &str, run: &Run) -> Result<OwnedFd, PrepareError> {
+        let own = self.open(uid).map_err(io_error("open"))?;
+        openat(own, working(run), DIRECTORY, Mode::empty()).map_err(io_error("open"))
     }
 
     /// What the Run may write its outputs to, beside the working directory.
@@ -168,10 +176,11 @@ impl Workspaces {
     /// Whether making the workspace of a Run is but a few system calls: it needs no other thread.
     pub(crate) fn is_soon_made(&self, uid: &str, run: &Run) -> bool {
         let source = run.spec.source.as_ref();
-        let small = source.is_none_or(|source| {
-            let inline = source.inline.as_ref().map_or(0, String::len);
-            source.repo_url.is_none() && inline <= SMALL_SCRIPT_BYTES
-        });
+        let small = run.spec.inputs.is_empty()
+            && source.is_none_or(|source| {
+                let inline = source.inline.as_ref().map_or(0, String::len);
+                source.repo_url.is_none() && inline <= SMALL_SCRIPT_BYTES
+            });
         let there = self.root.join(uid).symlink_metadata();
         small && there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
@@ -188,6 +197,12 @@ impl Workspaces {
         self.spares.forget(uid);
         remove_tree(&self.root.join(uid))
     }
+}
+
+/// The name of the working directory in a workspace.
+fn working(run: &Run) -> &'static str {
+    let source = run.spec.source.as_ref();
+    if source.is_some_and(|source| source.repo_url.is_some()) { git::DIRECTORY } else { WORK }
 }
 
 /// As RFC 9562 writes them: 8-4-4-4-12 hexadecimal digits.

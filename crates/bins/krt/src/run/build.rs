@@ -107,6 +107,7 @@ fn refuse_flags_beside_a_manifest(args: &RunArgs) -> Result<(), Failure> {
         ("--entrypoint", args.entrypoint.is_some()),
         ("--handler", args.handler.is_some()),
         ("--env", !args.env.is_empty()),
+        ("--input", !args.input.is_empty()),
         ("--timeout", args.timeout.is_some()),
         ("--retry-attempts", args.retry_attempts.is_some()),
         ("--retry-backoff", args.retry_backoff.is_some()),
@@ -153,6 +154,11 @@ fn from_flags(args: &RunArgs, script: Option<String>) -> Result<Value, Failure> 
         let env: Result<Vec<Value>, Failure> = args.env.iter().map(|pair| env_var(pair)).collect();
         spec.insert("env".to_owned(), env?.into());
     }
+    if !args.input.is_empty() {
+        let inputs: Result<Vec<Value>, Failure> =
+            args.input.iter().map(|text| input(text)).collect();
+        spec.insert("inputs".to_owned(), inputs?.into());
+    }
     if let Some(seconds) = args.timeout.map(duration::seconds).filter(|seconds| *seconds > 0) {
         spec.insert("timeoutSeconds".to_owned(), seconds.into());
     }
@@ -182,6 +188,26 @@ fn env_var(pair: &str) -> Result<Value, Failure> {
         Some((name, value)) if !name.is_empty() => Ok(json!({"name": name, "value": value})),
         Some(_) | None => Err(Failure::usage(format!("--env {pair:?} is not NAME=VALUE"))),
     }
+}
+
+/// The first `=` that the name of a Run follows, so that the name of an artifact may have one too.
+fn input(text: &str) -> Result<Value, Failure> {
+    let wrong = || Failure::usage(format!("--input {text:?} is not NAME=RUN or NAME=RUN:PATH"));
+    let (name, run, path) = text
+        .match_indices('=')
+        .find_map(|(at, _)| {
+            let (name, rest) = (&text[..at], &text[at + 1..]);
+            let (run, path) =
+                rest.split_once(':').map_or((rest, None), |(run, path)| (run, Some(path)));
+            let run = names::object(run).ok().filter(|_| !name.is_empty())?;
+            Some((name, run, path))
+        })
+        .ok_or_else(wrong)?;
+    let mut input = json!({"name": name, "fromRun": run});
+    if let Some(path) = path {
+        input["path"] = path.into();
+    }
+    Ok(input)
 }
 
 /// Notes the time of submission, unless the manifest holds something there that the API server will refuse.
@@ -257,6 +283,22 @@ mod tests {
         for wrong in [&["--commit-sha", "v1"][..], &["--repo-url", "https://h", "-f", "x"]] {
             assert!(Cli::try_parse_from(["krt", "run"].iter().chain(wrong)).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_input_names_an_artifact_a_run_and_perhaps_a_path() {
+        let parsed = |text: &str| input(text).map_err(|failure| failure.code);
+        let one = json!({"name": "a.txt", "fromRun": "build"});
+        assert_eq!(parsed("a.txt=build"), Ok(one));
+        let placed = json!({"name": "a=B", "fromRun": "build-1", "path": "in/a=b:c"});
+        assert_eq!(parsed("a=B=run/build-1:in/a=b:c"), Ok(placed));
+        for wrong in ["a", "=build", "a=", "a=:x", "a=B", ""] {
+            assert_eq!(parsed(wrong), Err(crate::failure::USAGE), "{wrong}");
+        }
+        let object = run(&args(&["--input", "a=x", "--input", "b=x:c", "--", "true"])).unwrap();
+        let want =
+            json!([{"name": "a", "fromRun": "x"}, {"name": "b", "fromRun": "x", "path": "c"}]);
+        assert_eq!(object["spec"]["inputs"], want);
     }
 
     #[test]

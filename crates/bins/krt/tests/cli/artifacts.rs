@@ -83,3 +83,30 @@ fn a_run_whose_artifacts_can_not_be_kept_fails() {
     let details = shared().run(&["get", "linked"]);
     assert!(details.out().contains("ArtifactInvalid"), "{}", details.out());
 }
+
+#[test]
+fn a_run_takes_what_an_earlier_one_has_left_on_either_runtime() {
+    assert_eq!(create("maker", "printf hello > report.txt; mkdir d; printf x > d/y"), Some(0));
+    let script = "cat report.txt in/d/y; ls -A | tr '\\n' ' '";
+    let taken = ["run", "--input", "report.txt=maker", "--input", "d=maker:in/d", "--", script];
+    assert_eq!(shared().run(&taken).expect(0).out(), "helloxin report.txt ");
+    let python = [
+        "run",
+        "-r",
+        "python",
+        "--input",
+        "report.txt=run/maker",
+        "--",
+        "print(open('report.txt').read())",
+    ];
+    assert_eq!(shared().run(&python).expect(0).out(), "hello\n");
+    let missing = shared().run(&["run", "--input", "other=maker", "--", "true"]);
+    let want = "Failed (InputUnavailable): spec.inputs[0]: the Run \"maker\" is Succeeded and has no artifact \"other\"";
+    assert!(missing.expect(125).stderr.contains(want), "{}", missing.stderr);
+    let wrong = shared().run(&["run", "--input", "other", "--", "true"]);
+    assert!(
+        wrong.expect(2).stderr.contains("is not NAME=RUN or NAME=RUN:PATH"),
+        "{}",
+        wrong.stderr
+    );
+}

@@ -3,6 +3,7 @@
 //! `cargo xtask generate` writes them to `api/crds`; the local home installs them from here.
 
 mod env;
+mod input;
 pub mod reference;
 mod resources;
 mod rules;
@@ -43,6 +44,7 @@ fn run() -> Definition {
     );
     rules::add_run(&mut root);
     source::add_run(&mut root);
+    input::add_run(&mut root);
     resources::limit(&mut root, "spec.resources.requests");
     resources::bytes(&mut root, "spec.resources.limits.memory");
     resources::bytes(&mut root, "spec.resources.limits.disk");

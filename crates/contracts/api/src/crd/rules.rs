@@ -65,8 +65,9 @@ pub(super) fn add(root: &mut Value, path: &str, rule: Rule) {
     }
 }
 
-const IMMUTABLE: [&str; 10] = [
+const IMMUTABLE: [&str; 11] = [
     "source",
+    "inputs",
     "entrypoint",
     "handler",
     "args",

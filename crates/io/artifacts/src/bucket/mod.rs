@@ -134,10 +134,10 @@ impl Bucket {
         written
     }
 
-    pub(crate) fn open(&self, place: Place<'_>, name: &str) -> io::Result<Object> {
+    pub(crate) fn open(&self, place: Place<'_>, name: &str, stop: &Stop) -> io::Result<Object> {
         let (client, key) = (self.client()?, self.key(place, name)?);
-        let head = self.wait(None, self.deadline(), client.head(&key))?;
-        Ok(Object::new(self.clone(), client, key, head.size))
+        let head = self.wait(Some(stop), self.deadline(), client.head(&key))?;
+        Ok(Object::new(self.clone(), client, key, head.size, stop.clone()))
     }
 
     pub(crate) fn retain(&self, place: Place<'_>, names: &BTreeSet<String>) -> io::Result<()> {

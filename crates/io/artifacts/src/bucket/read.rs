@@ -2,6 +2,7 @@
 
 use super::Bucket;
 use super::fault::Fault;
+use crate::keep::Stop;
 use bytes::{Buf, Bytes};
 use object_store::ObjectStoreExt;
 use object_store::aws::AmazonS3;
@@ -21,11 +22,18 @@ pub(crate) struct Object {
     size: u64,
     next: u64,
     range: Bytes,
+    stop: Stop,
 }
 
 impl Object {
-    pub(super) fn new(bucket: Bucket, client: Arc<AmazonS3>, key: Path, size: u64) -> Self {
-        Self { bucket, client, key, size, next: 0, range: Bytes::new() }
+    pub(super) fn new(
+        bucket: Bucket,
+        client: Arc<AmazonS3>,
+        key: Path,
+        size: u64,
+        stop: Stop,
+    ) -> Self {
+        Self { bucket, client, key, size, next: 0, range: Bytes::new(), stop }
     }
 
     pub(crate) const fn size(&self) -> u64 {
@@ -38,7 +46,7 @@ impl Read for Object {
         if self.range.is_empty() && self.next < self.size {
             let end = self.size.min(self.next + RANGE);
             let getting = self.client.get_range(&self.key, self.next..end);
-            self.range = self.bucket.wait(None, self.bucket.deadline(), getting)?;
+            self.range = self.bucket.wait(Some(&self.stop), self.bucket.deadline(), getting)?;
             let (has, sent) = (self.range.len() as u64, end - self.next);
             if has != sent {
                 return Err(Fault::Short { has, sent }.into());

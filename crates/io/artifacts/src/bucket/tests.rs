@@ -88,7 +88,7 @@ impl World {
     async fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let (store, name) = (Store::Bucket(self.bucket.clone()), name.to_owned());
         let reading = move || {
-            let mut opened = store.open(PLACE, &name)?;
+            let mut opened = store.open(PLACE, &name, &Stop::default())?;
             let mut content = Vec::new();
             opened.bytes.read_to_end(&mut content)?;
             assert_eq!(opened.size, content.len() as u64);

@@ -3,6 +3,7 @@
 //! What a Run leaves behind is hostile: each name, kind and size is checked before it goes anywhere.
 
 mod guard;
+pub mod input;
 mod media;
 mod sweep;
 

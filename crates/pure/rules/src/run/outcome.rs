@@ -145,6 +145,8 @@ pub const fn phase_of(reason: Reason) -> Phase {
         Reason::PrepareSource
         | Reason::EnvNotAllowed
         | Reason::EnvUnavailable
+        | Reason::InputUnavailable
+        | Reason::InputInvalid
         | Reason::RuntimeExecute
         | Reason::RuntimeError
         | Reason::ExecutionLost

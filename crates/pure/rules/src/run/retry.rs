@@ -32,6 +32,7 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
         Reason::Timeout
         | Reason::PrepareSource
         | Reason::EnvUnavailable
+        | Reason::InputUnavailable
         | Reason::RuntimeExecute
         | Reason::RuntimeError
         | Reason::MemoryLimit
@@ -46,6 +47,7 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
         Reason::RunCompleted
         | Reason::Cancelled
         | Reason::EnvNotAllowed
+        | Reason::InputInvalid
         | Reason::NotStarted
         | Reason::Unschedulable
         | Reason::OutputsInvalid

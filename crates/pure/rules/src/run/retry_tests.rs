@@ -88,6 +88,7 @@ fn an_attempt_is_tried_again_while_attempts_are_left_and_the_reason_allows_it() 
         Reason::RunCompleted,
         Reason::Cancelled,
         Reason::EnvNotAllowed,
+        Reason::InputInvalid,
         Reason::NotStarted,
         Reason::Unschedulable,
         Reason::OutputsInvalid,

@@ -13,6 +13,8 @@ mod git;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod inputs;
+#[cfg(test)]
 mod lease;
 #[cfg(test)]
 mod life;
