@@ -1,6 +1,7 @@
 //! What can be wrong with an expression, and where.
 
 use crate::limits;
+use crate::script::Place;
 
 /// A place in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +107,9 @@ pub enum Problem {
     /// `join`.
     #[error("join needs a list, not {0}")]
     Join(Kind),
+    /// Of a script.
+    #[error("no value can stand here: {0}; or set env: and read the variable")]
+    Script(Place),
     /// What the context says.
     #[error("{0}")]
     Context(String),

@@ -31,7 +31,7 @@ pub struct Template {
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq)]
-enum Piece {
+pub(crate) enum Piece {
     Literal(String),
     Expression(Expression),
 }
@@ -148,6 +148,10 @@ impl Expression {
         Ok(())
     }
 
+    pub(crate) fn start(&self) -> Position {
+        self.start
+    }
+
     fn error(&self, failure: Failure) -> ExpressionError {
         failure.within(&self.source, self.start)
     }
@@ -226,6 +230,10 @@ impl Template {
     #[must_use]
     pub fn references(&self) -> Vec<Reference> {
         self.expressions().flat_map(Expression::references).collect()
+    }
+
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// Whether one of its expressions asks how things went.

@@ -7,6 +7,7 @@ mod errors;
 mod limits;
 mod random;
 mod references;
+mod script;
 mod values;
 
 use kruntimes_expressions::{ExpressionError, Template};

@@ -5,10 +5,10 @@ use kruntimes_expressions::{Expression, Template};
 use std::time::{Duration, Instant};
 
 /// xorshift64*
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
