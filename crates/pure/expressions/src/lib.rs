@@ -12,6 +12,7 @@ mod fold;
 mod functions;
 mod lexer;
 pub mod limits;
+mod matrix;
 mod nearest;
 mod number;
 mod parser;
@@ -23,6 +24,7 @@ mod value;
 
 pub use context::{Context, StatusFunction, descend};
 pub use error::{ExpressionError, Kind, Position, Problem};
+pub use matrix::{Leg, Matrix, MatrixError, MatrixProblem};
 pub use parser::CONTEXTS;
 pub use references::Reference;
 pub use script::{Interpreter, Place, Script};

@@ -16,3 +16,11 @@ pub const BUILT_BYTES: usize = 1 << 20;
 pub const JSON_VALUES: usize = 20_000;
 /// Bytes that a step of the evaluation may compare.
 pub(crate) const BYTES_OF_A_STEP: usize = 64;
+/// Names of a matrix whose values are combined.
+pub const AXES: usize = 32;
+/// Lists and objects within each other in a matrix.
+pub const MATRIX_DEPTH: usize = 16;
+/// Bytes of all values of all legs of a matrix together.
+pub const LEGS_BYTES: usize = 256 << 10;
+/// Characters of a leg's name: as many as a label may have.
+pub const LEG_NAME_CHARS: usize = 63;

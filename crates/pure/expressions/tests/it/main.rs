@@ -5,6 +5,7 @@
 mod conditions;
 mod errors;
 mod limits;
+mod matrix;
 mod random;
 mod references;
 mod script;

@@ -1,0 +1,390 @@
+//! Matrices: their legs, the names of these, and what is refused.
+
+use kruntimes_expressions::limits::{AXES, LEG_NAME_CHARS, LEGS_BYTES, MATRIX_DEPTH};
+use kruntimes_expressions::{Leg, Matrix, MatrixError, MatrixProblem};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const LIMIT: usize = 1_024;
+
+fn expand(source: &Value, context: &Value) -> Result<Vec<Leg>, MatrixError> {
+    Matrix::parse(source, LIMIT)?.expand(context, LIMIT)
+}
+
+fn values(source: &Value) -> Vec<Value> {
+    let legs = expand(source, &json!({})).unwrap_or_else(|error| panic!("{source}: {error}"));
+    legs.into_iter().map(|leg| Value::Object(leg.values)).collect()
+}
+
+fn names(source: &Value) -> Vec<String> {
+    let legs = expand(source, &json!({})).unwrap_or_else(|error| panic!("{source}: {error}"));
+    legs.into_iter().map(|leg| leg.name).collect()
+}
+
+#[test]
+fn legs_are_all_combinations_in_order() {
+    for (source, expected) in [
+        (json!({"os": ["b", "a"]}), json!([{"os": "b"}, {"os": "a"}])),
+        (
+            json!({"b": [1, 2], "a": ["x", "y"]}),
+            json!([{"a": "x", "b": 1}, {"a": "x", "b": 2}, {"a": "y", "b": 1}, {"a": "y", "b": 2}]),
+        ),
+        (
+            json!({"a": [1], "b": [true, null, 1.0, {"k": [2.0]}], "c": ["z"]}),
+            json!([{"a": 1, "b": true, "c": "z"}, {"a": 1, "b": null, "c": "z"}, {"a": 1, "b": 1, "c": "z"}, {"a": 1, "b": {"k": [2]}, "c": "z"}]),
+        ),
+    ] {
+        assert_eq!(json!(values(&source)), expected, "{source}");
+    }
+}
+
+#[test]
+fn include_adds_to_legs_or_makes_new_ones() {
+    // The example of GitHub's documentation, its names in alphabetical order.
+    let source = json!({
+        "fruit": ["apple", "pear"],
+        "animal": ["cat", "dog"],
+        "include": [
+            {"color": "green"},
+            {"color": "pink", "animal": "cat"},
+            {"fruit": "apple", "shape": "circle"},
+            {"fruit": "banana"},
+            {"fruit": "banana", "animal": "cat"},
+        ],
+    });
+    let expected = json!([
+        {"animal": "cat", "fruit": "apple", "color": "pink", "shape": "circle"},
+        {"animal": "cat", "fruit": "pear", "color": "pink"},
+        {"animal": "dog", "fruit": "apple", "color": "green", "shape": "circle"},
+        {"animal": "dog", "fruit": "pear", "color": "green"},
+        {"fruit": "banana"},
+        {"fruit": "banana", "animal": "cat"},
+    ]);
+    assert_eq!(json!(values(&source)), expected);
+    for (source, expected) in [
+        (json!({"include": [{"a": 1}, {"a": 1, "b": 2}]}), json!([{"a": 1}, {"a": 1, "b": 2}])),
+        (json!({"a": [1, 2], "include": [{"a": 2, "b": 3}]}), json!([{"a": 1}, {"a": 2, "b": 3}])),
+        (json!({"a": [1], "include": [{"a": 1.0, "b": 3}]}), json!([{"a": 1, "b": 3}])),
+        (json!({"a": [1], "include": [{"a": "1"}]}), json!([{"a": 1}, {"a": "1"}])),
+        (
+            json!({"a": [{"x": 1}], "include": [{"a": {"x": 1}, "b": 2}]}),
+            json!([{"a": {"x": 1}, "b": 2}]),
+        ),
+        (json!({"a": [1], "include": []}), json!([{"a": 1}])),
+    ] {
+        assert_eq!(json!(values(&source)), expected, "{source}");
+    }
+}
+
+#[test]
+fn exclude_takes_legs_away_before_include_adds_any() {
+    for (source, expected) in [
+        (
+            json!({"a": [1, 2], "b": [1, 2], "exclude": [{"a": 1, "b": 2}]}),
+            json!([{"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 2, "b": 2}]),
+        ),
+        (
+            json!({"a": [1, 2], "b": [1, 2], "exclude": [{"a": 1}]}),
+            json!([{"a": 2, "b": 1}, {"a": 2, "b": 2}]),
+        ),
+        (json!({"a": [1, 2], "exclude": [{"a": 3}]}), json!([{"a": 1}, {"a": 2}])),
+        (json!({"a": [1, "1"], "exclude": [{"a": 1}]}), json!([{"a": "1"}])),
+        (json!({"a": [1, 2], "exclude": [{"a": 1}, {"a": 2}]}), json!([])),
+        (json!({"a": [1], "exclude": [{"a": 1}], "include": [{"a": 1}]}), json!([{"a": 1}])),
+        (
+            json!({"a": [{"x": 1}, {"x": 2}], "exclude": [{"a": {"x": 1}}]}),
+            json!([{"a": {"x": 2}}]),
+        ),
+    ] {
+        assert_eq!(json!(values(&source)), expected, "{source}");
+    }
+}
+
+#[test]
+fn lists_come_from_expressions_too() {
+    let context = json!({
+        "needs": {"plan": {"outputs": {
+            "list": "[\"a\", \"b\"]", "none": "[]", "all": "{\"x\": [1, 2], \"include\": [{\"x\": 3}]}", "text": "a",
+        }}},
+        "inputs": {"os": "linux", "n": 1.0},
+    });
+    let from = |output: &str| format!("${{{{ fromJSON(needs.plan.outputs.{output}) }}}}");
+    for (source, expected) in [
+        (json!({"x": from("list")}), json!([{"x": "a"}, {"x": "b"}])),
+        (json!(from("all")), json!([{"x": 1}, {"x": 2}, {"x": 3}])),
+        (
+            json!({"x": ["${{ inputs.os }}", "on ${{ inputs.os }}"]}),
+            json!([{"x": "linux"}, {"x": "on linux"}]),
+        ),
+        (json!({"x": [{"y": "${{ inputs.n }}"}]}), json!([{"x": {"y": 1}}])),
+        (json!({"x": from("none")}), json!([])),
+        (json!({"x": from("none"), "y": [1]}), json!([])),
+        (json!({"x": from("none"), "include": [{"x": 1}]}), json!([{"x": 1}])),
+        (json!({"x": [1], "include": from("none"), "exclude": from("none")}), json!([{"x": 1}])),
+        (json!({"include": ["${{ fromJSON('{\"x\": 1}') }}"]}), json!([{"x": 1}])),
+    ] {
+        let legs = expand(&source, &context).unwrap_or_else(|error| panic!("{source}: {error}"));
+        let values: Vec<Value> = legs.into_iter().map(|leg| Value::Object(leg.values)).collect();
+        assert_eq!(json!(values), expected, "{source}");
+    }
+    let matrix =
+        Matrix::parse(&json!({"a": [from("list"), "${{ inputs.os }}"], "b": from("all")}), LIMIT);
+    let read: Vec<String> =
+        matrix.unwrap().references().iter().map(|found| found.path.join(".")).collect();
+    assert_eq!(read, ["needs.plan.outputs.list", "inputs.os", "needs.plan.outputs.all"]);
+    for (source, expected) in [
+        (
+            json!({"x": from("text")}),
+            "matrix.x: line 1, column 5: fromJSON: expected value at line 1 column 1",
+        ),
+        (
+            json!({"x": "${{ needs.plan.outputs.list }}"}),
+            "matrix.x: a list is needed here, not a string",
+        ),
+        (json!({"x": "${{ needs.nobody }}"}), "matrix.x: a list is needed here, not null"),
+        (json!("${{ fromJSON('[]') }}"), "matrix: an object is needed here, not a list"),
+        (
+            json!("${{ fromJSON('{}') }}"),
+            "matrix: there is nothing to combine: name a list of values, or include",
+        ),
+        (
+            json!({"include": ["${{ inputs.os }}"]}),
+            "matrix.include[0]: an object is needed here, not a string",
+        ),
+        (
+            json!({"x": ["a", {"y": "${{ inputs }} "}]}),
+            "matrix.x[1].y: line 1, column 5: an object has no text of its own: use toJSON(…) for all of it, or take a part of it",
+        ),
+    ] {
+        let error = expand(&source, &context).expect_err(expected).to_string();
+        assert_eq!(error, expected, "{source}");
+    }
+}
+
+fn check_refused(rows: &[(Value, &str)]) {
+    for (source, expected) in rows {
+        let error = expand(source, &json!({})).expect_err(expected).to_string();
+        assert_eq!(error, *expected, "{source}");
+    }
+}
+
+#[test]
+fn a_matrix_that_can_be_none_is_refused_as_it_is_written() {
+    check_refused(&[
+        (json!([1]), "matrix: an object is needed here, not a list"),
+        (json!("text"), "matrix: an object is needed here, not a string"),
+        (json!({}), "matrix: there is nothing to combine: name a list of values, or include"),
+        (
+            json!({"exclude": [{"a": 1}]}),
+            "matrix: there is nothing to combine: name a list of values, or include",
+        ),
+        (json!({"a": []}), "matrix.a: the list is empty"),
+        (json!({"a": "x"}), "matrix.a: a list is needed here, not a string"),
+        (json!({"a": {"b": 1}}), "matrix.a: a list is needed here, not an object"),
+        (
+            json!({"a b": [1]}),
+            "matrix.a b: a name has letters, digits, - and _, and begins with a letter or _",
+        ),
+        (
+            json!({"1": [1]}),
+            "matrix.1: a name has letters, digits, - and _, and begins with a letter or _",
+        ),
+        (
+            json!({"": [1]}),
+            "matrix.: a name has letters, digits, - and _, and begins with a letter or _",
+        ),
+    ]);
+}
+
+#[test]
+fn entries_that_can_be_none_are_refused_as_they_are_written() {
+    check_refused(&[
+        (
+            json!({"a": [1], "include": {"b": 1}}),
+            "matrix.include: a list is needed here, not an object",
+        ),
+        (
+            json!({"a": [1], "include": [1]}),
+            "matrix.include[0]: an object is needed here, not a number",
+        ),
+        (
+            json!({"a": [1], "include": [{"b": 1}, {}]}),
+            "matrix.include[1]: the entry has no values",
+        ),
+        (
+            json!({"include": [{"é": 1}]}),
+            "matrix.include[0].é: a name has letters, digits, - and _, and begins with a letter or _",
+        ),
+        (
+            json!({"a": [1], "exclude": [true]}),
+            "matrix.exclude[0]: an object is needed here, not a boolean",
+        ),
+        (json!({"a": [1], "exclude": [{}]}), "matrix.exclude[0]: the entry has no values"),
+        (
+            json!({"arch": [1], "exclude": [{"arhc": 1}]}),
+            "matrix.exclude[0].arhc: no leg has this name: there are arch",
+        ),
+        (
+            json!({"arch": [1], "exclude": [{"arc": 1}]}),
+            "matrix.exclude[0].arc: no leg has this name: did you mean arch?",
+        ),
+        (
+            json!({"include": [{"a": 1}], "exclude": [{"a": 1}]}),
+            "matrix.exclude[0].a: no leg has this name: only include is there",
+        ),
+        (
+            json!({"a": ["x", "${{ oops }}"]}),
+            "matrix.a[1]: line 1, column 5: nothing has the name oops: there are env, inputs, jobs, matrix, needs, steps, strategy, workflow, and strings have single quotes",
+        ),
+        (json!({"a": [1, 1.0]}), "matrix: two legs are the same: {\"a\":1}"),
+        (
+            json!({"a": [1], "include": [{"a": 2}, {"a": 2}]}),
+            "matrix: two legs are the same: {\"a\":2}",
+        ),
+    ]);
+    for source in [
+        json!({"a": "${{ inputs.a }}", "exclude": [{"a": 1}]}),
+        json!({"a": [1], "include": "${{ inputs.a }}"}),
+    ] {
+        assert!(Matrix::parse(&source, LIMIT).is_ok(), "{source}");
+    }
+}
+
+fn problem(source: &Value) -> Option<MatrixProblem> {
+    expand(source, &json!({})).err().map(|error| error.problem)
+}
+
+#[test]
+fn limits() {
+    let list = |count: usize| (0..count).collect::<Vec<_>>();
+    assert_eq!(values(&json!({"a": list(LIMIT)})).len(), LIMIT);
+    assert_eq!(values(&json!({"a": list(32), "b": list(32)})).len(), LIMIT);
+    let too_many = |count| Some(MatrixProblem::TooManyCombinations { count, limit: LIMIT });
+    assert_eq!(problem(&json!({"a": list(LIMIT + 1)})), too_many(LIMIT + 1));
+    assert_eq!(problem(&json!({"a": list(41), "b": list(25)})), too_many(1_025));
+    let huge: serde_json::Map<String, Value> =
+        (0..AXES).map(|axis| (format!("a{axis}"), json!(list(100)))).collect();
+    assert_eq!(problem(&Value::Object(huge)), too_many(usize::MAX));
+    let wide = |count: usize| {
+        let axes = (0..count).map(|axis| (format!("a{axis}"), json!([1])));
+        Value::Object(axes.collect())
+    };
+    assert_eq!(values(&wide(AXES)).len(), 1);
+    assert_eq!(problem(&wide(AXES + 1)), Some(MatrixProblem::TooManyAxes { count: AXES + 1 }));
+    let entries = |count: usize| list(count).iter().map(|n| json!({"b": n})).collect::<Vec<_>>();
+    assert_eq!(values(&json!({"include": entries(LIMIT)})).len(), LIMIT);
+    let count = LIMIT + 1;
+    let too_many = Some(MatrixProblem::TooManyEntries { count, limit: LIMIT });
+    assert_eq!(problem(&json!({"include": entries(count)})), too_many);
+    assert_eq!(problem(&json!({"b": [1], "exclude": entries(count)})), too_many);
+    let with = |count: usize| json!({"a": list(LIMIT - 1), "include": list(count).iter().map(|n| json!({"a": 9_999 + n})).collect::<Vec<_>>()});
+    assert_eq!(values(&with(1)).len(), LIMIT);
+    assert_eq!(problem(&with(2)), Some(MatrixProblem::TooManyLegs { limit: LIMIT }));
+    let computed = json!({"a": "${{ fromJSON(inputs.list) }}"});
+    let of = |count: usize| json!({"inputs": {"list": json!(list(count)).to_string()}});
+    assert_eq!(expand(&computed, &of(LIMIT)).unwrap().len(), LIMIT);
+    let error = expand(&computed, &of(10_000)).unwrap_err().to_string();
+    assert_eq!(error, "matrix: the lists have 10000 combinations, the limit is 1024");
+}
+
+#[test]
+fn values_have_a_limit_together_and_in_depth() {
+    let of = |chars: usize| json!({"a": ["x".repeat(chars)]});
+    let room = LEGS_BYTES - 1 - 3;
+    assert_eq!(values(&of(room - 10)).len(), 1);
+    assert_eq!(problem(&of(room + 1)), Some(MatrixProblem::TooLarge));
+    let text = "x".repeat(LEGS_BYTES / 100);
+    let product = |count: usize| json!({"a": [text], "b": (0..count).collect::<Vec<_>>()});
+    assert_eq!(values(&product(99)).len(), 99);
+    assert_eq!(problem(&product(100)), Some(MatrixProblem::TooLarge));
+    let added = json!({"a": (0..101).collect::<Vec<_>>(), "include": [{"t": text}]});
+    assert_eq!(problem(&added), Some(MatrixProblem::TooLarge));
+    let alone =
+        json!({"include": (0..101).map(|n| json!({"n": n, "t": text})).collect::<Vec<_>>()});
+    assert_eq!(problem(&alone), Some(MatrixProblem::TooLarge));
+    let deep = |count: usize| (0..count).fold(json!(1), |value, _| json!([value]));
+    assert_eq!(values(&json!({"a": deep(MATRIX_DEPTH - 1)})).len(), 1);
+    assert_eq!(problem(&json!({"a": deep(MATRIX_DEPTH)})), Some(MatrixProblem::TooDeep));
+    let computed = json!({"a": ["${{ fromJSON(inputs.x) }}"]});
+    for (count, is_fine) in [(MATRIX_DEPTH, true), (MATRIX_DEPTH + 1, false), (120, false)] {
+        let context = json!({"inputs": {"x": deep(count).to_string()}});
+        assert_eq!(expand(&computed, &context).is_ok(), is_fine, "{count}");
+    }
+}
+
+#[test]
+fn names_are_the_values_where_these_are_a_name() {
+    let long = "x".repeat(LEG_NAME_CHARS);
+    let of = |value: Value| names(&json!({"a": [value]})).remove(0);
+    for (value, expected) in [
+        (json!("ubuntu-latest"), "ubuntu-latest"),
+        (json!("3.12"), "3.12"),
+        (json!(18), "18"),
+        (json!(true), "true"),
+        (json!(1.5), "1.5"),
+        (json!(long), long.as_str()),
+    ] {
+        assert_eq!(of(value.clone()), expected, "{value}");
+    }
+    for (value, expected) in [
+        (json!("Linux"), "linux-"),
+        (json!("a/b c"), "a-b-c-"),
+        (json!("-1"), "1-"),
+        (json!(-1), "1-"),
+        (json!("a."), "a-"),
+        (json!("a.-b"), "a.b-"),
+        (json!("..a"), "a-"),
+        (json!("é"), ""),
+        (json!(""), ""),
+        (json!(null), ""),
+        (json!([1, 2]), ""),
+        (json!({"x": 1}), ""),
+        (json!("é".repeat(100)), ""),
+        (json!("x".repeat(LEG_NAME_CHARS + 1)), &format!("{}-", &long[..LEG_NAME_CHARS - 11])),
+        (
+            json!(format!("{}.yyyyyyyyyyyyyyyyyyy", &long[..LEG_NAME_CHARS - 12])),
+            &format!("{}-", &long[..LEG_NAME_CHARS - 12]),
+        ),
+    ] {
+        let name = of(value.clone());
+        let hash = name.strip_prefix(expected).unwrap_or_else(|| panic!("{value}: {name}"));
+        assert_eq!(hash.len(), 10, "{value}: {name}");
+        assert!(hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{value}: {name}");
+    }
+    let source = json!({"os": ["a", "b"], "v": [1, 2], "include": [{"os": "a", "color": "red"}, {"x": {"y": 1}, "os": "c"}]});
+    let found = names(&source);
+    assert_eq!(found[..4], ["red-a-1", "red-a-2", "b-1", "b-2"]);
+    assert!(found[4].starts_with("c-"), "{found:?}");
+    assert_eq!(names(&source), found);
+}
+
+#[test]
+fn different_legs_have_different_names() {
+    for source in [
+        json!({"a": [1, "1", true, "true", "1.0"]}),
+        json!({"a": ["x", "x-y"], "b": ["y-z", "z"]}),
+        json!({"a": ["A", "a", "a ", " a", "a.", ".a", "-a", "a--"]}),
+        json!({"a": [null, "", "é", "è", [], {}]}),
+        json!({"a": ["x".repeat(63), "x".repeat(64), "x".repeat(65), "X".repeat(63)]}),
+        json!({"a": ["a"], "include": [{"b": "a"}, {"c": "a"}, {"a": "b", "b": "a"}]}),
+    ] {
+        let found = names(&source);
+        let different: BTreeSet<&String> = found.iter().collect();
+        assert_eq!(different.len(), found.len(), "{found:?}");
+        for name in found {
+            let is_fine = |letter: u8| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+            assert!(
+                name.bytes().all(is_fine) && (1..=LEG_NAME_CHARS).contains(&name.len()),
+                "{name}"
+            );
+            let labels =
+                name.split('.').all(|label| !label.is_empty() && label.trim_matches('-') == label);
+            assert!(labels, "{name}");
+        }
+    }
+    let taken = names(&json!({"a": ["A"]})).remove(0);
+    let source = json!({"a": ["A", taken]});
+    let found = names(&source);
+    assert_eq!(found[0], taken);
+    assert!(found[1].starts_with(&format!("{taken}-")), "{found:?}");
+}
