@@ -10,6 +10,7 @@ mod error;
 mod evaluate;
 mod fold;
 mod functions;
+pub mod github;
 mod lexer;
 pub mod limits;
 mod matrix;

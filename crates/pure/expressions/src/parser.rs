@@ -14,7 +14,7 @@ pub const CONTEXTS: [&str; 8] =
 /// Contexts of GitHub that nothing here fills, and what does their work.
 const ELSEWHERE: [(&str, &str); 5] = [
     ("github", "workflow.name, workflow.namespace and inputs say what a Workflow was started with"),
-    ("secrets", "a step gets a Secret by env with valueFrom.secretKeyRef"),
+    ("secrets", "a Workflow has no Secrets: a Run gets one by env with valueFrom.secretKeyRef"),
     ("vars", "inputs hold what may be chosen"),
     ("runner", "the Runtime that runs-on names decides what a step runs on"),
     ("job", "success(), failure() and cancelled() say how things went"),

@@ -101,7 +101,10 @@ impl Command {
         match self.name.as_deref() {
             None if is_assignment(&word) => {}
             // It may expand to nothing, and then the next word is the command.
-            None if word.contains(['$', UNKNOWN]) => {}
+            None if word.contains(['$', UNKNOWN]) => {
+                let known = word.split('$').next().unwrap_or_default().replace(UNKNOWN, "");
+                self.name = EVALUATING.contains(&known.as_str()).then_some(known);
+            }
             None if KEYWORDS.contains(&word.as_str()) => {
                 if word == "esac" {
                     self.cases = self.cases.saturating_sub(1);

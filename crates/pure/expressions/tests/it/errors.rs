@@ -43,7 +43,7 @@ fn a_mistake_in_a_text_is_found_before_anything_runs() {
         ("${{ step.a.outputs.b }}", "1:5: nothing has the name step: did you mean steps?, and strings have single quotes".to_owned()),
         ("${{ Needs.a }}", "1:5: nothing has the name Needs: did you mean needs?, and strings have single quotes".to_owned()),
         ("${{ github.sha }}", "1:5: nothing has the name github: workflow.name, workflow.namespace and inputs say what a Workflow was started with".to_owned()),
-        ("${{ secrets.A }}", "1:5: nothing has the name secrets: a step gets a Secret by env with valueFrom.secretKeyRef".to_owned()),
+        ("${{ secrets.A }}", "1:5: nothing has the name secrets: a Workflow has no Secrets: a Run gets one by env with valueFrom.secretKeyRef".to_owned()),
         ("${{ success && true }}", "1:5: nothing has the name success: the function is success(…)".to_owned()),
         ("${{ True }}", format!("1:5: {}", unknown("True"))),
         ("${{ contain('a', 'b') }}", "1:5: there is no function contain: did you mean contains?".to_owned()),

@@ -4,6 +4,7 @@
 
 mod conditions;
 mod errors;
+mod github;
 mod limits;
 mod matrix;
 mod random;

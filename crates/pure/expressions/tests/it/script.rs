@@ -202,6 +202,7 @@ fn commands_that_run_their_arguments_get_no_value() {
         ("if true; then eval x @; fi", evaluated("eval")),
         ("A=1 command eval @", evaluated("eval")),
         ("$nothing eval @", evaluated("eval")),
+        ("$(:)eval$nothing @", evaluated("eval")),
         ("$(:) ${nothing} eval @", evaluated("eval")),
         ("let x=@", evaluated("let")),
         ("trap \"echo @\" EXIT", evaluated("trap")),
