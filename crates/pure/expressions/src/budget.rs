@@ -59,7 +59,7 @@ impl Budget {
     pub(crate) fn json(&mut self, value: &Value) -> Result<String, Problem> {
         let mut bounded = Bounded { written: Vec::new(), room: self.bytes };
         serde_json::to_writer_pretty(&mut bounded, value).map_err(|_| Problem::TooManyBytes)?;
-        self.build(bounded.written.len())?;
+        self.bytes = bounded.room;
         String::from_utf8(bounded.written).map_err(|error| Problem::Json(error.to_string()))
     }
 }

@@ -68,7 +68,7 @@ pub fn descend<'a>(root: &'a Value, path: &[&str]) -> Option<&'a Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::descend;
+    use super::{MAX_DOTS, descend};
     use serde_json::json;
 
     #[test]
@@ -87,6 +87,11 @@ mod tests {
             let names: Vec<&str> = path.split('/').collect();
             let found = descend(&root, &names).and_then(serde_json::Value::as_i64);
             assert_eq!(found, expected, "{path}");
+        }
+        for (dots, is_found) in [(MAX_DOTS, true), (MAX_DOTS + 1, false)] {
+            let names = vec!["a"; dots + 1];
+            let root = json!({names.join("."): 1});
+            assert_eq!(descend(&root, &names).is_some(), is_found, "{dots}");
         }
     }
 }

@@ -31,6 +31,13 @@ const INTERPRETERS: [&str; 12] =
 /// Comparisons of `[[` that take both sides for arithmetic.
 const ARITHMETIC: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
 
+/// What is in parentheses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parenthesis {
+    Commands,
+    List,
+}
+
 /// The command that is read, in a list of commands.
 #[derive(Debug, Default)]
 pub(super) struct Command {
@@ -41,7 +48,7 @@ pub(super) struct Command {
     is_redirected: bool,
     has_interpreter: bool,
     is_arithmetic: bool,
-    parentheses: usize,
+    parentheses: Vec<Parenthesis>,
     cases: usize,
     /// Expressions of `[[ … ]]`.
     tested: Option<usize>,
@@ -83,14 +90,17 @@ impl Command {
         Ok(())
     }
 
-    /// At a space, which `NAME[1 + 1]=` may have.
-    pub(super) fn end_word_or_subscript(&mut self) -> Result<(), Refusal> {
-        let word = self.word.as_deref().unwrap_or_default();
-        if self.name.is_none() && is_subscript(word, self.parentheses > 0) {
-            self.letter(' ');
-            return Ok(());
+    /// Whether `[` begins the subscript of a variable that gets a value.
+    pub(super) fn begins_subscript(&self) -> bool {
+        match self.word.as_deref() {
+            Some(word) => self.name.is_none() && is_name(word),
+            None => self.is_list(),
         }
-        self.end_word()
+    }
+
+    /// Within `NAME=( )`.
+    fn is_list(&self) -> bool {
+        self.parentheses.last() == Some(&Parenthesis::List)
     }
 
     pub(super) fn end_word(&mut self) -> Result<(), Refusal> {
@@ -157,15 +167,15 @@ impl Command {
     }
 
     pub(super) fn open_parenthesis(&mut self) -> Result<(), Refusal> {
-        self.parentheses += 1;
+        let is_list = self.word.as_deref().is_some_and(|word| word.ends_with('='));
+        self.parentheses.push(if is_list { Parenthesis::List } else { Parenthesis::Commands });
         self.end_command()
     }
 
     /// Whether it ends what it is in.
     pub(super) fn close_parenthesis(&mut self) -> Result<bool, Refusal> {
         self.end_command()?;
-        if self.parentheses > 0 {
-            self.parentheses -= 1;
+        if self.parentheses.pop().is_some() {
             return Ok(false);
         }
         // The end of a pattern of `case`.
@@ -185,7 +195,7 @@ impl Command {
             return Err((hole, Place::Integers));
         }
         let word = self.word.as_deref().unwrap_or_default();
-        if is_subscript(word, self.parentheses > 0) {
+        if is_subscript(word) {
             return Err((hole, Place::Subscript));
         }
         if !self.is_redirected
@@ -233,10 +243,10 @@ fn is_name(word: &str) -> bool {
         && !word.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Within `NAME[`, or within `[` of a list of values.
-fn is_subscript(word: &str, is_list: bool) -> bool {
+/// Within `NAME[`.
+fn is_subscript(word: &str) -> bool {
     let Some((name, rest)) = word.split_once('[') else { return false };
-    !rest.contains(']') && (is_name(name) || (name.is_empty() && is_list))
+    !rest.contains(']') && is_name(name)
 }
 
 fn is_interpreter(word: &str) -> bool {

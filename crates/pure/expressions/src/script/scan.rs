@@ -36,8 +36,8 @@ pub(super) enum Frame {
     Here(HereDocument),
     /// `${…}`
     Parameter,
-    /// Until as many of `closing` are found as of its counterpart.
-    Arithmetic { open: usize, opening: char, closing: char },
+    /// `((…))` and `[…]`, until as many of `closing` are found as of `opening`.
+    Counted { open: usize, opening: char, closing: char, place: Place },
 }
 
 pub(super) struct Scan {
@@ -67,6 +67,11 @@ pub(super) fn check(pieces: &[Piece]) -> Result<(), ExpressionError> {
         let position = positions.get(hole).copied().unwrap_or(crate::Position::START);
         refused(position, place)
     })
+}
+
+fn arithmetic(opening: char) -> Frame {
+    let (open, closing) = if opening == '(' { (2, ')') } else { (1, ']') };
+    Frame::Counted { open, opening, closing, place: Place::Arithmetic }
 }
 
 /// Why, and which expression.
@@ -99,7 +104,7 @@ impl Scan {
         self.last_hole = Some(hole);
         for frame in &mut self.frames {
             match frame {
-                Frame::Arithmetic { .. } => return Err((hole, Place::Arithmetic)),
+                Frame::Counted { place, .. } => return Err((hole, place.clone())),
                 Frame::Parameter => return Err((hole, Place::Parameter)),
                 Frame::Commands(command) => command.hole(hole)?,
                 Frame::Double | Frame::Here(_) => {}
@@ -114,7 +119,7 @@ impl Scan {
             Some(Frame::Double) => self.in_double(letter),
             Some(Frame::Here(_)) => self.in_here_document(letter),
             Some(Frame::Parameter) => self.in_parameter(letter),
-            Some(Frame::Arithmetic { .. }) => self.in_arithmetic(letter),
+            Some(Frame::Counted { .. }) => self.in_counted(letter),
         }
     }
 
@@ -152,7 +157,7 @@ impl Scan {
         if let Some(command) = self.command() {
             match frame {
                 Frame::Double => command.begin_word(),
-                Frame::Commands(_) | Frame::Parameter | Frame::Arithmetic { .. } => {
+                Frame::Commands(_) | Frame::Parameter | Frame::Counted { .. } => {
                     command.quoted(UNKNOWN);
                 }
                 Frame::Here(_) => {}
@@ -225,9 +230,9 @@ impl Scan {
             return Err((*hole, Place::Taken('$')));
         }
         if self.follows("$((") {
-            self.open(Frame::Arithmetic { open: 2, opening: '(', closing: ')' }, 3);
+            self.open(arithmetic('('), 3);
         } else if self.follows("$[") {
-            self.open(Frame::Arithmetic { open: 1, opening: '[', closing: ']' }, 2);
+            self.open(arithmetic('['), 2);
         } else if self.follows("$(") {
             self.open(Frame::Commands(Command::substituted()), 2);
         } else if self.follows("${") {
@@ -269,8 +274,8 @@ impl Scan {
         Ok(())
     }
 
-    fn in_arithmetic(&mut self, letter: char) -> Result<(), Refusal> {
-        let Some(Frame::Arithmetic { open, opening, closing }) = self.frames.last_mut() else {
+    fn in_counted(&mut self, letter: char) -> Result<(), Refusal> {
+        let Some(Frame::Counted { open, opening, closing, place }) = self.frames.last_mut() else {
             return Ok(());
         };
         if letter == *opening {
@@ -279,7 +284,11 @@ impl Scan {
         if letter == *closing {
             *open -= 1;
             if *open == 0 {
+                let is_subscript = *place == Place::Subscript;
                 self.close(1);
+                if let Some(command) = self.command().filter(|_| is_subscript) {
+                    command.letter(']');
+                }
                 return Ok(());
             }
         }
@@ -305,7 +314,7 @@ impl Scan {
             '$' => self.dollar(false)?,
             '#' if !command.is_within_word() => self.skip_comment(),
             ' ' | '\t' => {
-                command.end_word_or_subscript()?;
+                command.end_word()?;
                 self.at += 1;
             }
             '\n' => {
@@ -328,6 +337,11 @@ impl Scan {
                     self.at += 1;
                 }
             }
+            '[' if command.begins_subscript() => {
+                command.letter('[');
+                let place = Place::Subscript;
+                self.open(Frame::Counted { open: 1, opening: '[', closing: ']', place }, 1);
+            }
             other => {
                 command.letter(other);
                 self.at += 1;
@@ -349,7 +363,7 @@ impl Scan {
         let is_double = self.follows("((");
         let Some(Frame::Commands(command)) = self.frames.last_mut() else { return Ok(()) };
         if is_double && !command.is_within_word() {
-            self.open(Frame::Arithmetic { open: 2, opening: '(', closing: ')' }, 2);
+            self.open(arithmetic('('), 2);
         } else {
             command.open_parenthesis()?;
             self.at += 1;

@@ -157,8 +157,10 @@ fn json() {
     assert_eq!(built(last, &list(JSON_VALUES - 1)), Ok(json!(1)));
     let message = format!("the text has more than {JSON_VALUES} values");
     assert_eq!(built(last, &list(JSON_VALUES)), Err(Problem::Json(message)));
-    let text = json!({"env": {"J": json!(",[{".repeat(JSON_VALUES)).to_string()}});
-    assert!(built("fromJSON(env.J)", &text).is_ok());
+    for signs in [",[{", "\",[{", "\\\",[{\\"] {
+        let text = json!({"env": {"J": json!(signs.repeat(JSON_VALUES)).to_string()}});
+        assert!(built("fromJSON(env.J)", &text).is_ok(), "{signs}");
+    }
     let deep = json!({"env": {"J": "[".repeat(10_000)}});
     let Err(Problem::Json(message)) = built(last, &deep) else { panic!("parsed") };
     assert!(message.contains("recursion limit"), "{message}");

@@ -51,7 +51,7 @@ const HOSTILE: [&str; 12] = [
 ];
 
 /// Where a value may stand, and what is printed of it; `@` in the second is the value.
-const ALLOWED: [(&str, Option<&str>); 58] = [
+const ALLOWED: [(&str, Option<&str>); 61] = [
     ("printf %s \"@\"", Some("@")),
     ("printf %s \"a @ b\"", Some("a @ b")),
     ("printf '%s' \"it's @\"", Some("it's @")),
@@ -85,6 +85,9 @@ const ALLOWED: [(&str, Option<&str>); 58] = [
     ("x=abc; printf '%s%s' \"${x:1:1}\" \"@\"", Some("b@")),
     ("x=\"it's\"; printf '%s%s' \"${x%'}'}\" \"@\"", Some("it's@")),
     ("printf '%s%s' \"${x:-'}'}\" \"@\"", Some("'}'@")),
+    ("( [ \"@\" = x ] || printf %s \"@\" )", Some("@")),
+    ("a=(1 [2]=\"@\"); printf %s \"${a[2]}\"", Some("@")),
+    ("a[1]=\"@\"; printf %s \"${a[1]}\"", Some("@")),
     ("a[1 + 1]=3; [ 1 = 1 ] && echo a[ > /dev/null; printf '%s' \"@\"", Some("@")),
     ("x=([1 + 1]=5 [ 3 ]=6); printf '%s' \"@\"", Some("@")),
     ("printf '%s' $'a\\'b' \"@\"", Some("a'b@")),
@@ -165,6 +168,10 @@ fn where_bash_makes_something_else_of_it_the_script_is_refused() {
         ("[[ $(echo @) -le 1 ]]", Place::Arithmetic),
         ("a[@]=1", Place::Subscript),
         ("a[\"@\"]=1", Place::Subscript),
+        ("a[(@)]=1", Place::Subscript),
+        ("a[ b[@] ]=1", Place::Subscript),
+        ("a[1]=2 b[$(echo @)]=1", Place::Subscript),
+        ("a=(1 [2]=@ [ @ ]=1)", Place::Subscript),
         ("a[1 + @]=1", Place::Subscript),
         ("a=([@]=1)", Place::Subscript),
         ("a=([1 + @]=1)", Place::Subscript),
