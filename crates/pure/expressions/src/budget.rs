@@ -5,16 +5,25 @@ use crate::limits;
 use serde_json::Value;
 use std::io::{Error, Write};
 
-/// What is left.
+/// What is left of [`limits::STEPS`] and [`limits::BUILT_BYTES`]. One may serve many texts that belong together, so that
+/// all of them cost no more than one.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     steps: usize,
     bytes: usize,
 }
 
-impl Budget {
-    pub(crate) fn new() -> Self {
+impl Default for Budget {
+    fn default() -> Self {
         Self { steps: limits::STEPS, bytes: limits::BUILT_BYTES }
+    }
+}
+
+impl Budget {
+    /// All of it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     pub(crate) fn step(&mut self) -> Result<(), Problem> {

@@ -20,7 +20,7 @@ enum Somewhere {
 }
 
 pub(crate) fn call<'a>(
-    evaluation: &mut Evaluation<'a>,
+    evaluation: &mut Evaluation<'a, '_>,
     function: Function,
     arguments: &'a [Node],
     at: usize,
@@ -33,13 +33,13 @@ pub(crate) fn call<'a>(
 }
 
 fn result<'a>(
-    evaluation: &mut Evaluation<'a>,
+    evaluation: &mut Evaluation<'a, '_>,
     function: Function,
     values: &[Cow<'a, Value>],
 ) -> Result<Cow<'a, Value>, Problem> {
     let null = Value::Null;
     let argument = |place: usize| values.get(place).map_or(&null, |value| &**value);
-    let budget = &mut evaluation.budget;
+    let budget = &mut *evaluation.budget;
     Ok(match function {
         Function::Contains => boolean(contains(argument(0), argument(1), budget)?),
         Function::StartsWith => boolean(has(argument(0), argument(1), Somewhere::AtStart, budget)?),

@@ -20,14 +20,14 @@ enum Found<'a> {
 const NULL: Cow<'static, Value> = Cow::Owned(Value::Null);
 
 /// One evaluation of one text.
-pub(crate) struct Evaluation<'a> {
+pub(crate) struct Evaluation<'a, 'b> {
     pub(crate) context: &'a dyn Context,
-    pub(crate) budget: Budget,
+    pub(crate) budget: &'b mut Budget,
 }
 
-impl<'a> Evaluation<'a> {
-    pub(crate) fn new(context: &'a dyn Context) -> Self {
-        Self { context, budget: Budget::new() }
+impl<'a, 'b> Evaluation<'a, 'b> {
+    pub(crate) fn new(context: &'a dyn Context, budget: &'b mut Budget) -> Self {
+        Self { context, budget }
     }
 
     pub(crate) fn value(&mut self, node: &'a Node) -> Result<Cow<'a, Value>, Failure> {
@@ -107,7 +107,7 @@ impl<'a> Evaluation<'a> {
         left: &Value,
         right: &Value,
     ) -> Result<bool, Problem> {
-        let budget = &mut self.budget;
+        let budget = &mut *self.budget;
         Ok(match operator {
             Comparison::Equal => value::is_equal(left, right, budget)?,
             Comparison::NotEqual => !value::is_equal(left, right, budget)?,

@@ -23,6 +23,7 @@ mod template;
 mod tree;
 mod value;
 
+pub use budget::Budget;
 pub use context::{Context, StatusFunction, descend};
 pub use error::{ExpressionError, Kind, Position, Problem};
 pub use matrix::{Leg, Matrix, MatrixError, MatrixProblem};

@@ -1,5 +1,6 @@
 //! Texts with expressions, and expressions of their own.
 
+use crate::budget::Budget;
 use crate::context::Context;
 use crate::error::{ExpressionError, Failure, Position, Problem};
 use crate::evaluate::Evaluation;
@@ -78,21 +79,43 @@ impl Expression {
 
     /// Its value.
     pub fn evaluate(&self, context: &dyn Context) -> Result<Value, ExpressionError> {
-        self.evaluate_within(&mut Evaluation::new(context))
+        self.evaluate_within(context, &mut Budget::new())
+    }
+
+    /// Its value, if the budget has enough for it.
+    pub fn evaluate_within(
+        &self,
+        context: &dyn Context,
+        budget: &mut Budget,
+    ) -> Result<Value, ExpressionError> {
+        let mut evaluation = Evaluation::new(context, budget);
+        let value = evaluation.value(&self.root).and_then(|value| {
+            evaluation.owned(value).map_err(|problem| Failure { at: self.root.at, problem })
+        });
+        value.map_err(|failure| self.error(failure))
     }
 
     /// Its value as a condition.
     pub fn is_true(&self, context: &dyn Context) -> Result<bool, ExpressionError> {
-        let mut evaluation = Evaluation::new(context);
+        let mut budget = Budget::new();
+        let mut evaluation = Evaluation::new(context, &mut budget);
         let value = evaluation.value(&self.root).map_err(|failure| self.error(failure))?;
         Ok(value::is_true(&value))
     }
 
     /// Its value as a string.
     pub fn evaluate_text(&self, context: &dyn Context) -> Result<String, ExpressionError> {
-        let mut evaluation = Evaluation::new(context);
+        self.evaluate_text_within(context, &mut Budget::new())
+    }
+
+    /// Its value as a string, if the budget has enough for it.
+    pub fn evaluate_text_within(
+        &self,
+        context: &dyn Context,
+        budget: &mut Budget,
+    ) -> Result<String, ExpressionError> {
         let mut text = String::new();
-        self.append_to(&mut text, &mut evaluation)?;
+        self.append_to(&mut text, context, budget)?;
         Ok(text)
     }
 
@@ -125,22 +148,14 @@ impl Expression {
         false
     }
 
-    fn evaluate_within<'a>(
-        &'a self,
-        evaluation: &mut Evaluation<'a>,
-    ) -> Result<Value, ExpressionError> {
-        let value = evaluation.value(&self.root).and_then(|value| {
-            evaluation.owned(value).map_err(|problem| Failure { at: self.root.at, problem })
-        });
-        value.map_err(|failure| self.error(failure))
-    }
-
-    fn append_to<'a>(
-        &'a self,
+    fn append_to(
+        &self,
         text: &mut String,
-        evaluation: &mut Evaluation<'a>,
+        context: &dyn Context,
+        budget: &mut Budget,
     ) -> Result<(), ExpressionError> {
         let failed = |problem| self.error(Failure { at: self.root.at, problem });
+        let mut evaluation = Evaluation::new(context, budget);
         let value = evaluation.value(&self.root).map_err(|failure| self.error(failure))?;
         let part = value::text(&value).map_err(failed)?;
         evaluation.budget.build(part.len()).map_err(failed)?;
@@ -191,21 +206,38 @@ impl Template {
 
     /// The value of the only expression, if there is nothing else; otherwise a string.
     pub fn evaluate(&self, context: &dyn Context) -> Result<Value, ExpressionError> {
+        self.evaluate_within(context, &mut Budget::new())
+    }
+
+    /// The same, if the budget has enough for it.
+    pub fn evaluate_within(
+        &self,
+        context: &dyn Context,
+        budget: &mut Budget,
+    ) -> Result<Value, ExpressionError> {
         match self.pieces.as_slice() {
-            [Piece::Expression(expression)] => expression.evaluate(context),
-            _ => self.evaluate_text(context).map(Value::String),
+            [Piece::Expression(expression)] => expression.evaluate_within(context, budget),
+            _ => self.evaluate_text_within(context, budget).map(Value::String),
         }
     }
 
     /// A string, whatever the expressions are.
     pub fn evaluate_text(&self, context: &dyn Context) -> Result<String, ExpressionError> {
-        let mut evaluation = Evaluation::new(context);
+        self.evaluate_text_within(context, &mut Budget::new())
+    }
+
+    /// The same, if the budget has enough for it.
+    pub fn evaluate_text_within(
+        &self,
+        context: &dyn Context,
+        budget: &mut Budget,
+    ) -> Result<String, ExpressionError> {
         let mut text = String::new();
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
                 Piece::Expression(expression) => {
-                    expression.append_to(&mut text, &mut evaluation)?;
+                    expression.append_to(&mut text, context, budget)?;
                 }
             }
         }

@@ -7,12 +7,13 @@ mod check;
 mod expand;
 mod name;
 
+use crate::budget::Budget;
 use crate::context::Context;
 use crate::error::{ExpressionError, Kind};
 use crate::limits;
 use crate::number;
 use crate::references::Reference;
-use crate::template::Template;
+use crate::template::{Expression, Template};
 use serde_json::{Map, Value};
 
 /// A matrix whose expressions are parsed.
@@ -87,6 +88,12 @@ pub enum MatrixProblem {
     Repeated(String),
 }
 
+/// What the evaluation of a matrix may still take.
+struct Room {
+    bytes: usize,
+    budget: Budget,
+}
+
 /// A value whose texts are parsed.
 #[derive(Debug, Clone, PartialEq)]
 enum Tree {
@@ -108,22 +115,28 @@ impl Matrix {
     /// What its expressions read.
     #[must_use]
     pub fn references(&self) -> Vec<Reference> {
-        let mut references = Vec::new();
+        self.expressions().into_iter().flat_map(Expression::references).collect()
+    }
+
+    /// Its expressions, in order.
+    #[must_use]
+    pub fn expressions(&self) -> Vec<&Expression> {
+        let mut expressions = Vec::new();
         let mut waiting = vec![&self.root];
         while let Some(tree) = waiting.pop() {
             match tree {
                 Tree::Plain(_) => {}
-                Tree::Text(template) => references.extend(template.references()),
+                Tree::Text(template) => expressions.extend(template.expressions()),
                 Tree::List(values) => waiting.extend(values.iter().rev()),
                 Tree::Object(members) => waiting.extend(members.iter().rev().map(|(_, tree)| tree)),
             }
         }
-        references
+        expressions
     }
 
     /// The legs, in order. There may be none, where an expression gives an empty list or all are excluded.
     pub fn expand(&self, context: &dyn Context, limit: usize) -> Result<Vec<Leg>, MatrixError> {
-        let mut room = limits::LEGS_BYTES;
+        let mut room = Room { bytes: limits::LEGS_BYTES, budget: Budget::new() };
         let matrix = self.root.evaluate(context, "matrix", &mut room)?;
         check::check(&matrix, check::Stage::Values, limit)?;
         expand::legs(&matrix, limit)
@@ -160,12 +173,12 @@ impl Tree {
         &self,
         context: &dyn Context,
         path: &str,
-        room: &mut usize,
+        room: &mut Room,
     ) -> Result<Value, MatrixError> {
         match self {
             Self::Plain(value) => whole(value.clone(), path, room, 0),
             Self::Text(template) => {
-                let value = template.evaluate(context);
+                let value = template.evaluate_within(context, &mut room.budget);
                 let value = value.map_err(|wrong| error(path, MatrixProblem::Expression(wrong)))?;
                 whole(value, path, room, 0)
             }
@@ -189,12 +202,13 @@ impl Tree {
 }
 
 /// The value with numbers that are equal where they are the same number, if there is room for it.
-fn whole(value: Value, path: &str, room: &mut usize, depth: usize) -> Result<Value, MatrixError> {
+fn whole(value: Value, path: &str, room: &mut Room, depth: usize) -> Result<Value, MatrixError> {
     if depth > limits::MATRIX_DEPTH {
         return Err(error(path, MatrixProblem::TooDeep));
     }
     let bytes = name_bytes(&value);
-    *room = room.checked_sub(bytes).ok_or_else(|| error(path, MatrixProblem::TooLarge))?;
+    let left = room.bytes.checked_sub(bytes);
+    room.bytes = left.ok_or_else(|| error(path, MatrixProblem::TooLarge))?;
     Ok(match value {
         Value::Number(number) => Value::Number(number::whole(&number)),
         Value::Array(values) => {

@@ -4,7 +4,7 @@ use crate::evaluate;
 use kruntimes_expressions::limits::{
     BUILT_BYTES, DEPTH, EXPRESSION_BYTES, EXPRESSIONS, JSON_VALUES, STEPS, TEMPLATE_CHARS,
 };
-use kruntimes_expressions::{Expression, Problem, Template};
+use kruntimes_expressions::{Budget, Expression, Problem, Template};
 use serde_json::{Value, json};
 
 fn problem(text: &str) -> Option<Problem> {
@@ -115,6 +115,21 @@ fn what_is_built() {
     assert!(text.evaluate(&of(BUILT_BYTES / 2)).is_ok());
     let error = text.evaluate(&of(BUILT_BYTES / 2 + 1)).unwrap_err();
     assert_eq!((error.problem, error.position.column), (Problem::TooManyBytes, 17));
+}
+
+#[test]
+fn texts_that_belong_together_may_share_what_there_is() {
+    let context = json!({"env": {"A": "x".repeat(BUILT_BYTES / 4)}});
+    let text = Template::parse("${{ env.A }}!").unwrap();
+    let whole = Template::parse("${{ env.A }}").unwrap();
+    let mut budget = Budget::new();
+    assert!(text.evaluate_within(&context, &mut budget).is_ok());
+    assert!(whole.evaluate_text_within(&context, &mut budget).is_ok());
+    let expression = Expression::parse("env.A").unwrap();
+    assert!(expression.evaluate_within(&context, &mut budget).is_ok());
+    let error = expression.evaluate_text_within(&context, &mut budget).unwrap_err();
+    assert_eq!(error.problem, Problem::TooManyBytes);
+    assert!(expression.evaluate_text(&context).is_ok());
 }
 
 #[test]

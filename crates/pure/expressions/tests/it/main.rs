@@ -7,6 +7,7 @@ mod errors;
 mod github;
 mod limits;
 mod matrix;
+mod names;
 mod random;
 mod references;
 mod script;
