@@ -26,6 +26,7 @@ mod serve;
 mod show;
 mod signals;
 mod table;
+mod through;
 mod usage;
 
 use clap::{CommandFactory, Parser};

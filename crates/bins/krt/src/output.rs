@@ -17,9 +17,9 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status, Streaming};
 
 /// gRPC metadata key: only the events of the Run with this UID.
-const RUN_METADATA: &str = "kruntimes-run";
+pub(crate) const RUN_METADATA: &str = "kruntimes-run";
 /// Metadata with the number of the attempt of a Watch.
-const ATTEMPT_METADATA: &str = "kruntimes-attempt";
+pub(crate) const ATTEMPT_METADATA: &str = "kruntimes-attempt";
 /// First wait before another try, doubled up to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LAST_WAIT: Duration = Duration::from_millis(500);
@@ -100,6 +100,11 @@ impl Reader {
     /// A reader that connects when it is asked.
     pub(crate) fn new(pods: Api<Pod>, target: Target, patience: Patience) -> Self {
         Self { pods, target, stream: None, offsets: [0; 2], wait: FIRST_WAIT, patience }
+    }
+
+    /// Whether nothing was read yet.
+    pub(crate) fn is_at_the_beginning(&self) -> bool {
+        self.offsets == [0; 2]
     }
 
     /// The next piece; `None` at the end of the stream.
@@ -198,7 +203,18 @@ impl Reader {
     }
 }
 
-fn time(unix_nano: i64) -> Timestamp {
+impl OutputError {
+    /// Whether the pod has nothing more to say of it.
+    pub(crate) const fn is_final(&self) -> bool {
+        match self {
+            Self::PodGone(_) | Self::Unsupported(_) | Self::Forgotten(_) => true,
+            Self::Other(_) => false,
+        }
+    }
+}
+
+/// The time of an event.
+pub(crate) fn time(unix_nano: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(unix_nano)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 

@@ -28,7 +28,7 @@ pub use run::{
     AttemptRecord, Network, Phase, RetryPolicy, Run, RunLimits, RunResources, RunSpec, RunStatus,
     Source, Timeline,
 };
-pub use runtime::{Capacity, Isolation, Runtime, RuntimeSpec, RuntimeStatus};
+pub use runtime::{Capacity, Isolation, LogSettings, Runtime, RuntimeSpec, RuntimeStatus};
 pub use sources::SourceKind;
 
 /// API group of every kind.

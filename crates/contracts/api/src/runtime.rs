@@ -83,12 +83,25 @@ pub struct RuntimeSpec {
     /// the pods; what was kept before stays where it is. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_store: Option<ArtifactStore>,
+    /// What becomes of the output of Runs. Default: as below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogSettings>,
     /// Whom the pods may reach, on a cluster that enforces NetworkPolicies: peers of a NetworkPolicy's egress rule. The API
     /// server and the cluster's DNS are always among them, addresses at which clouds hand out credentials never. Git
     /// sources need their server here. An empty list: nobody else. Default: everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = "limits::EGRESS_ITEMS"))]
     pub egress: Option<Vec<NetworkPolicyPeer>>,
+}
+
+/// What becomes of the output of Runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogSettings {
+    /// Whether the output of each attempt is kept in `artifactStore` when it has ended, for `krt logs` when its pod is gone, until its
+    /// Run is deleted. Without a store there is nothing to keep it in. A change replaces the pods. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<bool>,
 }
 
 /// How the Runs of one pod are kept apart.

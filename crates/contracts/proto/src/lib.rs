@@ -41,6 +41,12 @@ pub const BOUNDS_METADATA: &str = "kruntimes-bounds";
 /// what, `none`, or `degraded: ` and what its kernel lacks. A server that says nothing of it keeps nothing apart, and no bounds.
 pub const ISOLATION_METADATA: &str = "kruntimes-isolation";
 
+/// gRPC metadata key of Download: bytes that the reader has already; an answer that carries it begins behind them.
+pub const OFFSET_METADATA: &str = "kruntimes-offset";
+
+/// gRPC metadata key of Watch: NAMESPACE/NAME of a Run whose attempt has ended, to be read from the archive.
+pub const ARCHIVE_METADATA: &str = "kruntimes-archive";
+
 /// Whether a server that says this of its isolation lacks nothing and has namespaces for each execution.
 #[must_use]
 pub fn has_namespaces(isolation: &str) -> bool {

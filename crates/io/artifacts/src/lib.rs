@@ -5,8 +5,11 @@
 
 mod bucket;
 mod flags;
+mod frame;
 mod input;
 mod keep;
+mod log;
+pub mod serve;
 mod store;
 mod unpack;
 mod volume;
@@ -14,8 +17,10 @@ mod walk;
 
 pub use bucket::credentials::Credentials;
 pub use flags::{StoreConfig, StoreDriver};
+pub use frame::{Frame, HEADER_BYTES, PIECE_BYTES, Stream};
 pub use input::{Inputs, PutError};
 pub use keep::{Found, Stop, keep, survey};
+pub use log::{ArchivedLog, LOG_BYTES, keep_log, open_log};
 pub use store::{Opened, Place, Store};
 pub use unpack::{UnpackError, unpack};
 

@@ -65,6 +65,16 @@ impl Store {
         Self::Bucket(Bucket::new(bucket, credentials, Limits::default()))
     }
 
+    /// Where the logs of attempts are kept beside the artifacts: in the same layout, below `logs`. So they neither count as a Run's
+    /// artifacts nor go with what it does not refer to, and a bucket can have a rule of its own for them.
+    #[must_use]
+    pub fn logs(&self) -> Self {
+        match self {
+            Self::Volume(volume) => Self::Volume(volume.logs()),
+            Self::Bucket(bucket) => Self::Bucket(bucket.logs()),
+        }
+    }
+
     /// Keeps one artifact: `write` is given what takes its bytes; it is there when all of them are.
     pub(crate) fn put(
         &self,

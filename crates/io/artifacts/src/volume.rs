@@ -23,17 +23,31 @@ const DIRECTORY_MODE: u32 = 0o750;
 /// How the name of a file in the making begins.
 const UNFINISHED: &str = ".artifact-";
 
+/// Where logs are below the root.
+pub(crate) const LOGS: &str = "logs";
+
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A directory with artifacts.
 #[derive(Debug, Clone)]
 pub struct Volume {
     root: PathBuf,
+    /// What is kept is on the disk when it has its place.
+    synced: bool,
 }
 
 impl Volume {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, synced: true }
+    }
+
+    /// A log that a crash of the machine loses is no loss that is worth a sync each.
+    pub(crate) fn logs(&self) -> Self {
+        Self { root: self.root.join(LOGS), synced: false }
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if self.synced { file.sync_all() } else { Ok(()) }
     }
 
     /// Keeps one artifact: `write` fills the file, which then takes its place.
@@ -49,12 +63,12 @@ impl Volume {
         let own = self.make(place).map_err(&failed)?;
         let (unfinished, mut file) = create(&own, mode).map_err(&failed)?;
         let written = write(&mut file).and_then(|()| {
-            file.sync_all().map_err(&failed)?;
+            self.sync(&file).map_err(&failed)?;
             if stop.is_fired() {
                 return Err(KeepError::Stopped);
             }
             renameat(&own, &unfinished, &own, name).map_err(|errno| failed(errno.into()))?;
-            File::from(own.try_clone().map_err(&failed)?).sync_all().map_err(&failed)
+            self.sync(&File::from(own.try_clone().map_err(&failed)?)).map_err(&failed)
         });
         if written.is_err() {
             // What stays of it goes with its Run.

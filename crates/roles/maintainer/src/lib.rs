@@ -157,26 +157,41 @@ async fn release(
 ) -> (ObjectKey, Arc<Run>, Result<(), Error>) {
     let released = match artifact::only(&run) {
         // What an attempt has left that the Run does not refer to.
-        Some(names) => retain(stores, &run, names).await,
+        Some(names) => retain(stores, &run, names, Logs::Stay).await,
         None => try_release(stores, client, &run).await,
     };
     (key, run, released)
 }
 
+/// What becomes of the logs of a Run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Logs {
+    Stay,
+    Removed,
+}
+
 /// Removes what a Run has in its store but for the artifacts of these names.
-async fn retain(stores: &Stores, run: &Run, names: BTreeSet<String>) -> Result<(), Error> {
+async fn retain(
+    stores: &Stores,
+    run: &Run,
+    names: BTreeSet<String>,
+    logs: Logs,
+) -> Result<(), Error> {
     let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid().unwrap_or_default());
     let named = run.status.as_ref().and_then(|status| status.artifact_store.as_ref());
     // Without a store in the status nothing was kept: a finalizer is somebody's mistake then.
     let Some(named) = named else { return Ok(()) };
     let store = stores.open(&namespace, named).await?;
-    let removed =
-        tokio::task::spawn_blocking(move || store.retain(Place::of(&namespace, &uid), &names));
+    let removed = tokio::task::spawn_blocking(move || {
+        let place = Place::of(&namespace, &uid);
+        store.retain(place, &names)?;
+        if logs == Logs::Removed { store.logs().remove(place) } else { Ok(()) }
+    });
     removed.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Error::Store)
 }
 
 async fn try_release(stores: &Stores, client: &Client, run: &Run) -> Result<(), Error> {
-    retain(stores, run, BTreeSet::new()).await?;
+    retain(stores, run, BTreeSet::new(), Logs::Removed).await?;
     crash::point("maintainer-removed");
     let Some(Guard { body }) = artifact::released(run) else { return Ok(()) };
     let runs: Api<Run> = Api::namespaced(client.clone(), &run.namespace().unwrap_or_default());

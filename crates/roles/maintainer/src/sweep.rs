@@ -1,4 +1,4 @@
-//! Artifacts whose Run there is no more: looked for again and again, and removed at the second look that finds them so.
+//! Artifacts and logs whose Run there is no more: looked for again and again, and removed at the second look that finds them so.
 
 use crate::stores::{Stores, Volumes};
 use kruntimes_api::Run;
@@ -20,10 +20,11 @@ const PAGE: u32 = 500;
 /// Orphans that the log names.
 const SHOWN: usize = 10;
 
-/// Something that is kept: which volume of the home, and whose.
+/// Something that is kept: which volume of the home, whether artifacts or logs, and whose.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Held {
     volume: PathBuf,
+    is_log: bool,
     namespace: String,
     run_uid: String,
 }
@@ -57,7 +58,7 @@ pub(crate) async fn sweep(
     }
     let uids: Vec<&str> = orphans.iter().take(SHOWN).map(|held| held.run_uid.as_str()).collect();
     let count = orphans.len();
-    tracing::info!(count, runs = ?uids, "artifacts of Runs that there are no more are removed");
+    tracing::info!(count, runs = ?uids, "artifacts and logs of Runs that there are no more are removed");
     let removing = spawn_blocking(move || {
         for held in &orphans {
             if let Err(error) = remove(held) {
@@ -95,16 +96,24 @@ fn look(volumes: Volumes) -> BTreeSet<Held> {
         inner(directory).inspect_err(|error| unreadable(directory, error)).unwrap_or_default()
     };
     for volume in volumes.all(inner) {
-        match Store::volume(volume.clone()).runs() {
-            Ok(runs) => found.extend(runs.into_iter().map(|(namespace, run_uid)| Held {
-                volume: volume.clone(),
-                namespace,
-                run_uid,
-            })),
-            Err(error) => unreadable(&volume, &error),
+        for is_log in [false, true] {
+            match store(&volume, is_log).runs() {
+                Ok(runs) => found.extend(runs.into_iter().map(|(namespace, run_uid)| Held {
+                    volume: volume.clone(),
+                    is_log,
+                    namespace,
+                    run_uid,
+                })),
+                Err(error) => unreadable(&volume, &error),
+            }
         }
     }
     found
+}
+
+fn store(volume: &Path, is_log: bool) -> Store {
+    let artifacts = Store::volume(volume.to_owned());
+    if is_log { artifacts.logs() } else { artifacts }
 }
 
 fn inner(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -116,7 +125,7 @@ fn inner(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn remove(held: &Held) -> io::Result<()> {
     let place = Place::of(&held.namespace, &held.run_uid);
-    Store::volume(held.volume.clone()).remove(place)
+    store(&held.volume, held.is_log).remove(place)
 }
 
 /// The Runs that may have artifacts, as the watch shows them.

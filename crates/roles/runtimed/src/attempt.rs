@@ -228,6 +228,9 @@ impl Attempt {
         if self.handed_back || taken {
             self.pod.spool.drop_unstarted(&self.log);
         } else {
+            if let Some(archive) = &self.pod.archive {
+                archive.take(&self.log);
+            }
             self.pod.spool.retire(&self.log);
         }
         // What is journalled may be an earlier attempt, which a crash left open.

@@ -41,6 +41,9 @@ pub struct Config {
     /// Where artifacts are kept.
     #[command(flatten)]
     pub store: StoreConfig,
+    /// Whether the logs of attempts that ended are kept in the artifact store, where there is one.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub archive_logs: bool,
     /// What stands for 127.0.0.1 in this pod.
     #[arg(long, env = "KRUNTIMES_LOOPBACK", hide = true)]
     pub loopback: Option<IpAddr>,

@@ -4,14 +4,14 @@
 //! `rules::run::machine`; `keeper` keeps the pod's Lease, without which nothing executes; `runtime` calls the Runtime
 //! Server, `events` and `poll` bring what it reports to the task by way of `registry`; `spool` keeps the output, `serving`
 //! shows it; `journal` keeps a restart from executing twice; `outputs` and `artifacts` take what a
-//! Run leaves behind, `downloads` gives it out.
+//! Run leaves behind, `archive` its logs, `shelf` says what is given out.
 //! Nothing here decides what happens to a Run, and nothing here trusts the Runtime Server.
 
+mod archive;
 mod artifacts;
 mod attempt;
 mod clock;
 mod config;
-mod downloads;
 mod events;
 mod execute;
 mod inputs;
@@ -28,13 +28,13 @@ mod ready;
 mod registry;
 mod runtime;
 mod serving;
+mod shelf;
 mod slots;
 mod source;
 mod spool;
 mod supervisor;
 #[cfg(test)]
 mod testing;
-mod token;
 mod workspace;
 mod write;
 
@@ -45,6 +45,7 @@ pub use source::SourceConfig;
 use crate::pod::Pod;
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kruntimes_api::names;
+use kruntimes_artifacts::serve::{Handout, Token};
 use kruntimes_cluster::events::{self as recorder, Recorder};
 use kruntimes_daemon::{Shutdown, boottime, health, lifeline};
 use kruntimes_rules::fence::Timing;
@@ -57,7 +58,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -146,7 +147,7 @@ async fn serve_all(
     for directory in [&config.control, &config.state] {
         std::fs::create_dir_all(directory).map_err(control("directory"))?;
     }
-    let token = token::Token::create(&config.control).map_err(control("token"))?;
+    let token = Token::create(&config.control).map_err(control("token"))?;
     let (lease, told) = lease::Lease::new();
     let (component, instance) = (names::RUNTIMED_CONTAINER, config.pod_name.clone());
     let (recorder, recording) =
@@ -162,15 +163,11 @@ async fn serve_all(
     answers.spawn(health::serve(health_listener, Arc::new(readiness.clone()), until_answered));
     beside.spawn(events::follow(Arc::clone(&pod)));
     beside.spawn(recording.run());
-    let downloads = downloads::Downloads {
-        runs: pod.runs.clone(),
-        namespace: config.pod_namespace.clone(),
-        runtime: config.runtime_name.clone(),
-        artifacts: pod.artifacts.clone(),
-        token: token.clone(),
-        slots: Arc::new(Semaphore::new(downloads::AT_ONCE)),
-    };
-    beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone(), downloads));
+    let handout = Handout::new(Arc::new(shelf(&config, &pod)), token.clone());
+    beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone(), handout));
+    if let Some(archive) = &pod.archive {
+        beside.spawn(Arc::clone(archive).serve());
+    }
 
     let uid = tokio::select! {
         uid = own_uid(&config, &pods) => uid,
@@ -185,6 +182,7 @@ async fn serve_all(
         token: token.text().to_owned(),
     };
     let me = Identity { name: config.pod_name.clone(), uid };
+    let archive = pod.archive.clone();
     let watching = keep_and_watch(&config, client, (pod, me, told), live, stops);
     let publishing = async {
         tokio::select! {
@@ -195,9 +193,21 @@ async fn serve_all(
         publisher.retract().await;
     };
     let (watched, ()) = tokio::join!(watching, publishing);
+    if let Some(archive) = archive {
+        archive.flush().await;
+    }
     answered.fire();
     while answers.join_next().await.is_some() {}
     watched
+}
+
+fn shelf(config: &Config, pod: &Pod) -> shelf::Own {
+    shelf::Own {
+        runs: pod.runs.clone(),
+        namespace: config.pod_namespace.clone(),
+        runtime: config.runtime_name.clone(),
+        artifacts: pod.artifacts.clone(),
+    }
 }
 
 /// Keeps the pod's Lease and executes its Runs until it is to end.
@@ -233,7 +243,7 @@ fn control(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
 fn open(
     config: &Config,
     client: &Client,
-    token: &token::Token,
+    token: &Token,
     lease: lease::Lease,
     recorder: Recorder,
     lines: impl Write + Send + 'static,
@@ -258,6 +268,7 @@ fn open(
             .named()
             .map(|named| artifacts::Artifacts { named, store: config.store.open(&config.mounted) }),
         inputs: Arc::new(inputs::Slots::new()),
+        archive: archive::Archive::open(config).map_err(control("archive of logs"))?,
         sources: source::Sources::open(&config.state, config.source.clone())
             .map_err(control("sources"))?,
         mounted: mounted::Mounted::new(config.mounted.clone()),

@@ -1,5 +1,6 @@
 //! What all attempts of this pod share.
 
+use crate::archive::Archive;
 use crate::artifacts::Artifacts;
 use crate::inputs::Slots as InputSlots;
 use crate::journal::Journal;
@@ -41,6 +42,8 @@ pub(crate) struct Pod {
     pub(crate) artifacts: Option<Artifacts>,
     /// Workspaces that artifacts of earlier Runs are put into.
     pub(crate) inputs: Arc<InputSlots>,
+    /// Where logs of attempts that ended are kept; nowhere if there is none.
+    pub(crate) archive: Option<Arc<Archive>>,
     pub(crate) sources: Sources,
     pub(crate) mounted: Mounted,
     pub(crate) slots: Slots,

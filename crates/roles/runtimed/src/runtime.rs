@@ -1,7 +1,7 @@
 //! The Runtime Server of this pod, as runtimed calls it. Everything that it answers is untrusted.
 
-use crate::token::Token;
 use kruntimes_api::conditions::SERVER_SAYS;
+use kruntimes_artifacts::serve::Token;
 use kruntimes_proto::executor::v1::runtime_client::RuntimeClient;
 use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
 use kruntimes_proto::executor::v1::{

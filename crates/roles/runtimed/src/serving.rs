@@ -1,22 +1,22 @@
 //! Port 9093: the status and the output of the newest attempt of each Run, from the spool, also after its end.
 //!
 //! `artifact.v1.ArtifactService`, `executor.v1.Runtime` with Status alone, and `RuntimeEvents.Watch` of one Run, named by metadata `kruntimes-run`;
-//! with `kruntimes-attempt` of no attempt before that one.
+//! with `kruntimes-attempt` of no attempt before that one; with `kruntimes-archive` from the store, of the attempt itself.
 
-use crate::downloads::Downloads;
 use crate::spool::{Frame, Log, Next, Reader, Spool, Stage, Stream};
-use crate::token::Token;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use kruntimes_artifacts::serve::{Handout, RUN_METADATA, Token, awaited_attempt, wire};
+use kruntimes_proto::ARCHIVE_METADATA;
 use kruntimes_proto::artifact::v1::artifact_service_server::ArtifactServiceServer;
 use kruntimes_proto::executor::v1::execution_event::Event as Wire;
 use kruntimes_proto::executor::v1::runtime_events_server::{RuntimeEvents, RuntimeEventsServer};
 use kruntimes_proto::executor::v1::runtime_server::{Runtime, RuntimeServer};
 use kruntimes_proto::executor::v1::{
     CancelRequest, CancelResponse, ExecuteRequest, ExecuteResponse, ExecutionEvent,
-    ExecutionExited, ExecutionOutput, ExecutionStarted, ExecutionState, ForgetRequest,
-    ForgetResponse, HealthRequest, HealthResponse, ListRequest, ListResponse, RenewRequest,
-    RenewResponse, StatusRequest, StatusResponse, WatchRequest,
+    ExecutionStarted, ExecutionState, ForgetRequest, ForgetResponse, HealthRequest, HealthResponse,
+    ListRequest, ListResponse, RenewRequest, RenewResponse, StatusRequest, StatusResponse,
+    WatchRequest,
 };
 use kruntimes_rules::run::outcome::Outcome;
 use std::sync::Arc;
@@ -24,10 +24,6 @@ use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-/// Metadata that names the Run of a Watch by its UID.
-const RUN_METADATA: &str = "kruntimes-run";
-/// Metadata with the number of the attempt that is awaited: a reader may be here before the attempt is.
-const ATTEMPT_METADATA: &str = "kruntimes-attempt";
 /// Streams of one connection at once.
 const STREAMS: u32 = 256;
 
@@ -36,17 +32,18 @@ const STREAMS: u32 = 256;
 struct Logs {
     spool: Spool,
     token: Token,
+    handout: Handout,
 }
 
 /// Serves for ever. Readers that follow a Run are cut when this is dropped: their pod is gone.
-pub(crate) async fn serve(listener: TcpListener, spool: Spool, token: Token, downloads: Downloads) {
-    let logs = Logs { spool, token };
+pub(crate) async fn serve(listener: TcpListener, spool: Spool, token: Token, handout: Handout) {
+    let logs = Logs { spool, token, handout: handout.clone() };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS)
         .add_service(RuntimeServer::new(logs.clone()))
         .add_service(RuntimeEventsServer::new(logs))
-        .add_service(ArtifactServiceServer::new(downloads))
+        .add_service(ArtifactServiceServer::new(handout))
         .serve_with_incoming(incoming);
     if let Err(error) = served.await {
         tracing::error!(%error, "the server of logs failed");
@@ -121,6 +118,9 @@ impl RuntimeEvents for Logs {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        if request.metadata().contains_key(ARCHIVE_METADATA) {
+            return self.handout.archived(&request).await;
+        }
         self.token.check(&request)?;
         let named = request.metadata().get(RUN_METADATA).and_then(|value| value.to_str().ok());
         let uid = named.ok_or_else(|| {
@@ -147,13 +147,6 @@ impl RuntimeEvents for Logs {
     async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         not_here()
     }
-}
-
-fn awaited_attempt<T>(request: &Request<T>) -> Result<i32, Status> {
-    let Some(value) = request.metadata().get(ATTEMPT_METADATA) else { return Ok(0) };
-    value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Status::invalid_argument(format!("metadata {ATTEMPT_METADATA} must be a number"))
-    })
 }
 
 struct Follow {
@@ -186,24 +179,6 @@ impl Follow {
             id: self.uid.clone(),
             time_unix_nano: time,
             event: Some(event),
-        }
-    }
-}
-
-fn wire(frame: Frame) -> (i64, Wire) {
-    match frame {
-        Frame::Output { stream, offset, time, data } => {
-            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-            (time, Wire::Output(ExecutionOutput { stream: stream.wire(), offset, data }))
-        }
-        Frame::Exited { exit, dropped, time } => {
-            let exited = ExecutionExited {
-                exit_code: exit.exit_code,
-                signal: exit.signal,
-                error_message: exit.error_message,
-                dropped_bytes: i64::try_from(dropped).unwrap_or(i64::MAX),
-            };
-            (time, Wire::Exited(exited))
         }
     }
 }

@@ -156,7 +156,12 @@ impl Supervisor {
             Order::Update(uid, run) => self.tell(&uid, Update::Run(run)),
             Order::Gone(uid) => self.tell(&uid, Update::Gone),
             Order::Break(uid) => self.tell(&uid, Update::Broken),
-            Order::Forget(uid) => self.pod.spool.forget(&uid),
+            Order::Forget(uid) => {
+                self.pod.spool.forget(&uid);
+                if let Some(archive) = &self.pod.archive {
+                    archive.forget(uid);
+                }
+            }
             Order::KeepOnly(uids) => self.pod.spool.keep_only(&uids),
             Order::Sweep(uid) => self.sweep(uid),
         }

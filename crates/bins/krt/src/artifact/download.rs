@@ -8,23 +8,20 @@ use crate::home::Home;
 use crate::pod_channel::{self, PodChannel};
 use crate::progress::Progress;
 use crate::table::print;
+use crate::through;
 use k8s_openapi::api::core::v1::Pod;
-use kruntimes_api::{ArtifactRef, ArtifactType, Run, labels};
+use kruntimes_api::{ArtifactRef, ArtifactType, Run};
 use kruntimes_proto::TOKEN_METADATA;
 use kruntimes_proto::artifact::v1::artifact_service_client::ArtifactServiceClient;
 use kruntimes_proto::artifact::v1::{DownloadRequest, DownloadResponse};
 use kruntimes_rules::artifact::{Hash, check_name};
-use kruntimes_rules::pods;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use std::fs::{File, Permissions};
 use std::io::{Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tonic::{Request, Streaming};
-
-/// Pods that are looked through for one that is ready.
-const PODS: u32 = 500;
 
 /// Downloads.
 pub(crate) async fn download(home: &Home, args: &DownloadArgs) -> Result<(), Failure> {
@@ -92,17 +89,10 @@ fn target(artifact: &ArtifactRef, args: &DownloadArgs) -> Result<PathBuf, Failur
     Ok(target)
 }
 
-/// The pod that executed the Run, or another one of its Runtime: they have one store.
 async fn connect(pods: &Api<Pod>, run: &Run) -> Result<PodChannel, Failure> {
     let runtime = &run.spec.runtime;
-    let of_runtime =
-        ListParams::default().labels(&format!("{}={runtime}", labels::RUNTIME)).limit(PODS);
-    let mut ready: Vec<Pod> =
-        pods.list(&of_runtime).await?.items.into_iter().filter(pods::is_ready).collect();
-    let own = run.status.as_ref().and_then(|status| status.assigned_pod.clone());
-    ready.sort_by_key(|pod| (Some(pod.name_any()) != own, pod.name_any()));
     let mut why = format!("no pod of the Runtime {runtime} is ready");
-    for pod in ready {
+    for pod in through::pods(pods, run).await? {
         match pod_channel::connect(pods, &pod.name_any(), pod.uid().as_deref()).await {
             Ok(channel) => return Ok(channel),
             Err(error) => why = format!("pod {}: {error}", pod.name_any()),

@@ -1,5 +1,6 @@
-//! `krt logs`: what a Run wrote, from its pod, also after its end.
+//! `krt logs`: what a Run wrote, from its pod, also after its end, and from the archive when its pod has it no more.
 
+mod archive;
 mod args;
 mod lines;
 
@@ -40,42 +41,60 @@ pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::new(chain(&error)))?
             .ok_or_else(|| Failure::new(format!("{} was deleted", args.name)))?;
     }
-    let Some(pod) = assigned_pod(&run) else {
-        let why = run.status.as_ref().and_then(|status| status.message.clone());
-        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        return Err(Failure::new(format!("{} has no pod, it is {}{why}", args.name, run.phase())));
-    };
-    let target = Target {
-        pod,
-        pod_uid: run.status.as_ref().and_then(|status| status.assigned_pod_uid.clone()),
-        run_uid: run.metadata.uid.clone().unwrap_or_default(),
-        attempt: run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0),
-    };
-    let (ended, attempt) = (run.phase().is_terminal(), target.attempt);
-    if let Some(wanted) = args.attempt.filter(|wanted| *wanted != attempt) {
-        return Err(other_attempt(&args.name, wanted, attempt));
+    let newest = run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0);
+    let attempt = args.attempt.unwrap_or(newest);
+    if attempt > newest {
+        let name = &args.name;
+        return Err(Failure::new(format!(
+            "{name} has no attempt {attempt}: the newest is {newest}"
+        )));
     }
-    let patience = if ended { Patience::Once } else { Patience::Retry };
-    let reader =
-        Reader::new(Api::namespaced(home.client.clone(), &home.namespace), target, patience);
-    let printer = Printer::new(args, attempt, Timestamp::now());
-    print(reader, printer, args, ended)
-        .await
-        .map_err(|error| Failure::new(format!("{}: {error}", args.name)))?;
-    if args.follow && !ended {
-        until_settled(runs, &args.name, attempt).await;
+    match assigned_pod(&run) {
+        Some(pod) if attempt == newest => of_pod(home, &runs, &run, pod, args).await,
+        None if newest == 0 => {
+            let why = run.status.as_ref().and_then(|status| status.message.clone());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            Err(Failure::new(format!("{} has no pod, it is {}{why}", args.name, run.phase())))
+        }
+        Some(_) | None => {
+            let printer = Printer::new(args, attempt, Timestamp::now());
+            archive::print(home, &run, attempt, printer).await
+        }
     }
-    Ok(())
 }
 
-fn other_attempt(name: &str, wanted: i32, newest: i32) -> Failure {
-    Failure::new(if wanted > newest {
-        format!("{name} has no attempt {wanted}: the newest is {newest}")
-    } else {
-        format!(
-            "the output of attempt {wanted} of {name} is gone: a pod keeps that of the newest attempt, which is {newest}"
-        )
-    })
+/// The output of the newest attempt, as its pod has it.
+async fn of_pod(
+    home: &Home,
+    runs: &Api<Run>,
+    run: &Run,
+    pod: String,
+    args: &LogsArgs,
+) -> Result<(), Failure> {
+    let status = run.status.as_ref();
+    let target = Target {
+        pod,
+        pod_uid: status.and_then(|status| status.assigned_pod_uid.clone()),
+        run_uid: run.metadata.uid.clone().unwrap_or_default(),
+        attempt: status.and_then(|status| status.attempt).unwrap_or(0),
+    };
+    let (ended, attempt) = (run.phase().is_terminal(), target.attempt);
+    let patience = if ended { Patience::Once } else { Patience::Retry };
+    let mut reader =
+        Reader::new(Api::namespaced(home.client.clone(), &home.namespace), target, patience);
+    let printer = Printer::new(args, attempt, Timestamp::now());
+    match print(&mut reader, printer, args, ended).await {
+        Ok(()) => {}
+        Err(error) if ended && error.is_final() && reader.is_at_the_beginning() => {
+            let printer = Printer::new(args, attempt, Timestamp::now());
+            return archive::print(home, run, attempt, printer).await;
+        }
+        Err(error) => return Err(Failure::new(format!("{}: {error}", args.name))),
+    }
+    if args.follow && !ended {
+        until_settled(runs.clone(), &args.name, attempt).await;
+    }
+    Ok(())
 }
 
 /// Waits until the end whose output was followed stands in the status: the next command is to see it. What keeps it
@@ -95,7 +114,7 @@ fn assigned_pod(run: &Run) -> Option<String> {
 }
 
 async fn print(
-    mut reader: Reader,
+    reader: &mut Reader,
     mut printer: Printer,
     args: &LogsArgs,
     ended: bool,

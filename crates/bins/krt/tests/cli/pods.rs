@@ -6,7 +6,7 @@ use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Phase, Run, Runtime, conditions};
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -75,9 +75,57 @@ fn a_killed_pod_is_replaced_and_the_next_run_succeeds_on_another() {
     assert!(killed.elapsed() < REPLACED, "it took {:?}", killed.elapsed());
     let name = list["items"][0]["metadata"]["name"].as_str().unwrap();
     let logs = user.run(&["logs", name]);
-    let gone = format!("error: {name}: pod {pod} is gone and its output with it\n");
-    assert_eq!(logs.expect(125).stderr, gone);
+    let silent = format!(
+        "error: the output of attempt 1 of {name} can't be had: its pod has it no more, and nothing is kept of what attempt 1 has \
+         written in the artifact store: it has written nothing, or its pod ended before it could keep it\n"
+    );
+    assert_eq!(logs.expect(125).stderr, silent);
     user.run(&["run", "--", "true"]).expect(0);
+    assert_eq!(up.stop(Signal::TERM), Some(0));
+}
+
+/// Ends the pod of a Run, and waits until others are ready.
+fn replace_pod(user: &User, run: &Value) {
+    let text = |field: &str| run["status"][field].as_str().unwrap().to_owned();
+    let (pod, uid) = (text("assignedPod"), text("assignedPodUID"));
+    block_on(async {
+        let client = client(&user.path("data/kruntimes/kubeconfig")).await;
+        let pods: Api<Pod> = Api::namespaced(client, "default");
+        pods.delete(&pod, &DeleteParams::default()).await.unwrap();
+        pods_until(pods, |pods| {
+            let others = pods.values().filter(|pod| pod.uid().as_ref() != Some(&uid));
+            others.filter(|pod| is_ready(pod)).count() >= 2
+                && pods.values().all(|pod| pod.uid().as_ref() != Some(&uid))
+        })
+        .await;
+    });
+}
+
+#[test]
+fn the_output_of_every_attempt_is_there_after_its_pod() {
+    let user = User::new();
+    let up = user.up(&[]);
+    let manifest = json!({
+        "apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": {"name": "twice"},
+        "spec": {"runtime": "bash", "retryPolicy": {"maxAttempts": 2, "backoff": "1ms"},
+            "args": ["printf 'out\\n\\377\\n'; echo err >&2; exit 3"]},
+    });
+    let file = user.write("run.json", manifest.to_string());
+    user.run(&["run", "-f", &file]).expect(3);
+    let run: Value = serde_json::from_str(user.run(&["get", "twice", "-o", "json"]).out()).unwrap();
+    let first = user.run(&["logs", "twice", "--attempt", "1", "-o", "json"]);
+    assert_eq!(first.expect(0).out().lines().count(), 3, "{}", first.out());
+    assert!(first.out().contains("\"attempt\":1,\"stream\":\"stdout\",\"message\":\"out\""));
+    let live = user.run(&["logs", "twice"]);
+    replace_pod(&user, &run);
+    for attempt in ["1", "2"] {
+        let kept = user.run(&["logs", "twice", "--attempt", attempt]);
+        kept.expect(0);
+        assert_eq!((&kept.stdout[..], &*kept.stderr), (&b"out\n\xff\n"[..], "err\n"));
+        assert_eq!((&kept.stdout, &kept.stderr), (&live.stdout, &live.stderr));
+    }
+    let tail = user.run(&["logs", "twice", "--tail", "1", "--since", "1h"]);
+    assert_eq!(tail.expect(0).stdout, b"\xff\n");
     assert_eq!(up.stop(Signal::TERM), Some(0));
 }
 

@@ -12,8 +12,7 @@ pub(super) const RUN: &[(&str, &str)] = &[
 ];
 
 /// Fields of Runtime.
-pub(super) const RUNTIME: &[(&str, &str)] =
-    &[("spec.workspace", "!has(self.workspace)"), ("spec.logs", "!has(self.logs)")];
+pub(super) const RUNTIME: &[(&str, &str)] = &[("spec.workspace", "!has(self.workspace)")];
 
 pub(super) fn add_run(root: &mut Value) {
     add_all(root, RUN);

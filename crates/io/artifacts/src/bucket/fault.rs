@@ -68,6 +68,9 @@ impl Fault {
 
 impl From<Fault> for io::Error {
     fn from(fault: Fault) -> Self {
+        if matches!(fault, Fault::NoObject(_)) {
+            return Self::new(io::ErrorKind::NotFound, fault);
+        }
         Self::other(fault)
     }
 }

@@ -16,6 +16,7 @@ mod upload;
 use crate::KeepError;
 use crate::keep::Stop;
 use crate::store::{Artifact, Place, UNWRITTEN};
+use crate::volume::LOGS;
 use credentials::Credentials;
 use executor::executor;
 use fault::Fault;
@@ -93,6 +94,13 @@ impl Bucket {
             memory: Arc::new(Semaphore::new(MEMORY_MIB)),
             limits,
         }
+    }
+
+    /// The same bucket, with what is kept of logs.
+    pub(crate) fn logs(&self) -> Self {
+        let prefix =
+            self.prefix.as_ref().map_or_else(|| LOGS.to_owned(), |all| format!("{all}/{LOGS}"));
+        Self { prefix: Some(prefix), ..self.clone() }
     }
 
     fn client(&self) -> io::Result<Arc<AmazonS3>> {

@@ -138,6 +138,10 @@ fn arguments(pool: &ValidPool) -> Vec<String> {
         arguments.extend(others.map(|(name, amount)| format!("--capacity={name}={amount}")));
     }
     arguments.extend(pool.store.iter().flat_map(Store::arguments));
+    // Told only where it differs from the default: an update of kruntimes replaces no pods for it.
+    if pool.store.is_some() && !pool.archive_logs {
+        arguments.push("--archive-logs=false".to_owned());
+    }
     arguments
 }
 

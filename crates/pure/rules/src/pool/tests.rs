@@ -378,7 +378,13 @@ fn the_volume_for_artifacts_is_runtimeds_alone() {
     assert!(
         args.contains("--artifact-store-driver=filesystem")
             && args.contains("--artifact-volume-claim=pvc")
+            && !args.contains("archive")
     );
+    let mut silent = runtime.clone();
+    silent.spec.logs = serde_json::from_value(json!({"archive": false})).unwrap();
+    let built = deployment(&validate(&silent, &settings).unwrap());
+    let built = serde_json::to_string(&built).unwrap();
+    assert!(built.contains("--archive-logs=false"), "{built}");
     for broken in [
         json!({"driver": "filesystem"}),
         json!({"driver": "filesystem", "filesystem": {"volumeClaimName": "../x"}}),

@@ -64,6 +64,8 @@ pub struct ValidPool {
     pub(super) fence_after: Duration,
     /// Where its artifacts are kept.
     pub(super) store: Option<Store>,
+    /// Whether the logs of attempts that ended are kept there.
+    pub(super) archive_logs: bool,
 }
 
 /// Why a Runtime has no pool.
@@ -174,6 +176,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         api_server: settings.api_server.clone(),
         fence_after: settings.fence_after,
         store: runtime.spec.artifact_store.as_ref().map(store::check).transpose()?,
+        archive_logs: runtime.spec.logs.as_ref().and_then(|logs| logs.archive).unwrap_or(true),
         secrets,
         config_maps: names_of("spec.allowedConfigMaps", &runtime.spec.allowed_config_maps)?,
     })

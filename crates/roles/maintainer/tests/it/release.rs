@@ -219,16 +219,24 @@ async fn what_no_run_is_left_of_goes_and_nothing_else() {
     let (_, kept) = world.kept("kept", "pvc").await;
     let runs = kept.parent().unwrap();
     let orphan = runs.join("0b0e8b5e-0f5e-4b5e-8b5e-0b0e8b5e0f5e");
-    fs::create_dir(&orphan).unwrap();
-    fs::write(orphan.join("f"), "1").unwrap();
+    let logs = runs.ancestors().nth(3).unwrap().join("logs/namespaces/default/runs");
+    let own_log = logs.join(kept.file_name().unwrap());
+    let log = logs.join("0b0e8b5e-0f5e-4b5e-8b5e-0b0e8b5e0f5e");
+    for one in [&orphan, &log, &own_log] {
+        fs::create_dir_all(one).unwrap();
+        fs::write(one.join("1"), "1").unwrap();
+    }
     let began = tokio::time::Instant::now();
-    while orphan.exists() {
+    while orphan.exists() || log.exists() {
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
     // Not at the first look: its Run might not be known yet.
     assert!(began.elapsed() > Duration::from_secs(300), "{:?}", began.elapsed());
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert!(kept.join("f").exists());
+    assert!(kept.join("f").exists() && own_log.join("1").exists());
+    // With its Run goes its log.
+    world.delete("kept").await;
+    until_gone(&own_log).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What is in memory of a log whose attempt has ended: enough to make the [`Log`] again when somebody asks.
 
-use super::frame::Frame;
 use super::log::{Log, Rest};
+use kruntimes_artifacts::Frame;
 use std::path::Path;
 
 /// An ended log.

@@ -1,6 +1,6 @@
 //! The log of one attempt: written by the one who gets its output, read by any number of readers at their own pace.
 
-use super::frame::{Frame, HEADER_BYTES, PIECE_BYTES, Stream};
+use kruntimes_artifacts::{Frame, HEADER_BYTES, PIECE_BYTES, Stream};
 use kruntimes_rules::run::outcome::Exit;
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 /// What is kept of one stream.
 pub(crate) const STREAM_BYTES: u64 = 1024 * 1024;
 /// The largest file, headers included: a stream of single bytes must not cost more.
-const FILE_BYTES: u64 = 4 * 1024 * 1024;
+const FILE_BYTES: u64 = kruntimes_artifacts::LOG_BYTES;
 /// What is remembered of stderr for the message of a failure.
 const TAIL_BYTES: usize = 2048;
 
@@ -280,6 +280,25 @@ impl Log {
         true
     }
 
+    /// Bytes of its file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lock().rest.length
+    }
+
+    /// Gives the file a second name. False: there is no file, or it has one already.
+    pub(crate) fn link_to(&self, directory: &Path) -> io::Result<bool> {
+        let state = self.lock();
+        if state.rest.place != Place::Disk {
+            return Ok(false);
+        }
+        let name = self.path.file_name().unwrap_or_default();
+        match fs::hard_link(&self.path, directory.join(name)) {
+            // An earlier life has begun it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            linked => linked.map(|()| true),
+        }
+    }
+
     /// Removes the file. Who reads it already reads on.
     pub(super) fn remove(&self) {
         let mut state = self.lock();
@@ -314,7 +333,7 @@ impl Log {
 }
 
 /// UID and attempt of a file's name.
-pub(super) fn parts(name: &str) -> (&str, i32) {
+pub(crate) fn parts(name: &str) -> (&str, i32) {
     let parts = name.rsplit_once('.').and_then(|(uid, number)| Some((uid, number.parse().ok()?)));
     parts.unwrap_or((name, 0))
 }

@@ -5,12 +5,11 @@
 //! little is in memory: thousands of them must not leave a heap full of holes.
 
 mod ended;
-mod frame;
 mod log;
 
 use ended::Ended;
-pub(crate) use frame::{Frame, Stream};
-pub(crate) use log::{Log, Next, Reader, STREAM_BYTES, Stage};
+pub(crate) use kruntimes_artifacts::{Frame, Stream};
+pub(crate) use log::{Log, Next, Reader, STREAM_BYTES, Stage, parts};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -51,7 +50,7 @@ impl Spool {
             let entry = entry?;
             let modified = entry.metadata()?.modified()?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let (uid, attempt) = log::parts(&name);
+            let (uid, attempt) = parts(&name);
             found.push((modified, attempt, uid.to_owned()));
         }
         found.sort();

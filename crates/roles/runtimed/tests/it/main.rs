@@ -1,6 +1,8 @@
 //! runtimed on the in-process API server, with a Runtime Server in the test's hand.
 
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod artifacts;
 #[cfg(test)]
 mod drain;

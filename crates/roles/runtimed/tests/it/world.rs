@@ -147,6 +147,7 @@ impl World {
             run_limit: Vec::new(),
             capacity: vec![("gpu".to_owned(), 2)],
             store: StoreConfig::volume(self.directory.join("store"), "claim"),
+            archive_logs: true,
             loopback: Some(self.address),
             workspace: self.directory.join("workspace"),
             control: self.directory.join("control"),

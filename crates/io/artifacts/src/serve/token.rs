@@ -1,4 +1,5 @@
-//! The control token: made at each start, 0600, seen by runtimed and the Runtime Server of the pod alone.
+//! The control token: made at each start, and asked of everybody who calls. That of a pod stands in a file, 0600, for its Runtime
+//! Server, which no Run may read.
 
 use kruntimes_proto::TOKEN_METADATA;
 use std::fs;
@@ -12,7 +13,7 @@ const BYTES: usize = 32;
 
 /// The token of this start.
 #[derive(Clone)]
-pub(crate) struct Token {
+pub struct Token {
     text: String,
     value: MetadataValue<Ascii>,
 }
@@ -24,35 +25,51 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// Makes a token and puts it into `<control>/token` by a rename.
-    pub(crate) fn create(control: &Path) -> io::Result<Self> {
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// The system's random source does not answer.
+    pub fn random() -> io::Result<Self> {
         let mut random = [0_u8; BYTES];
         fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
         let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let made = control.join("token.new");
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&made)?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&made, control.join("token"))?;
         let value = text.parse().map_err(io::Error::other)?;
         Ok(Self { text, value })
     }
 
+    /// Makes a token and puts it into `<control>/token` by a rename.
+    ///
+    /// # Errors
+    /// The directory can't be written.
+    pub fn create(control: &Path) -> io::Result<Self> {
+        let token = Self::random()?;
+        let made = control.join("token.new");
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&made)?;
+        file.write_all(token.text.as_bytes())?;
+        fs::rename(&made, control.join("token"))?;
+        Ok(token)
+    }
+
     /// The token as it stands in the annotation of the pod.
-    pub(crate) fn text(&self) -> &str {
+    #[must_use]
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// A request that carries the token.
-    pub(crate) fn sign<T>(&self, message: T) -> Request<T> {
+    pub fn sign<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert(TOKEN_METADATA, self.value.clone());
         request
     }
 
     /// Lets only requests through that carry the token. The comparison takes the same time for every content.
-    pub(crate) fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let given = request.metadata().get(TOKEN_METADATA).map_or(&[] as &[u8], |v| v.as_bytes());
         let expected = self.text.as_bytes();
         let differences = given.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
@@ -70,9 +87,9 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_opens() {
-        let directory = crate::testing::directory("token");
-        let token = Token::create(&directory).unwrap();
-        let path = directory.join("token");
+        let directory = tempfile::tempdir().unwrap();
+        let token = Token::create(directory.path()).unwrap();
+        let path = directory.path().join("token");
         assert_eq!(fs::read_to_string(&path).unwrap(), token.text());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(token.text().len(), 2 * BYTES);
@@ -83,6 +100,6 @@ mod tests {
             request.metadata_mut().insert(TOKEN_METADATA, wrong.parse().unwrap());
             assert!(token.check(&request).is_err(), "{wrong:?}");
         }
-        assert_ne!(Token::create(&directory).unwrap().text(), token.text());
+        assert_ne!(Token::create(directory.path()).unwrap().text(), token.text());
     }
 }
