@@ -8,6 +8,7 @@ mod github;
 mod limits;
 mod matrix;
 mod names;
+mod page;
 mod random;
 mod references;
 mod script;
