@@ -305,6 +305,10 @@ fn values_have_a_limit_together_and_in_depth() {
     let room = LEGS_BYTES - 1 - 3;
     assert_eq!(values(&of(room - 10)).len(), 1);
     assert_eq!(problem(&of(room + 1)), Some(MatrixProblem::TooLarge));
+    let object = |chars: usize| json!({"a": [{"k": "x".repeat(chars), "l": [1]}]});
+    let around = 1 + (2 * (1 + 4) + 3) + 3 + (3 + 8);
+    assert_eq!(values(&object(LEGS_BYTES - around)).len(), 1);
+    assert_eq!(problem(&object(LEGS_BYTES - around + 1)), Some(MatrixProblem::TooLarge));
     let text = "x".repeat(LEGS_BYTES / 100);
     let product = |count: usize| json!({"a": [text], "b": (0..count).collect::<Vec<_>>()});
     assert_eq!(values(&product(99)).len(), 99);
@@ -315,11 +319,14 @@ fn values_have_a_limit_together_and_in_depth() {
         json!({"include": (0..101).map(|n| json!({"n": n, "t": text})).collect::<Vec<_>>()});
     assert_eq!(problem(&alone), Some(MatrixProblem::TooLarge));
     let deep = |count: usize| (0..count).fold(json!(1), |value, _| json!([value]));
+    let deep_object = |count: usize| (0..count).fold(json!(1), |value, _| json!({"k": value}));
     assert_eq!(values(&json!({"a": deep(MATRIX_DEPTH - 1)})).len(), 1);
     assert_eq!(problem(&json!({"a": deep(MATRIX_DEPTH)})), Some(MatrixProblem::TooDeep));
     let computed = json!({"a": ["${{ fromJSON(inputs.x) }}"]});
     for (count, is_fine) in [(MATRIX_DEPTH, true), (MATRIX_DEPTH + 1, false), (120, false)] {
-        let context = json!({"inputs": {"x": deep(count).to_string()}});
-        assert_eq!(expand(&computed, &context).is_ok(), is_fine, "{count}");
+        for value in [deep(count), deep_object(count)] {
+            let context = json!({"inputs": {"x": value.to_string()}});
+            assert_eq!(expand(&computed, &context).is_ok(), is_fine, "{value}");
+        }
     }
 }
