@@ -104,7 +104,10 @@ pub const KEYS: [Key; 84] = [
     refused("jobs.*.defaults.run", "say it in each step"),
     refused("jobs.*.defaults.run.shell", SHELLS),
     refused("jobs.*.defaults.run.working-directory", DIRECTORIES),
-    differs("jobs.*.steps", "at most 128"),
+    differs(
+        "jobs.*.steps",
+        "at most 128; each has a working directory of its own, and gives outputs to the next",
+    ),
     differs("jobs.*.steps[].id", "it becomes the step's name"),
     same("jobs.*.steps[].if"),
     differs("jobs.*.steps[].name", "the step's name is made of it, where there is no id"),

@@ -37,6 +37,8 @@ pub fn translate(file: &Value) -> Result<Translated, Vec<Refusal>> {
         };
         spec.insert(key.clone(), translated);
     }
+    // On GitHub a job that fails ends those alone that need it.
+    spec.entry("fail-fast").or_insert(Value::Bool(false));
     translation.refusals.truncate(MAX_REFUSALS);
     if translation.refusals.is_empty() {
         Ok(Translated { name, spec: Value::Object(spec) })

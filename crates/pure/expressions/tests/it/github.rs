@@ -155,10 +155,13 @@ fn a_file_becomes_a_workflow_that_means_the_same() {
             "deploy": {"needs": ["build", "test"], "uses": "deploy", "with": {"n": "3"}},
         },
         "finally": ["deploy"],
+        "fail-fast": false,
     });
     let translated = translate(&file()).unwrap();
     assert_eq!(translated.name.as_deref(), Some("CI"));
     assert_eq!(translated.spec, expected);
+    let translated = translate(&json!({"fail-fast": true, "jobs": {}})).unwrap();
+    assert_eq!(translated.spec, json!({"fail-fast": true, "jobs": {}}));
 }
 
 fn check_refused(rows: &[(Value, &str)]) {
