@@ -22,5 +22,7 @@ pub const AXES: usize = 32;
 pub const MATRIX_DEPTH: usize = 16;
 /// Bytes of all values of all legs of a matrix together.
 pub const LEGS_BYTES: usize = 256 << 10;
+/// Values of `include` and `exclude`, times the combinations that each is compared with.
+pub const COMPARISONS: usize = 4 << 20;
 /// Characters of a leg's name: as many as a label may have.
 pub const LEG_NAME_CHARS: usize = 63;

@@ -52,6 +52,8 @@ mod tests {
             ("nee", "did you mean needs?"),
             ("matirx", "did you mean matrix?"),
             ("ne", "there are needs, matrix"),
+            ("xxneeds", "did you mean needs?"),
+            ("xxxneeds", "there are needs, matrix"),
             ("nabla", "there are needs, matrix"),
             ("x", "there are needs, matrix"),
         ] {

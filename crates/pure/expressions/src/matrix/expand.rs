@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 type Values = Map<String, Value>;
 
+/// A name and its values.
+type Axis<'a> = (&'a String, &'a Vec<Value>);
+
 /// A combination and what `include` added to it.
 struct Combination {
     original: Values,
@@ -15,9 +18,26 @@ struct Combination {
 
 pub(super) fn legs(matrix: &Value, limit: usize) -> Result<Vec<Leg>, MatrixError> {
     let entries = |key: &str| matrix.get(key).and_then(Value::as_array).into_iter().flatten();
-    let excluded: Vec<&Values> = entries("exclude").filter_map(Value::as_object).collect();
+    let axes: Vec<Axis<'_>> = matrix
+        .as_object()
+        .into_iter()
+        .flat_map(axes)
+        .filter_map(|(name, values)| Some((name, values.as_array()?)))
+        .collect();
+    let values = ["include", "exclude"]
+        .map(|key| entries(key).filter_map(Value::as_object).map(Map::len).sum::<usize>());
+    let combined: usize = axes.iter().map(|(_, values)| values.len()).product();
+    let count = combined.saturating_mul(values.iter().sum());
+    if count > limits::COMPARISONS {
+        return Err(error("matrix", MatrixProblem::TooManyComparisons { count }));
+    }
+    let place = |name: &String| axes.iter().position(|(other, _)| *other == name);
+    let excluded: Vec<Vec<(usize, &Value)>> = entries("exclude")
+        .filter_map(Value::as_object)
+        .map(|entry| entry.iter().filter_map(|(name, value)| Some((place(name)?, value))).collect())
+        .collect();
     let mut room = Room(limits::LEGS_BYTES);
-    let mut combinations = combine(matrix, &excluded, &mut room)?;
+    let mut combinations = combine(&axes, &excluded, &mut room)?;
     let mut alone: Vec<Values> = Vec::new();
     for entry in entries("include").filter_map(Value::as_object) {
         let mut is_added = false;
@@ -54,29 +74,18 @@ pub(super) fn legs(matrix: &Value, limit: usize) -> Result<Vec<Leg>, MatrixError
 
 /// Each value with each of the others, but for what is excluded.
 fn combine(
-    matrix: &Value,
-    excluded: &[&Values],
+    axes: &[Axis<'_>],
+    excluded: &[Vec<(usize, &Value)>],
     room: &mut Room,
 ) -> Result<Vec<Combination>, MatrixError> {
-    let axes: Vec<(&String, &Vec<Value>)> = matrix
-        .as_object()
-        .into_iter()
-        .flat_map(axes)
-        .filter_map(|(name, values)| Some((name, values.as_array()?)))
-        .collect();
     let mut combinations = Vec::new();
     if axes.is_empty() || axes.iter().any(|(_, values)| values.is_empty()) {
         return Ok(combinations);
     }
     let mut places = vec![0; axes.len()];
     loop {
-        let value = |name: &String| {
-            let axis = axes.iter().position(|(other, _)| *other == name)?;
-            axes[axis].1.get(places[axis])
-        };
-        let is_excluded = excluded
-            .iter()
-            .any(|entry| entry.iter().all(|(name, excluded)| value(name) == Some(excluded)));
+        let has = |(axis, value): &(usize, &Value)| axes[*axis].1[places[*axis]] == **value;
+        let is_excluded = excluded.iter().any(|entry| entry.iter().all(has));
         if !is_excluded {
             let mut original = Values::new();
             for ((name, values), place) in axes.iter().zip(&places) {

@@ -74,6 +74,12 @@ pub enum MatrixProblem {
     /// With those of `include`.
     #[error("there are more than {limit} legs")]
     TooManyLegs { limit: usize },
+    /// `include` and `exclude`.
+    #[error(
+        "include and exclude would be compared with combinations {count} times, the limit is {}",
+        limits::COMPARISONS
+    )]
+    TooManyComparisons { count: usize },
     /// `exclude`
     #[error("no leg has this name: {hint}")]
     UnknownAxis { hint: String },

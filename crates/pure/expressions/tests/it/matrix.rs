@@ -1,6 +1,6 @@
 //! Matrices: their legs, and what is refused.
 
-use kruntimes_expressions::limits::{AXES, LEGS_BYTES, MATRIX_DEPTH};
+use kruntimes_expressions::limits::{AXES, COMPARISONS, LEGS_BYTES, MATRIX_DEPTH};
 use kruntimes_expressions::{Leg, Matrix, MatrixError, MatrixProblem};
 use serde_json::{Value, json};
 
@@ -297,6 +297,33 @@ fn the_expressions_of_a_matrix_cost_no_more_than_one() {
     let matrix = Matrix::parse(&of(2), LIMIT).unwrap();
     let sources: Vec<&str> = matrix.expressions().iter().map(|found| found.source()).collect();
     assert_eq!(sources, ["contains(inputs.l, 'x') || 0", "contains(inputs.l, 'x') || 1"]);
+}
+
+#[test]
+fn entries_are_compared_a_limited_number_of_times() {
+    let list = |count: usize| (0..count).collect::<Vec<_>>();
+    let entry = |keys: usize| (0..keys).map(|n| (format!("k{n}"), json!(n))).collect::<Value>();
+    let most = COMPARISONS / LIMIT;
+    for (key, keys) in [("include", most), ("include", most + 1)] {
+        let source = json!({"a": list(LIMIT), key: [{"a": "other"}, entry(keys - 1)]});
+        let expected = MatrixProblem::TooManyComparisons { count: LIMIT * (most + 1) };
+        let is_too_many = problem(&source) == Some(expected);
+        assert_eq!(is_too_many, keys > most, "{keys}");
+    }
+    let axes = |keys: usize| {
+        let mut source = entry(keys);
+        for values in source.as_object_mut().unwrap().values_mut() {
+            *values = json!([0]);
+        }
+        source["a"] = json!(list(LIMIT));
+        source["exclude"] = json!(vec![entry(keys); LIMIT]);
+        source
+    };
+    assert_eq!(problem(&axes(4)), None);
+    assert_eq!(
+        problem(&axes(5)),
+        Some(MatrixProblem::TooManyComparisons { count: LIMIT * LIMIT * 5 })
+    );
 }
 
 #[test]
