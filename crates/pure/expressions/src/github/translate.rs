@@ -194,7 +194,8 @@ impl Translation {
                 "timeout-minutes" => ("timeoutSeconds", self.seconds(value, &at)),
                 "run" => {
                     let options = if step.get("shell").is_some() { "-eo pipefail" } else { "-e" };
-                    ("run", format!("set {options}\n{}", self.text(value, &at)).into())
+                    // On its first line, so that no line of the script has another number.
+                    ("run", format!("set {options}; {}", self.text(value, &at)).into())
                 }
                 other => (other, value.clone()),
             };
