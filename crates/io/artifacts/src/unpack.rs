@@ -35,7 +35,7 @@ pub enum UnpackError {
 ///
 /// # Errors
 /// What it has unpacked so far stays.
-pub fn unpack(archive: &File, target: &Path) -> Result<(), UnpackError> {
+pub fn unpack(archive: impl Read, target: &Path) -> Result<(), UnpackError> {
     let root =
         openat(rustix::fs::CWD, target, DIRECTORY, Mode::empty()).map_err(io::Error::from)?;
     unpack_into(archive, &root, &mut Room::of_one())

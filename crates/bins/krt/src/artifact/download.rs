@@ -3,25 +3,31 @@
 //! What a pod sends is held against what the Run's status says: a file that is there is what the Run has left.
 
 use super::DownloadArgs;
+use super::part::{self, Part, unwritable};
+use super::receive::{Answer, Receiving};
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::pod_channel::{self, PodChannel};
 use crate::progress::Progress;
+use crate::signals::Signals;
 use crate::table::print;
 use crate::through;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{ArtifactRef, ArtifactType, Run};
-use kruntimes_proto::TOKEN_METADATA;
 use kruntimes_proto::artifact::v1::artifact_service_client::ArtifactServiceClient;
 use kruntimes_proto::artifact::v1::{DownloadRequest, DownloadResponse};
-use kruntimes_rules::artifact::{Hash, check_name};
+use kruntimes_proto::{OFFSET_METADATA, TOKEN_METADATA};
+use kruntimes_rules::artifact::check_name;
 use kube::ResourceExt;
 use kube::api::Api;
-use std::fs::{File, Permissions};
-use std::io::{Seek, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use tonic::{Request, Streaming};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tonic::{Request, Status, Streaming};
+
+/// The exit code of a command that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
 
 /// Downloads.
 pub(crate) async fn download(home: &Home, args: &DownloadArgs) -> Result<(), Failure> {
@@ -36,15 +42,31 @@ pub(crate) async fn download(home: &Home, args: &DownloadArgs) -> Result<(), Fai
     }
     let target = target(&artifact, args)?;
     let pods = Api::namespaced(home.client.clone(), &home.namespace);
-    let channel = connect(&pods, &run).await?;
-    let mut part = part_beside(&target)?;
-    let frames = ask(channel, home, args).await?;
-    receive(frames, &artifact, part.as_file_mut(), &Progress::new(false)).await?;
+    let mut part = Part::open(&target, &artifact)?;
+    let mut signals = Signals::listen()?;
+    let progress = Progress::new(false);
+    let runtime = &run.spec.runtime;
+    let nobody =
+        format!("no pod of the Runtime {runtime} is ready: see `krt runtime get {runtime}`");
+    let receiving = Receiving { artifact: &artifact, target: &target, progress: &progress, nobody };
+    let senders = async || through::senders(&pods, &run).await;
+    let ask = async |pod: &through::Sender, offset| ask(home, &pods, args, pod, offset).await;
+    let stopped = tokio::select! {
+        received = receiving.take_from_any(&mut part, senders, ask) => received.map(|()| false)?,
+        () = signals.next() => true,
+    };
+    if stopped {
+        progress.hush();
+        part.keep();
+        let (length, size) = (part.length(), artifact.size_bytes);
+        return Err(interrupted(&format!(
+            "stopped after {length} of {size} bytes; the same command goes on from there"
+        )));
+    }
     if args.extract {
-        unpack(part.as_file_mut(), &target)?;
+        unpack(&mut part, &target, &mut signals).await?;
     } else {
-        part.as_file().sync_all()?;
-        part.persist(&target).map_err(|error| unwritable(&target, &error.error))?;
+        part.persist(&target)?;
     }
     let (kind, bytes) = (artifact.kind.as_str(), artifact.size_bytes);
     print(&format!(
@@ -89,86 +111,53 @@ fn target(artifact: &ArtifactRef, args: &DownloadArgs) -> Result<PathBuf, Failur
     Ok(target)
 }
 
-async fn connect(pods: &Api<Pod>, run: &Run) -> Result<PodChannel, Failure> {
-    let runtime = &run.spec.runtime;
-    let mut why = format!("no pod of the Runtime {runtime} is ready");
-    for pod in through::pods(pods, run).await? {
-        match pod_channel::connect(pods, &pod.name_any(), pod.uid().as_deref()).await {
-            Ok(channel) => return Ok(channel),
-            Err(error) => why = format!("pod {}: {error}", pod.name_any()),
-        }
-    }
-    Err(Failure::new(format!(
-        "artifacts are read through a pod of the Run's Runtime, and {why}: see `krt runtime get {runtime}`"
-    )))
-}
-
+/// Asks a pod for what follows the first `offset` bytes.
 async fn ask(
-    channel: PodChannel,
     home: &Home,
+    pods: &Api<Pod>,
     args: &DownloadArgs,
-) -> Result<Streaming<DownloadResponse>, Failure> {
+    pod: &through::Sender,
+    offset: u64,
+) -> Result<Answer<Streaming<DownloadResponse>>, Status> {
+    let channel =
+        pod.connect(pods).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut request = Request::new(DownloadRequest {
         namespace: home.namespace.clone(),
         run_name: args.run.clone(),
         artifact_name: args.artifact.clone(),
     });
     request.metadata_mut().insert(TOKEN_METADATA, channel.token);
-    let answer = ArtifactServiceClient::new(channel.channel).download(request).await;
-    answer.map(tonic::Response::into_inner).map_err(|status| refused(&status))
+    request.metadata_mut().insert(OFFSET_METADATA, offset.into());
+    let answer = ArtifactServiceClient::new(channel.channel).download(request).await?;
+    let told = answer.metadata().get(OFFSET_METADATA).and_then(|value| value.to_str().ok());
+    let offset = told.and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok(Answer { offset, frames: answer.into_inner() })
 }
 
-fn refused(status: &tonic::Status) -> Failure {
-    Failure::new(format!("the artifact can't be downloaded: {}", status.message()))
-}
-
-/// Writes all of it to `file`, which holds it whole when this is no error.
-async fn receive(
-    mut frames: Streaming<DownloadResponse>,
-    artifact: &ArtifactRef,
-    file: &mut File,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let broken = |what: &str| {
-        Failure::new(format!(
-            "{:?} did not arrive as the Run has left it: {what}; nothing was kept",
-            artifact.name
-        ))
+/// Into a directory beside its place, which takes it when all is there. Who stops it waits until nothing of it is left.
+async fn unpack(part: &mut Part, target: &Path, signals: &mut Signals) -> Result<(), Failure> {
+    let written = |error: std::io::Error| unwritable(target, &error);
+    let archive = part.content().map_err(written)?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let source = Stoppable { archive, stopped: Arc::clone(&stopped) };
+    let place = target.to_owned();
+    let mut unpacking = tokio::task::spawn_blocking(move || unpack_into(source, &place));
+    let unpacked = tokio::select! {
+        unpacked = &mut unpacking => unpacked,
+        () = signals.next() => {
+            stopped.store(true, Ordering::Relaxed);
+            drop(unpacking.await);
+            part.keep();
+            return Err(interrupted("the unpacking was stopped, and nothing of it is left"));
+        }
     };
-    let size = u64::try_from(artifact.size_bytes).unwrap_or_default();
-    let first = frames.message().await.map_err(|status| refused(&status))?;
-    let metadata = first.filter(|frame| frame.data.is_empty()).and_then(|frame| frame.metadata);
-    if metadata.is_none_or(|metadata| metadata.name != artifact.name) {
-        return Err(broken("the pod answers with something else"));
-    }
-    let (mut hash, mut received) = (Hash::new(), 0_u64);
-    while let Some(frame) = frames.message().await.map_err(|status| refused(&status))? {
-        received += frame.data.len() as u64;
-        if received > size {
-            return Err(broken("there is more of it"));
-        }
-        hash.update(&frame.data);
-        file.write_all(&frame.data)?;
-        if let Some(percent) = (received * 100).checked_div(size) {
-            progress.stage(&format!("{}: {percent} %", artifact.name));
-        }
-    }
-    progress.hush();
-    if received < size {
-        return Err(broken(&format!("{received} of {size} bytes came")));
-    }
-    if artifact.digest.as_deref() != Some(hash.finish().as_str()) {
-        return Err(broken("its digest differs"));
-    }
-    Ok(())
+    unpacked.map_err(|error| Failure::new(error.to_string()))?
 }
 
-/// Into a directory beside its place, which takes it when all is there.
-fn unpack(archive: &mut File, target: &Path) -> Result<(), Failure> {
-    archive.rewind()?;
+fn unpack_into(archive: Stoppable, target: &Path) -> Result<(), Failure> {
     let part = tempfile::Builder::new()
-        .prefix(&prefix(target))
-        .tempdir_in(parent(target))
+        .prefix(&part::prefix(target))
+        .tempdir_in(part::parent(target))
         .map_err(|error| unwritable(target, &error))?;
     let place = part.path().join("content");
     std::fs::create_dir(&place).map_err(|error| unwritable(target, &error))?;
@@ -177,25 +166,21 @@ fn unpack(archive: &mut File, target: &Path) -> Result<(), Failure> {
     std::fs::rename(&place, target).map_err(|error| unwritable(target, &error))
 }
 
-fn part_beside(target: &Path) -> Result<tempfile::NamedTempFile, Failure> {
-    tempfile::Builder::new()
-        .prefix(&prefix(target))
-        // As any file that its user makes.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(parent(target))
-        .map_err(|error| unwritable(target, &error))
+/// An archive that ends when nobody wants it any more.
+struct Stoppable {
+    archive: File,
+    stopped: Arc<AtomicBool>,
 }
 
-fn prefix(target: &Path) -> String {
-    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    format!(".{}.part-", name.chars().take(60).collect::<String>())
+impl Read for Stoppable {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("stopped"));
+        }
+        self.archive.read(buffer)
+    }
 }
 
-fn parent(target: &Path) -> &Path {
-    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn unwritable(target: &Path, error: &std::io::Error) -> Failure {
-    let why = crate::failure::without_number(&error.to_string());
-    Failure::new(format!("can't write {}: {why}", target.display()))
+fn interrupted(line: &str) -> Failure {
+    Failure { lines: vec![line.to_owned()], code: INTERRUPTED }
 }

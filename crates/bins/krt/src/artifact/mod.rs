@@ -1,6 +1,8 @@
 //! `krt artifact`: what Runs have left in `$KRUNTIME_ARTIFACTS_DIR`, listed and downloaded.
 
 mod download;
+mod part;
+mod receive;
 
 use crate::cli::Output;
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use super::lines::Printer;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::output::{ATTEMPT_METADATA, Bytes, RUN_METADATA, time};
-use crate::pod_channel::{self, PodChannel};
+use crate::pod_channel::PodChannel;
 use crate::through;
 use jiff::Timestamp;
 use kruntimes_api::Run;
@@ -31,12 +31,11 @@ pub(super) async fn print(
     let mut why = format!(
         "its pod has it no more, and no pod of the Runtime {runtime} is ready, through which its archive is read"
     );
-    for pod in through::pods(&pods, run).await? {
-        let pod_name = pod.name_any();
-        let channel = match pod_channel::connect(&pods, &pod_name, pod.uid().as_deref()).await {
+    for sender in through::senders(&pods, run).await? {
+        let channel = match sender.connect(&pods).await {
             Ok(channel) => channel,
             Err(error) => {
-                why = format!("pod {pod_name}: {error}");
+                why = format!("{sender}: {error}");
                 continue;
             }
         };

@@ -1,8 +1,10 @@
 //! `krt artifact` beside the shared local home: what a Run leaves is listed, downloaded, unpacked, and gone with its Run.
 
-use crate::support::{finish_with_input, shared};
+use crate::support::{collect, finish, finish_with_input, send, shared};
+use rustix::process::Signal;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 fn create(name: &str, script: &str) -> Option<i32> {
     let manifest = serde_json::json!({
@@ -44,6 +46,15 @@ fn artifacts_are_listed_downloaded_and_unpacked() {
     let want = format!("Downloaded report.txt (file, 5 bytes) to {path}\n");
     assert_eq!(got.expect(0).out(), want);
     assert_eq!(fs::read_to_string(&file).unwrap(), "hello");
+    // What an earlier command has left is gone on with; what can't be the beginning of it is not.
+    for left in ["hel", "hexl", "more than it is"] {
+        fs::write(dir.join(".here.txt.part-2cf24dba5fb0a30e"), left).unwrap();
+        shared()
+            .run(&["artifact", "download", "with-artifacts", "report.txt", "-o", path])
+            .expect(0);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "hello");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+    }
     let site = dir.join("site");
     let path = site.to_str().unwrap();
     let extract = ["artifact", "download", "with-artifacts", "site", "--extract", "-o", path];
@@ -109,4 +120,36 @@ fn a_run_takes_what_an_earlier_one_has_left_on_either_runtime() {
         "{}",
         wrong.stderr
     );
+}
+
+#[test]
+fn a_download_that_is_stopped_leaves_nothing_under_its_name_and_goes_on_later() {
+    let script = "head -c 200000000 /dev/urandom > big; sha256sum < big | cut -c 1-64 > sum";
+    assert_eq!(create("large", script), Some(0));
+    let (_keep, dir) = place();
+    let (big, sum) = (dir.join("big"), dir.join("sum"));
+    let download = |name: &str, path: &std::path::Path| {
+        let path = path.to_str().unwrap().to_owned();
+        shared().krt(&["artifact", "download", "large", name, "-o", &path])
+    };
+    finish(&mut download("sum", &sum)).expect(0);
+    let child =
+        download("big", &big).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let part = || {
+        let mut entries = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap());
+        entries.find(|entry| entry.file_name().to_string_lossy().starts_with(".big.part-"))
+    };
+    // Nothing tells that it has begun: it is looked for.
+    while part().is_none_or(|part| part.metadata().unwrap().len() == 0) {
+        std::thread::yield_now();
+    }
+    send(&child, Signal::INT);
+    let stopped = collect(child);
+    assert!(stopped.expect(130).stderr.contains("the same command goes on from there"));
+    assert!(!big.exists() && part().is_some());
+    let ended = finish(&mut download("big", &big));
+    assert_eq!(ended.expect(0).stderr, "");
+    assert!(part().is_none());
+    let hashed = std::process::Command::new("sha256sum").arg(&big).output().unwrap();
+    assert_eq!(hashed.stdout[..64], fs::read(&sum).unwrap()[..64]);
 }
