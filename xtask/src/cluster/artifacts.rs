@@ -74,6 +74,13 @@ fn comes_and_goes(
         "wait -n {NAMESPACE} --for=condition=Available deployment -l {ours} --timeout=120s"
     ))?;
     roles::of_maintainers(tools, NAMESPACE)?;
+    // Its Runtime is gone with all pods: the maintainer gives it out.
+    std::fs::remove_file(&file)?;
+    tools.krt(&format!("artifact download one f -n {NAMESPACE} -o {}", file.display()))?;
+    ensure!(
+        std::fs::read_to_string(&file)? == "kept\n",
+        "the artifact differs without its Runtime"
+    );
     tools.kubectl(&format!("delete run one -n {NAMESPACE} --timeout=60s"))?;
     ensure!(!is_kept(uid), "the artifact of a deleted Run stays");
     Ok(())

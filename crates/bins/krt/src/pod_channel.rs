@@ -7,7 +7,7 @@ use kruntimes_api::{labels, names};
 use kruntimes_rules::pods;
 use kube::Api;
 use kube::client::UpgradeConnectionError;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::DuplexStream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -52,10 +52,31 @@ pub(crate) async fn connect(
     let token = token.parse().map_err(|_| ChannelError::NotNow)?;
     let address = pod.status.and_then(|status| status.pod_ip).ok_or(ChannelError::NotNow)?;
     let channel = match address.parse::<IpAddr>() {
-        Ok(ip) if ip.is_loopback() => direct(ip).await?,
+        Ok(ip) if ip.is_loopback() => direct(SocketAddr::new(ip, names::STATUS_PORT)).await?,
         Ok(_) | Err(_) => forwarded(pods, name).await?,
     };
     Ok(PodChannel { channel, token })
+}
+
+/// Connects to a maintainer, which asks for no token: only a port-forward reaches it.
+pub(crate) async fn connect_openly(
+    pods: &Api<Pod>,
+    name: &str,
+) -> Result<PodChannel, ChannelError> {
+    find(pods, name, None).await?;
+    let channel = forwarded(pods, name).await?;
+    Ok(PodChannel { channel, token: MetadataValue::from_static("none") })
+}
+
+/// Connects to what listens at an address of this machine, and nowhere else.
+pub(crate) async fn connect_at(address: &str, token: &str) -> Result<PodChannel, ChannelError> {
+    let refused = || ChannelError::Refused(format!("{address:?} is no address of this machine"));
+    let address: SocketAddr = address.parse().map_err(|_| refused())?;
+    if !address.ip().is_loopback() {
+        return Err(refused());
+    }
+    let token = token.parse().map_err(|_| ChannelError::NotNow)?;
+    Ok(PodChannel { channel: direct(address).await?, token })
 }
 
 async fn find(pods: &Api<Pod>, name: &str, uid: Option<&str>) -> Result<Pod, ChannelError> {
@@ -72,8 +93,7 @@ async fn find(pods: &Api<Pod>, name: &str, uid: Option<&str>) -> Result<Pod, Cha
     found.filter(|pod| same(pod) && !pods::has_ended(pod)).ok_or(ChannelError::Gone)
 }
 
-async fn direct(ip: IpAddr) -> Result<Channel, ChannelError> {
-    let address = std::net::SocketAddr::new(ip, names::STATUS_PORT);
+async fn direct(address: SocketAddr) -> Result<Channel, ChannelError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| ChannelError::Refused(chain(&error)))?
         .connect_timeout(CONNECT)

@@ -156,7 +156,7 @@ pub(crate) fn start(chosen: Role) -> Result<(), Failure> {
             kruntimes_languages::python::serve(config, zygote, shutdown).await
         }),
         Role::Maintainer { log, args } => role(&log.log, async |shutdown| {
-            let config = kruntimes_maintainer::Config::Store(*args);
+            let config = kruntimes_maintainer::Config::Store(args);
             Box::pin(kruntimes_maintainer::serve(config, Client::try_default().await?, shutdown))
                 .await
                 .map_err(|error| Failure::new(error.to_string()))

@@ -36,6 +36,10 @@ pub fn local_volume(home: &Path, namespace: &str, claim: &str) -> PathBuf {
 
 /// Directory of a local home with what stands for volumes.
 pub const LOCAL_VOLUMES: &str = "volumes";
+/// Secret that says where the maintainer of a local home gives out what is kept: `address` and `token`.
+pub const LOCAL_DOOR: &str = "kruntimes-maintainer";
+/// Its namespace.
+pub const LOCAL_DOOR_NAMESPACE: &str = "default";
 /// Volume with the control token: runtimed writes it, the Runtime Server reads it.
 pub const CONTROL_VOLUME: &str = "kruntimes-control";
 /// Path of the control volume.

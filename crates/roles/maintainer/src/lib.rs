@@ -2,9 +2,10 @@
 //!
 //! It finds them by the label that the controller sets beside the finalizer, whatever became of their Runtime; what crashes
 //! have left of Runs that there are no more, `sweep` finds; what attempts have left that their Run does not refer to goes when the
-//! Run has ended. Invariant: a finalizer goes only after all that the Run had in the store that its status names is gone.
+//! Run has ended. `serving` gives out what is kept where no pod does. Invariant: a finalizer goes only after all that the Run had in the store that its status names is gone.
 
 mod config;
+mod serving;
 mod stores;
 mod sweep;
 
@@ -62,12 +63,14 @@ struct Open {
 /// # Errors
 /// It was told no store.
 pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) -> Result<(), NoStore> {
-    let (stores, labelled) = config.open(&client)?;
+    let (stores, labelled, door) = config.open(&client)?;
+    let stores = Arc::new(stores);
     let (sender, runs) = mpsc::channel(EVENT_QUEUE);
     tokio::select! {
         () = shutdown.wait() => {}
         () = forward(stores.runs(&client), labelled, sender, |run| run) => {}
         () = maintain(&stores, &client, runs) => {}
+        () = serving::serve(door, Arc::clone(&stores), client.clone()) => {}
     }
     Ok(())
 }

@@ -53,6 +53,14 @@ impl Stores {
         }
     }
 
+    /// The only one that there is, if this is one store's.
+    pub(crate) const fn only(&self) -> Option<&ArtifactStore> {
+        match self {
+            Self::One { named, .. } => Some(named),
+            Self::Home { .. } => None,
+        }
+    }
+
     /// The Runs of all namespaces that are looked after here.
     pub(crate) fn runs<K>(&self, client: &Client) -> Api<K>
     where
@@ -116,4 +124,10 @@ async fn credentials(
     let data = secret.data.unwrap_or_default().into_iter();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
     Ok(Credentials::Variables(data.map(|(key, bytes)| (key, text(bytes.0))).collect()))
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Stores").finish_non_exhaustive()
+    }
 }

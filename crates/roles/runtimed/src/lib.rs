@@ -163,7 +163,7 @@ async fn serve_all(
     answers.spawn(health::serve(health_listener, Arc::new(readiness.clone()), until_answered));
     beside.spawn(events::follow(Arc::clone(&pod)));
     beside.spawn(recording.run());
-    let handout = Handout::new(Arc::new(shelf(&config, &pod)), token.clone());
+    let handout = Handout::new(Arc::new(shelf(&config, &pod)), Some(token.clone()));
     beside.spawn(serving::serve(status_listener, pod.spool.clone(), token.clone(), handout));
     if let Some(archive) = &pod.archive {
         beside.spawn(Arc::clone(archive).serve());

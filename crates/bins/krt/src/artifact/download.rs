@@ -1,4 +1,4 @@
-//! `krt artifact download`: through any pod of the Run's Runtime, into a file beside its place that takes it when it is whole.
+//! `krt artifact download`: through any pod of the Run's Runtime or the maintainer of its store, into a file beside its place that takes it when it is whole.
 //!
 //! What a pod sends is held against what the Run's status says: a file that is there is what the Run has left.
 
@@ -11,14 +11,12 @@ use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::table::print;
 use crate::through;
-use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{ArtifactRef, ArtifactType, Run};
 use kruntimes_proto::artifact::v1::artifact_service_client::ArtifactServiceClient;
 use kruntimes_proto::artifact::v1::{DownloadRequest, DownloadResponse};
 use kruntimes_proto::{OFFSET_METADATA, TOKEN_METADATA};
 use kruntimes_rules::artifact::check_name;
 use kube::ResourceExt;
-use kube::api::Api;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -41,16 +39,16 @@ pub(crate) async fn download(home: &Home, args: &DownloadArgs) -> Result<(), Fai
         )));
     }
     let target = target(&artifact, args)?;
-    let pods = Api::namespaced(home.client.clone(), &home.namespace);
     let mut part = Part::open(&target, &artifact)?;
     let mut signals = Signals::listen()?;
     let progress = Progress::new(false);
     let runtime = &run.spec.runtime;
-    let nobody =
-        format!("no pod of the Runtime {runtime} is ready: see `krt runtime get {runtime}`");
+    let nobody = format!(
+        "no pod of the Runtime {runtime} is ready, and there is no maintainer of its store: see `krt runtime get {runtime}`"
+    );
     let receiving = Receiving { artifact: &artifact, target: &target, progress: &progress, nobody };
-    let senders = async || through::senders(&pods, &run).await;
-    let ask = async |pod: &through::Sender, offset| ask(home, &pods, args, pod, offset).await;
+    let senders = async || through::senders(home, &run).await;
+    let ask = async |sender: &through::Sender, offset| ask(home, args, sender, offset).await;
     let stopped = tokio::select! {
         received = receiving.take_from_any(&mut part, senders, ask) => received.map(|()| false)?,
         () = signals.next() => true,
@@ -114,13 +112,12 @@ fn target(artifact: &ArtifactRef, args: &DownloadArgs) -> Result<PathBuf, Failur
 /// Asks a pod for what follows the first `offset` bytes.
 async fn ask(
     home: &Home,
-    pods: &Api<Pod>,
     args: &DownloadArgs,
-    pod: &through::Sender,
+    sender: &through::Sender,
     offset: u64,
 ) -> Result<Answer<Streaming<DownloadResponse>>, Status> {
     let channel =
-        pod.connect(pods).await.map_err(|error| Status::unavailable(error.to_string()))?;
+        sender.connect(home).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut request = Request::new(DownloadRequest {
         namespace: home.namespace.clone(),
         run_name: args.run.clone(),

@@ -12,7 +12,7 @@ use kruntimes_proto::executor::v1::execution_event::Event;
 use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
 use kruntimes_proto::executor::v1::{ExecutionEvent, WatchRequest};
 use kruntimes_proto::{ARCHIVE_METADATA, TOKEN_METADATA};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use tonic::{Code, Request, Status, Streaming};
 
 /// Prints what is kept of an attempt, through the first pod that has it.
@@ -26,13 +26,12 @@ pub(super) async fn print(
     let gone = |why: &str| {
         Failure::new(format!("the output of attempt {attempt} of {name} can't be had: {why}"))
     };
-    let pods = Api::namespaced(home.client.clone(), &home.namespace);
     let runtime = &run.spec.runtime;
     let mut why = format!(
         "its pod has it no more, and no pod of the Runtime {runtime} is ready, through which its archive is read"
     );
-    for sender in through::senders(&pods, run).await? {
-        let channel = match sender.connect(&pods).await {
+    for sender in through::senders(home, run).await? {
+        let channel = match sender.connect(home).await {
             Ok(channel) => channel,
             Err(error) => {
                 why = format!("{sender}: {error}");

@@ -126,6 +126,26 @@ fn the_output_of_every_attempt_is_there_after_its_pod() {
     }
     let tail = user.run(&["logs", "twice", "--tail", "1", "--since", "1h"]);
     assert_eq!(tail.expect(0).stdout, b"\xff\n");
+    // Without a pod, and then without the Runtime.
+    user.run(&["run", "--", "printf art > $KRUNTIME_ARTIFACTS_DIR/f; echo said"]).expect(0);
+    let list: Value = serde_json::from_str(user.run(&["list", "-o", "json"]).out()).unwrap();
+    let all = list["items"].as_array().unwrap().iter();
+    let kept =
+        all.map(|run| run["metadata"]["name"].as_str().unwrap()).find(|name| *name != "twice");
+    block_on(async {
+        let client = client(&user.path("data/kruntimes/kubeconfig")).await;
+        let runtimes: Api<Runtime> = Api::namespaced(client.clone(), "default");
+        runtimes.delete("bash", &DeleteParams::default()).await.unwrap();
+        pods_until(Api::namespaced(client, "default"), |pods| {
+            pods.values().all(|pod| pod.labels().get("runtime").is_none_or(|name| name != "bash"))
+        })
+        .await;
+    });
+    let (kept, target) = (kept.unwrap(), user.path("f"));
+    let download = ["artifact", "download", kept, "f", "-o", target.to_str().unwrap()];
+    user.run(&download).expect(0);
+    assert_eq!(std::fs::read(&target).unwrap(), b"art");
+    assert_eq!(user.run(&["logs", kept]).expect(0).out(), "said\n");
     assert_eq!(up.stop(Signal::TERM), Some(0));
 }
 

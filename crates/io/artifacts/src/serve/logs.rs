@@ -29,7 +29,7 @@ impl Handout {
         &self,
         request: &Request<WatchRequest>,
     ) -> Result<Response<Events>, Status> {
-        self.token.check(request)?;
+        self.check(request)?;
         let text = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok());
         let named = text(ARCHIVE_METADATA).and_then(|named| named.split_once('/'));
         let (Some((namespace, name)), Some(uid)) = (named, text(RUN_METADATA)) else {

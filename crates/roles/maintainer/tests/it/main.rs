@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod release;
+#[cfg(test)]
+mod serving;

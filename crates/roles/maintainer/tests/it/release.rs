@@ -13,19 +13,20 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-struct World {
-    home: tempfile::TempDir,
-    client: Client,
+pub(crate) struct World {
+    pub(crate) home: tempfile::TempDir,
+    pub(crate) client: Client,
     _trigger: Trigger,
 }
 
 impl World {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let home =
             |home: &Path| Config::Home { home: home.to_owned(), environment: BTreeMap::new() };
         Self::of(home)
@@ -35,15 +36,16 @@ impl World {
     fn of_store(claim: &str) -> Self {
         Self::of(|home| {
             let root = names::local_volume(home, "default", claim);
-            Config::Store(StoreArgs {
+            Config::Store(Box::new(StoreArgs {
                 run_namespace: "default".to_owned(),
                 store: StoreConfig::volume(root, claim),
+                status_addr: SocketAddr::from(([127, 0, 0, 1], 0)),
                 mounted: PathBuf::new(),
-            })
+            }))
         })
     }
 
-    fn of(config: impl FnOnce(&Path) -> Config) -> Self {
+    pub(crate) fn of(config: impl FnOnce(&Path) -> Config) -> Self {
         let crds = kruntimes_api::crd::all();
         let server =
             ApiServer::open(Options { data_dir: None, crds, history_limit: 10_000 }).unwrap();
@@ -55,7 +57,7 @@ impl World {
         Self { home, client, _trigger: trigger }
     }
 
-    fn runs(&self) -> Api<Run> {
+    pub(crate) fn runs(&self) -> Api<Run> {
         Api::namespaced(self.client.clone(), "default")
     }
 
@@ -65,7 +67,7 @@ impl World {
     }
 
     /// A Run with one artifact in the store of this claim.
-    async fn kept(&self, name: &str, claim: &str) -> (Run, PathBuf) {
+    pub(crate) async fn kept(&self, name: &str, claim: &str) -> (Run, PathBuf) {
         let object = json!({
             "metadata": {
                 "name": name, "finalizers": [ARTIFACT_FINALIZER, "other/one"],
