@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Bytes that are moved at once.
 const CHUNK: usize = 64 << 10;
@@ -32,6 +33,13 @@ impl Stop {
     /// Ends it too when `wanted` answers no: a process that was stopped for a while can't be told.
     pub fn unless(wanted: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { fired: Arc::default(), wanted: Some(Arc::new(wanted)) }
+    }
+
+    /// Ends it after this time.
+    #[must_use]
+    pub fn within(time: Duration) -> Self {
+        let until = Instant::now() + time;
+        Self::unless(move || Instant::now() < until)
     }
 
     /// One that ends what is under way as well when `given_up` answers yes.

@@ -353,12 +353,12 @@ fn a_link_in_a_store_is_not_followed() {
     symlink(&elsewhere, world.root.path().join("store/namespaces/ns/runs")).unwrap();
     assert!(matches!(world.keep_all(), Err(KeepError::Store { .. })));
     assert!(world.store().open(PLACE, "f", &Stop::default()).is_err());
-    assert!(world.store().remove(PLACE).is_err());
+    assert!(world.store().remove(PLACE, &Stop::default()).is_err());
     assert_eq!(fs::read_to_string(elsewhere.join("u-1/f")).unwrap(), "not ours");
     for name in ["..", "a/b", ""] {
         assert!(world.store().open(PLACE, name, &Stop::default()).is_err(), "{name}");
         let place = Place::of(name, "u");
-        assert!(world.store().remove(place).is_err(), "{name}");
+        assert!(world.store().remove(place, &Stop::default()).is_err(), "{name}");
     }
 }
 
@@ -377,16 +377,16 @@ fn what_is_removed_is_gone_and_nothing_else() {
     let named = |uid: &str| ("ns".to_owned(), uid.to_owned());
     assert_eq!(runs, [named("u-1"), named("u-2")]);
     let names = ["f".to_owned(), "x".to_owned()].into();
-    world.store().retain(PLACE, &names).unwrap();
+    world.store().retain(PLACE, &names, &Stop::default()).unwrap();
     assert!(
         world.kept_files().len() == 1 && world.store().open(PLACE, "f", &Stop::default()).is_ok()
     );
-    world.store().remove(PLACE).unwrap();
+    world.store().remove(PLACE, &Stop::default()).unwrap();
     assert_eq!(world.store().runs().unwrap(), [named("u-2")]);
     assert!(!world.root.path().join("store/namespaces/ns/runs/u-1").exists());
     assert!(world.store().open(other, "f", &Stop::default()).is_ok());
-    world.store().remove(PLACE).unwrap();
+    world.store().remove(PLACE, &Stop::default()).unwrap();
     let nowhere = Store::volume(world.root.path().join("nowhere"));
-    nowhere.remove(PLACE).unwrap();
+    nowhere.remove(PLACE, &Stop::default()).unwrap();
     assert_eq!(nowhere.runs().unwrap(), []);
 }

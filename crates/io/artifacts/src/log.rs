@@ -119,10 +119,10 @@ mod tests {
         );
         assert_eq!(mode & 0o777, 0o600);
         // What goes with the artifacts that a Run does not refer to is no log.
-        store.retain(PLACE, &BTreeSet::new()).unwrap();
+        store.retain(PLACE, &BTreeSet::new(), &Stop::default()).unwrap();
         assert!(read(&store, 1).is_some());
         assert_eq!(store.logs().runs().unwrap(), [("ns".to_owned(), "u-1".to_owned())]);
-        store.logs().remove(PLACE).unwrap();
+        store.logs().remove(PLACE, &Stop::default()).unwrap();
         assert_eq!(read(&store, 1), None);
     }
 

@@ -110,18 +110,24 @@ impl Store {
     ///
     /// # Errors
     /// Something stays.
-    pub fn remove(&self, place: Place<'_>) -> io::Result<()> {
-        self.retain(place, &BTreeSet::new())
+    pub fn remove(&self, place: Place<'_>, stop: &Stop) -> io::Result<()> {
+        self.retain(place, &BTreeSet::new(), stop)
     }
 
-    /// Removes all that is kept of a Run but for the artifacts of these names.
+    /// Removes all that is kept of a Run but for the artifacts of these names. Whoever waits for a bucket waits no longer when `stop`
+    /// is fired.
     ///
     /// # Errors
     /// Something else stays.
-    pub fn retain(&self, place: Place<'_>, names: &BTreeSet<String>) -> io::Result<()> {
+    pub fn retain(
+        &self,
+        place: Place<'_>,
+        names: &BTreeSet<String>,
+        stop: &Stop,
+    ) -> io::Result<()> {
         match self {
             Self::Volume(volume) => volume.retain(place, names),
-            Self::Bucket(bucket) => bucket.retain(place, names),
+            Self::Bucket(bucket) => bucket.retain(place, names, stop),
         }
     }
 

@@ -14,7 +14,7 @@ pub use config::{Config, NoStore, StoreArgs};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kruntimes_api::Run;
-use kruntimes_artifacts::Place;
+use kruntimes_artifacts::{Place, Stop};
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed, forward};
 use kruntimes_daemon::{Shutdown, crash};
 use kruntimes_rules::artifact::{self, Guard};
@@ -34,6 +34,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 const EVENT_QUEUE: usize = 1024;
 /// Runs whose artifacts are removed at once.
 const AT_ONCE: usize = 8;
+/// One Run: a store that does not answer must not keep those of others waiting.
+const REMOVED_WITHIN: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Who writes, as managed fields name it.
@@ -48,6 +50,10 @@ enum Error {
     #[error("the finalizer can't be removed")]
     Api(#[source] kube::Error),
 }
+
+#[derive(Debug, Error)]
+#[error("the store has not done it within {} s", REMOVED_WITHIN.as_secs())]
+struct Late;
 
 /// A Run in whose place something is to be removed, and how it stands with it.
 #[derive(Debug)]
@@ -83,8 +89,12 @@ async fn maintain(stores: &Stores, client: &Client, mut runs: mpsc::Receiver<Obs
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = Instant::now();
-        let ready = open.iter_mut().filter(|(_, one)| !one.under_way && one.due <= now);
-        for (key, one) in ready.take(AT_ONCE.saturating_sub(work.len())) {
+        let free = AT_ONCE.saturating_sub(work.len());
+        let ready = open.iter_mut().filter(|(_, one)| free > 0 && !one.under_way && one.due <= now);
+        // Who waits longest comes first: those whose store does not answer keep no others waiting.
+        let mut ready: Vec<_> = ready.collect();
+        ready.sort_by_key(|(_, one)| one.due);
+        for (key, one) in ready.into_iter().take(free) {
             one.under_way = true;
             work.push(release(stores, client, key.clone(), Arc::clone(&one.run)));
         }
@@ -187,8 +197,15 @@ async fn retain(
     let store = stores.open(&namespace, named).await?;
     let removed = tokio::task::spawn_blocking(move || {
         let place = Place::of(&namespace, &uid);
-        store.retain(place, &names)?;
-        if logs == Logs::Removed { store.logs().remove(place) } else { Ok(()) }
+        let stop = Stop::within(REMOVED_WITHIN);
+        let removed = store.retain(place, &names, &stop).and_then(|()| match logs {
+            Logs::Removed => store.logs().remove(place, &stop),
+            Logs::Stay => Ok(()),
+        });
+        removed.map_err(|error| match stop.is_fired() {
+            true => io::Error::other(Late),
+            false => error,
+        })
     });
     removed.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Error::Store)
 }

@@ -2,7 +2,7 @@
 
 use crate::stores::{Stores, Volumes};
 use kruntimes_api::Run;
-use kruntimes_artifacts::{Place, Store};
+use kruntimes_artifacts::{Place, Stop, Store};
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed};
 use kruntimes_rules::artifact::{self, Sweep};
 use kube::api::ListParams;
@@ -125,7 +125,7 @@ fn inner(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn remove(held: &Held) -> io::Result<()> {
     let place = Place::of(&held.namespace, &held.run_uid);
-    store(&held.volume, held.is_log).remove(place)
+    store(&held.volume, held.is_log).remove(place, &Stop::default())
 }
 
 /// The Runs that may have artifacts, as the watch shows them.

@@ -206,8 +206,8 @@ impl Archive {
 
     async fn remove(&self, uid: String) -> bool {
         let (logs, namespace) = (self.logs.clone(), self.namespace.clone());
-        let own = uid.clone();
-        let removed = spawn_blocking(move || logs.remove(Place::of(&namespace, &own))).await;
+        let (own, stop) = (uid.clone(), self.stop.clone());
+        let removed = spawn_blocking(move || logs.remove(Place::of(&namespace, &own), &stop)).await;
         match removed {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {

@@ -31,6 +31,8 @@ const AT_ONCE: usize = 4;
 /// How often a store is tried that fails, and how long it is left alone between.
 const TRIES: u32 = 3;
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+/// What a store gets to remove what is not kept after all.
+const TIDIED_WITHIN: Duration = Duration::from_secs(10);
 /// All tries together; less than the attempt waits for them.
 const KEPT_WITHIN: Duration = Duration::from_mins(50);
 
@@ -175,7 +177,7 @@ impl Job {
                 () = self.stopped() => return Err(failed("stopped")),
             }
             // What an earlier attempt kept is not referred to any more.
-            let kept = match self.remove(artifacts).await {
+            let kept = match self.remove(artifacts, self.keeping.stop.clone()).await {
                 Ok(()) => self.try_all(artifacts, &directory, &found, until).await,
                 Err(error) => Err(error),
             };
@@ -184,7 +186,7 @@ impl Job {
                 Err(error) => error,
             };
             if Instant::now() >= until {
-                drop(self.remove(artifacts).await);
+                self.tidy(artifacts).await;
                 let minutes = KEPT_WITHIN.as_secs() / 60;
                 return Err(failed(&format!(
                     "the artifact store has not taken all artifacts within {minutes} minutes"
@@ -197,7 +199,7 @@ impl Job {
             let again = matches!(error, KeepError::Store { .. }) && tries < TRIES;
             if !again || self.is_stopped() {
                 // What stays goes with the Run.
-                drop(self.remove(artifacts).await);
+                self.tidy(artifacts).await;
                 return Err(refused(&error));
             }
             tracing::warn!(uid = self.uid, error = %Chain(&error), "artifacts could not be kept");
@@ -250,13 +252,21 @@ impl Job {
         if stopped { Err(KeepError::Stopped) } else { Ok(refs) }
     }
 
-    async fn remove(&self, artifacts: &Artifacts) -> Result<(), KeepError> {
+    async fn remove(&self, artifacts: &Artifacts, stop: Stop) -> Result<(), KeepError> {
         let store = artifacts.store.clone();
         let what = "the artifact store can't be used";
         self.blocking(move |place| {
-            store.remove(place).map_err(|source| KeepError::Store { what, source })
+            store.remove(place, &stop).map_err(|source| match stop.is_fired() {
+                true => KeepError::Stopped,
+                false => KeepError::Store { what, source },
+            })
         })
         .await
+    }
+
+    /// What can't be removed soon goes with the Run: somebody waits for the end of the attempt.
+    async fn tidy(&self, artifacts: &Artifacts) {
+        drop(self.remove(artifacts, Stop::within(TIDIED_WITHIN)).await);
     }
 
     async fn blocking<T: Send + 'static>(

@@ -148,7 +148,12 @@ impl Bucket {
         Ok(Object::new(self.clone(), client, key, head.size, stop.clone()))
     }
 
-    pub(crate) fn retain(&self, place: Place<'_>, names: &BTreeSet<String>) -> io::Result<()> {
+    pub(crate) fn retain(
+        &self,
+        place: Place<'_>,
+        names: &BTreeSet<String>,
+        stop: &Stop,
+    ) -> io::Result<()> {
         let (client, own) = (self.client()?, self.own(place)?);
         let stays: BTreeSet<Path> =
             names.iter().map(|name| self.key(place, name)).collect::<io::Result<_>>()?;
@@ -161,7 +166,7 @@ impl Bucket {
             });
             removed.try_for_each(|_| async { Ok(()) }).await
         };
-        match self.wait(None, self.deadline(), removing) {
+        match self.wait(Some(stop), self.deadline(), removing) {
             // With the bucket all went that was in it.
             Err(error) if fault::is_without_bucket(&error) => Ok(()),
             removed => removed,

@@ -99,7 +99,7 @@ impl World {
 
     async fn remove(&self) -> io::Result<()> {
         let bucket = self.bucket.clone();
-        spawn_blocking(move || Store::Bucket(bucket).remove(PLACE)).await.unwrap()
+        spawn_blocking(move || Store::Bucket(bucket).remove(PLACE, &Stop::default())).await.unwrap()
     }
 
     fn objects(&self) -> Vec<String> {
@@ -168,7 +168,7 @@ async fn all_pages_of_a_run_are_removed_and_nothing_of_others() {
     world.fake.look(|state| state.objects.insert(other.clone(), Default::default()));
     assert_eq!(world.objects().len(), 6);
     let (bucket, names) = (world.bucket.clone(), BTreeSet::from(["b".to_owned(), "x".to_owned()]));
-    spawn_blocking(move || bucket.retain(PLACE, &names)).await.unwrap().unwrap();
+    spawn_blocking(move || bucket.retain(PLACE, &names, &Stop::default())).await.unwrap().unwrap();
     assert_eq!(world.objects(), [format!("{OWN}/b"), other.clone()]);
     world.remove().await.unwrap();
     assert_eq!(world.objects(), [other]);
@@ -239,6 +239,26 @@ async fn who_is_to_stop_waits_for_no_answer_and_leaves_nothing() {
         let keeping = tokio::time::timeout(Duration::from_secs(60), world.keep(&stop));
         assert!(matches!(keeping.await.unwrap(), Err(KeepError::Stopped)), "{length}");
         world.fake.look(|state| assert!(state.objects.is_empty() && state.uploads.is_empty()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_to_stop_waits_for_no_list_and_no_object() {
+    let world = World::within(Duration::from_mins(10), |store| store, keys()).await;
+    world.leave("f", &bytes(3));
+    world.keep(&Stop::default()).await.unwrap();
+    let soon = || Stop::within(Duration::from_millis(100));
+    for method in ["HEAD", "GET"] {
+        world.fake.look(|state| state.trouble = Trouble::Silent(method));
+        let store = Store::Bucket(world.bucket.clone());
+        let asked = spawn_blocking(move || {
+            let opened = store.open(PLACE, "f", &soon());
+            let read = opened.and_then(|mut opened| opened.bytes.read(&mut [0; 1]));
+            // A removal begins with a list, which is a GET.
+            (read.is_err(), method == "HEAD" || store.remove(PLACE, &soon()).is_err())
+        });
+        let asked = tokio::time::timeout(Duration::from_secs(30), asked).await;
+        assert_eq!(asked.unwrap().unwrap(), (true, true), "{method}");
     }
 }
 

@@ -31,7 +31,7 @@ pub enum InvalidArtifact {
     TooMany,
     /// A name that no artifact has.
     #[error(
-        "{0}: the name of an artifact is UTF-8 of at most {most} bytes without control characters and `\\`",
+        "{0}: the name of an artifact is UTF-8 of at most {most} bytes without control characters, `\\`, U+FFFE and U+FFFF",
         most = limits::ARTIFACT_NAME_BYTES
     )]
     Name(String),
@@ -89,7 +89,9 @@ impl InvalidArtifact {
 pub fn check_name(bytes: &[u8]) -> Result<&str, InvalidArtifact> {
     let invalid = || InvalidArtifact::Name(shown(bytes));
     let name = std::str::from_utf8(bytes).map_err(|_| invalid())?;
-    let plain = !name.chars().any(|letter| letter.is_control() || matches!(letter, '/' | '\\'));
+    // Lists of S3 are XML, which has no place for the last two.
+    let bars = |letter| matches!(letter, '/' | '\\' | '\u{fffe}' | '\u{ffff}');
+    let plain = !name.chars().any(|letter: char| letter.is_control() || bars(letter));
     let fits = (1..=limits::ARTIFACT_NAME_BYTES).contains(&name.len());
     if fits && plain && !matches!(name, "." | "..") { Ok(name) } else { Err(invalid()) }
 }

@@ -14,12 +14,23 @@ fn store(claim: &str) -> ArtifactStore {
 #[test]
 fn names_are_those_that_every_store_can_have() {
     let longest = "x".repeat(limits::ARTIFACT_NAME_BYTES);
-    for name in ["a", "a b", "é.txt", "..a", ".hidden", "a..b", longest.as_str()] {
+    for name in ["a", "a b", "é.txt", "\u{fffd}", "..a", ".hidden", "a..b", longest.as_str()] {
         assert_eq!(check_name(name.as_bytes()), Ok(name));
     }
     let long = "x".repeat(limits::ARTIFACT_NAME_BYTES + 1);
-    let hostile: [&[u8]; 9] =
-        [b"", b".", b"..", b"a/b", b"a\\b", b"a\nb", b"\x1b[2J", b"\xff", long.as_bytes()];
+    let hostile: [&[u8]; 11] = [
+        "a\u{fffe}".as_bytes(),
+        "\u{ffff}a".as_bytes(),
+        b"",
+        b".",
+        b"..",
+        b"a/b",
+        b"a\\b",
+        b"a\nb",
+        b"\x1b[2J",
+        b"\xff",
+        long.as_bytes(),
+    ];
     for name in hostile {
         let error = check_name(name).unwrap_err().to_string();
         assert!(error.is_ascii() || error.contains('…') || error.contains('\u{fffd}'), "{error}");
