@@ -83,6 +83,7 @@ fn values_of_one_kind_are_compared_as_what_they_are() {
         ("matrix.list <= matrix.list", false),
         ("fromJSON('{\"a\": [1]}') == fromJSON('{\"a\": [1]}')", true),
         ("fromJSON('{\"a\": [1]}') == fromJSON('{\"b\": [1]}')", false),
+        ("fromJSON('{\"a\": 1}') == fromJSON('{\"a\": 1.0}')", true),
         ("fromJSON('{\"a\": [1]}') == fromJSON('{\"a\": [2]}')", false),
         ("fromJSON('{\"a\": 1}') == fromJSON('{\"a\": 1, \"b\": 1}')", false),
         ("fromJSON('[\"a\"]') == fromJSON('[\"A\"]')", false),

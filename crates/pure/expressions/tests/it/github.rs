@@ -112,6 +112,7 @@ fn file() -> Value {
                     {"name": "é", "run": "z"},
                     {"name": "-.x".repeat(40), "run": "z"},
                     {"name": "-.x".repeat(40), "run": "z"},
+                    {"name": "-.x".repeat(40), "run": "z"},
                 ],
             },
             "test": {
@@ -145,6 +146,7 @@ fn a_file_becomes_a_workflow_that_means_the_same() {
                     {"name": "step-5", "run": "set -e; z"},
                     {"name": long, "run": "set -e; z"},
                     {"name": format!("{}-2", &long[..61]), "run": "set -e; z"},
+                    {"name": format!("{}-3", &long[..61]), "run": "set -e; z"},
                 ],
             },
             "test": {

@@ -274,6 +274,12 @@ fn limits() {
     let with = |count: usize| json!({"a": list(LIMIT - 1), "include": list(count).iter().map(|n| json!({"a": 9_999 + n})).collect::<Vec<_>>()});
     assert_eq!(values(&with(1)).len(), LIMIT);
     assert_eq!(problem(&with(2)), Some(MatrixProblem::TooManyLegs { limit: LIMIT }));
+    let others = |count: usize| {
+        let entries: Vec<Value> = (1..=count).map(|n| json!({"a": n})).collect();
+        json!({"a": [0], "include": entries})
+    };
+    assert_eq!(values(&others(LIMIT - 1)).len(), LIMIT);
+    assert_eq!(problem(&others(LIMIT)), Some(MatrixProblem::TooManyLegs { limit: LIMIT }));
     let computed = json!({"a": "${{ fromJSON(inputs.list) }}"});
     let of = |count: usize| json!({"inputs": {"list": json!(list(count)).to_string()}});
     assert_eq!(expand(&computed, &of(LIMIT)).unwrap().len(), LIMIT);
