@@ -362,7 +362,7 @@ const PIECES: [&str; 52] = [
     "$'",
 ];
 
-const SEEDS: std::ops::Range<u64> = 1..4_000;
+const SEEDS: std::ops::Range<u64> = 1..2_000;
 
 /// Scripts of any pieces: those that are not refused never make code of a value.
 #[test]
@@ -384,5 +384,5 @@ fn what_is_not_refused_is_safe_in_bash() {
             assert!(!is_pwned, "seed {seed}: {text} with {value}");
         }
     }
-    assert!(run_in_bash > 100, "{run_in_bash}");
+    assert!(run_in_bash > 50, "{run_in_bash}");
 }
