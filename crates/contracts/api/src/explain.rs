@@ -3,7 +3,7 @@
 //! `krt explain` prints entries of it; `cargo xtask generate` writes all of it to `docs/reasons.md`. A reason is a
 //! variant of [`Reason`] or a constant that [`reasons!`] makes: neither exists without its two texts.
 
-use crate::{Reason, conditions, pods, pools};
+use crate::{Reason, conditions, pods, pools, workflows};
 
 /// Where a reason is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +20,21 @@ pub enum Place {
     Pod,
     /// Conditions of the Deployment of a Runtime in the local home.
     Deployment,
+    /// Conditions of a Workflow.
+    Workflow,
 }
 
 impl Place {
     /// All places, in the order of the document.
-    pub const ALL: [Self; 6] =
-        [Self::RunEnds, Self::RunWaits, Self::RunMoves, Self::Runtime, Self::Pod, Self::Deployment];
+    pub const ALL: [Self; 7] = [
+        Self::RunEnds,
+        Self::RunWaits,
+        Self::RunMoves,
+        Self::Workflow,
+        Self::Runtime,
+        Self::Pod,
+        Self::Deployment,
+    ];
 
     /// A heading.
     #[must_use]
@@ -37,6 +46,7 @@ impl Place {
             Self::Runtime => "A Runtime",
             Self::Pod => "A pod of a Runtime",
             Self::Deployment => "The Deployment of a Runtime in the local home",
+            Self::Workflow => "A Workflow",
         }
     }
 
@@ -57,6 +67,10 @@ impl Place {
             Self::Pod => {
                 "`kubectl get pods` and `kubectl describe pod`. The local home writes them, and runtimed the \
                  condition `kruntimes.io/RuntimedReady`; a cluster's kubelet writes more of its own."
+            }
+            Self::Workflow => {
+                "The conditions `Valid` and `Finished` of a Workflow (`krt workflow get NAME`, `kubectl describe workflow \
+                 NAME`)."
             }
             Self::Deployment => {
                 "The conditions `Available` and `Progressing`, as a cluster's Deployment controller writes them."
@@ -101,8 +115,14 @@ pub(crate) use reasons;
 #[must_use]
 pub fn all() -> Vec<Explanation> {
     let ends = Reason::ALL.map(Reason::explain);
-    let lists =
-        [conditions::WAITS, conditions::MOVES, pools::RUNTIMES, pods::PODS, pods::DEPLOYMENTS];
+    let lists = [
+        conditions::WAITS,
+        conditions::MOVES,
+        workflows::WORKFLOWS,
+        pools::RUNTIMES,
+        pods::PODS,
+        pods::DEPLOYMENTS,
+    ];
     ends.into_iter().chain(lists.into_iter().flatten().copied()).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The Kubernetes API of kruntimes: `kruntimes.io/v1alpha1` with the kinds Run and Runtime.
+//! The Kubernetes API of kruntimes: `kruntimes.io/v1alpha1` with the kinds Run, Runtime and Workflow.
 //!
 //! Types, limits, names, reasons and the CRDs generated from them. No decisions and no IO.
 
@@ -17,6 +17,8 @@ mod reasons;
 mod run;
 mod runtime;
 mod sources;
+mod workflow;
+pub mod workflows;
 
 pub use artifact::{
     ArtifactDriver, ArtifactLocation, ArtifactRef, ArtifactStore, ArtifactType, FilesystemLocation,
@@ -30,6 +32,11 @@ pub use run::{
 };
 pub use runtime::{Capacity, Isolation, LogSettings, Runtime, RuntimeSpec, RuntimeStatus};
 pub use sources::SourceKind;
+pub use workflow::{
+    Approval, Concurrency, Input, InputType, Job, JobPhase, JobRetryPolicy, JobStatus, LegStatus,
+    Reuse, Step, StepInput, StepStatus, Strategy, Workflow, WorkflowPhase, WorkflowSpec,
+    WorkflowStatus,
+};
 
 /// API group of every kind.
 pub const GROUP: &str = "kruntimes.io";

@@ -116,3 +116,25 @@ pub const S3_PART_BYTES_MIN: i64 = 5 << 20;
 pub const S3_PART_BYTES_MAX: i64 = 32 << 20;
 /// `spec.artifactStore.s3.uploadConcurrency`.
 pub const S3_CONCURRENCY_MAX: i32 = 16;
+/// Jobs of a Workflow.
+pub const JOBS: u32 = 64;
+/// Steps of a job.
+pub const STEPS: u32 = 128;
+/// Legs of all jobs of a Workflow, where a job without a matrix is one.
+pub const LEGS: u32 = 1024;
+/// Steps of all legs of a Workflow: its status must stay below etcd's 1.5 MiB, with its spec.
+pub const LEG_STEPS: usize = 2048;
+/// All outputs that the status of a Workflow holds: bytes.
+pub const WORKFLOW_OUTPUTS_BYTES: usize = 131_072;
+/// The spec of a Workflow as JSON: bytes. Its status comes on top of it.
+pub const WORKFLOW_SPEC_BYTES: usize = 786_432;
+/// Inputs of a Workflow, and options of a choice.
+pub const INPUTS: u32 = 64;
+/// `spec.inputs.NAME.description`: characters.
+pub const DESCRIPTION_CHARS: u32 = 1024;
+/// An `if` of a Workflow: characters.
+pub const EXPRESSION_CHARS: u32 = 8192;
+/// Name of a Workflow: characters. It is a label of its Runs.
+pub const WORKFLOW_NAME_CHARS: u32 = 63;
+/// Workflows that use each other, the first one included.
+pub const WORKFLOW_DEPTH: u32 = 8;

@@ -12,6 +12,9 @@ mod sources;
 #[cfg(test)]
 #[path = "admission/stores.rs"]
 mod stores;
+#[cfg(test)]
+#[path = "admission/workflows.rs"]
+mod workflows;
 
 use kruntimes_api::{Phase, crd};
 use kruntimes_objects::schema::Schema;

@@ -2,7 +2,7 @@
 //!
 //! Names and keys are held to Kubernetes' own formats by the schema, for they become paths in a pod.
 
-use super::rules::{Rule, add, at};
+use super::rule::{Rule, add, at};
 use crate::limits;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The CEL rules of `spec.inputs`. `rules::artifact::input` checks the same again before anything is read.
 
-use super::rules::{Rule, add};
+use super::rule::{Rule, add};
 use serde_json::Value;
 
 pub(super) fn add_run(root: &mut Value) {

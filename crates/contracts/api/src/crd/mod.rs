@@ -6,10 +6,12 @@ mod env;
 mod input;
 pub mod reference;
 mod resources;
+mod rule;
 mod rules;
 mod schema;
 mod source;
 mod unserved;
+mod workflow;
 
 use serde_json::{Value, json};
 
@@ -25,7 +27,7 @@ pub struct Definition {
 /// Every CRD, in the order of their kinds.
 #[must_use]
 pub fn definitions() -> Vec<Definition> {
-    vec![run(), runtime()]
+    vec![run(), runtime(), workflow()]
 }
 
 /// Every CRD as an object.
@@ -90,6 +92,26 @@ fn runtime() -> Definition {
             column("Age", ".metadata.creationTimestamp", "date"),
         ]),
         &json!([]),
+    )
+}
+
+fn workflow() -> Definition {
+    let mut status = schema::of::<crate::WorkflowStatus>();
+    status["default"] = json!({"phase": "Pending"});
+    let mut root = schema::root(
+        "Workflow orchestrates child Runs: jobs of steps, each step a Run.",
+        &schema::of::<crate::WorkflowSpec>(),
+        &status,
+    );
+    workflow::add(&mut root);
+    definition(
+        &Names { kind: "Workflow", plural: "workflows", short: "wf" },
+        &root,
+        &json!([
+            column("Phase", ".status.phase", "string"),
+            column("Age", ".metadata.creationTimestamp", "date"),
+        ]),
+        &json!([{"jsonPath": ".status.phase"}]),
     )
 }
 

@@ -3,7 +3,7 @@
 //! The rules are written so that kube-apiserver can bound their cost: no regular expression and no conversion to text
 //! on a value whose length the schema does not bound.
 
-use super::rules::{Rule, add, at};
+use super::rule::{Rule, add, at};
 use crate::limits;
 use serde_json::{Value, json};
 

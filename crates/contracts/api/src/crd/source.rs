@@ -1,6 +1,6 @@
 //! The CEL rules of `spec.source`: what a Git source may name. `rules::source` checks the same again before a fetch.
 
-use super::rules::{Rule, add};
+use super::rule::{Rule, add};
 use serde_json::Value;
 
 pub(super) fn add_run(root: &mut Value) {

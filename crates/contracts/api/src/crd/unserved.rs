@@ -2,7 +2,7 @@
 //!
 //! Each issue that serves one removes it from its list; a test fails when a served field is still listed.
 
-use super::rules::{Rule, add};
+use super::rule::{Rule, add};
 use serde_json::{Value, json};
 
 /// Fields of Run: path below the root, and the CEL that finds the field absent.
@@ -25,7 +25,7 @@ pub(super) fn add_runtime(root: &mut Value) {
 fn add_all(root: &mut Value, fields: &[(&str, &str)]) {
     for (field, rule) in fields {
         let (parent, name) = field.rsplit_once('.').unwrap_or(("", field));
-        let schema = super::rules::at(root, parent);
+        let schema = super::rule::at(root, parent);
         if schema.pointer(&format!("/properties/{name}")).is_none() {
             // The shape comes with the part that serves the field.
             schema["properties"][name] = shape();
