@@ -1,12 +1,12 @@
-//! Which Runs that ended are deleted, and when.
+//! Which Runs, and which Workflows, that ended are deleted, and when.
 //!
-//! A Run with `ttlSecondsAfterFinished` goes that long after its end, 0 keeps it for ever; without the field the
+//! One with `ttlSecondsAfterFinished` goes that long after its end, 0 keeps it for ever; without the field the
 //! default holds, and above a count the oldest go first.
 
 use crate::placement::RunKey;
 use jiff::{SignedDuration, Timestamp};
-use kruntimes_api::Run;
-use kube::ResourceExt;
+use kruntimes_api::{Run, Workflow};
+use kube::core::ObjectMeta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -60,21 +60,37 @@ impl Retention {
 
     /// A Run ended, or its TTL changed.
     pub fn set(&mut self, run: &Run) {
-        let key = RunKey::of(run);
+        let completion = run.status.as_ref().and_then(|status| status.completion_time.as_ref());
+        let ended = completion.map(|time| time.0).filter(|_| run.phase().is_terminal());
+        let ttl = run.spec.ttl_seconds_after_finished;
+        self.note(&run.metadata, ended, ttl);
+    }
+
+    /// A Workflow ended, or its TTL changed.
+    pub fn set_workflow(&mut self, workflow: &Workflow) {
+        let completion =
+            workflow.status.as_ref().and_then(|status| status.completion_time.as_ref());
+        let ended = completion.map(|time| time.0).filter(|_| workflow.phase().is_terminal());
+        self.note(&workflow.metadata, ended, workflow.spec.ttl_seconds_after_finished);
+    }
+
+    fn note(&mut self, metadata: &ObjectMeta, ended: Option<Timestamp>, seconds: Option<i32>) {
+        let key = RunKey {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        };
         self.remove(&key);
-        let completion = run.status.as_ref().and_then(|status| status.completion_time.clone());
-        let (Some(uid), Some(completion)) = (run.uid(), completion) else { return };
-        if run.metadata.deletion_timestamp.is_some() || !run.phase().is_terminal() {
+        let (Some(uid), Some(ended)) = (metadata.uid.clone(), ended) else { return };
+        if metadata.deletion_timestamp.is_some() {
             return;
         }
-        let ended = completion.0;
-        let ttl = match run.spec.ttl_seconds_after_finished {
+        let ttl = match seconds {
             Some(0) => None,
             Some(seconds) => Some(SignedDuration::from_secs(i64::from(seconds))),
             None => self.policy.default_ttl.and_then(|ttl| SignedDuration::try_from(ttl).ok()),
         };
         let until = ttl.and_then(|ttl| ended.checked_add(ttl).ok());
-        let counts = run.spec.ttl_seconds_after_finished.is_none();
+        let counts = seconds.is_none();
         if counts {
             self.by_end.insert((ended, key.clone()));
         }

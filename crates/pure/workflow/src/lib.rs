@@ -1,0 +1,20 @@
+//! Every decision about a Workflow, as functions of plain data.
+//!
+//! [`Plan`] is what a spec means; [`Execution`] takes in what happens to the children and says what to create, to cancel
+//! and to write. No IO, no clock, no randomness: `now` is an argument.
+
+mod child;
+mod execution;
+pub mod groups;
+pub mod names;
+mod plan;
+mod script;
+mod values;
+
+pub use child::{
+    Child, LABEL_ATTEMPT, LABEL_JOB, LABEL_LEG, LABEL_STEP, LABEL_WORKFLOW, use_template,
+};
+pub use execution::{
+    After, Answer, Effect, End, Execution, How, Identity, NewChild, Seen, Stop, invalid, template,
+};
+pub use plan::{Invalid, JobPlan, Plan};

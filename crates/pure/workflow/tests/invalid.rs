@@ -1,0 +1,159 @@
+//! What is wrong with a spec is found before anything runs, each with the path of its field.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use kruntimes_api::WorkflowSpec;
+use kruntimes_workflow::Plan;
+use serde_json::{Value, json};
+
+fn wrong(spec: &Value) -> Vec<String> {
+    let spec: WorkflowSpec = serde_json::from_value(spec.clone()).unwrap();
+    let found = Plan::of(&spec).err().unwrap_or_default();
+    found.iter().map(ToString::to_string).collect()
+}
+
+/// Job `a` with these fields on top, beside a plain job `b`.
+fn with(fields: &Value) -> Value {
+    let mut a = json!({"runs-on": "bash", "steps": [{"name": "s", "run": "true"}]});
+    a.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    json!({"jobs": {"a": a, "b": {"runs-on": "bash", "steps": [{"name": "s", "run": "true"}]}}})
+}
+
+fn run(text: &str) -> Value {
+    with(&json!({"steps": [{"name": "s", "run": text}, {"name": "t", "run": "true"}]}))
+}
+
+#[test]
+fn names_that_do_not_exist_are_named() {
+    for (spec, expected) in [
+        (
+            run("echo ${{ steps.x.outputs.k }}"),
+            "spec.jobs.a.steps[0].run: line 1, column 10: the job has no step x; outputs of other jobs are jobs.NAME.outputs.KEY",
+        ),
+        (
+            run("echo ${{ steps.t.outputs.k }}"),
+            "spec.jobs.a.steps[0].run: line 1, column 10: the step t does not come before this one",
+        ),
+        (
+            run("echo ${{ jobs.x.outputs.k }}"),
+            "spec.jobs.a.steps[0].run: line 1, column 10: there is no job x",
+        ),
+        (
+            run("echo ${{ jobs.a.outputs.k }}"),
+            "spec.jobs.a.steps[0].run: line 1, column 10: a job can't read what it gives to others: use steps",
+        ),
+        (
+            run("echo ${{ needs.b.outputs.k }}"),
+            "spec.jobs.a.steps[0].run: line 1, column 10: the job does not need b: name it in needs, or read jobs.b",
+        ),
+        (
+            run("echo ${{ inputs.x }}"),
+            "spec.jobs.a.steps[0].run: line 1, column 10: spec.inputs has no x",
+        ),
+        (
+            run("echo ${{ matrix.x }}"),
+            "spec.jobs.a.steps[0].run: line 1, column 10: the job has no strategy.matrix",
+        ),
+        (
+            run("echo ${{ always() }}"),
+            "spec.jobs.a.steps[0].run: always(), success(), failure() and cancelled() are for if",
+        ),
+        (with(&json!({"needs": ["x"]})), "spec.jobs.a.needs[0]: there is no job x"),
+        (
+            with(&json!({"if": "steps.s.outcome == 'success'"})),
+            "spec.jobs.a.if: line 1, column 1: steps can't be read here; what can be is inputs, workflow, jobs, needs",
+        ),
+        (
+            with(&json!({"outputs": {"o": "${{ steps.x.outputs.k }}"}})),
+            "spec.jobs.a.outputs.o: line 1, column 5: the job has no step x; outputs of other jobs are jobs.NAME.outputs.KEY",
+        ),
+    ] {
+        assert_eq!(wrong(&spec), [expected]);
+    }
+}
+
+#[test]
+fn inputs_of_a_step_come_from_steps_that_exist() {
+    for (spec, expected) in [
+        (
+            with(
+                &json!({"steps": [{"name": "s", "run": "x", "inputs": [{"name": "f", "step": "y"}]}]}),
+            ),
+            "spec.jobs.a.steps[0].inputs[0]: the job has no step y; outputs of other jobs are jobs.NAME.outputs.KEY",
+        ),
+        (
+            with(
+                &json!({"steps": [{"name": "s", "run": "x", "inputs": [{"name": "f", "job": "b", "step": "y"}]}]}),
+            ),
+            "spec.jobs.a.steps[0].inputs[0]: the job b has no step y",
+        ),
+        (
+            with(
+                &json!({"steps": [{"name": "s", "run": "x", "inputs": [{"name": "f", "job": "c", "step": "y"}]}]}),
+            ),
+            "spec.jobs.a.steps[0].inputs[0]: there is no job c",
+        ),
+    ] {
+        assert_eq!(wrong(&spec), [expected]);
+    }
+}
+
+#[test]
+fn circles_are_shown_also_those_that_expressions_make() {
+    let spec = json!({"jobs": {
+        "a": {"runs-on": "bash", "needs": ["c"], "steps": [{"name": "s", "run": "true"}]},
+        "b": {"runs-on": "bash", "steps": [{"name": "s", "run": "echo ${{ jobs.a.outputs.k }}"}]},
+        "c": {"runs-on": "bash", "needs": ["b"], "steps": [{"name": "s", "run": "true"}]},
+    }});
+    assert_eq!(
+        wrong(&spec),
+        ["spec.jobs.a.needs: jobs need each other in a circle: a -> c -> b -> a"]
+    );
+}
+
+#[test]
+fn a_job_does_not_wait_for_one_that_runs_after_all() {
+    let mut spec = with(&json!({"needs": ["b"]}));
+    spec["finally"] = json!(["b"]);
+    assert_eq!(wrong(&spec), ["spec.jobs.a.needs: b is in spec.finally, and runs after this job"]);
+}
+
+#[test]
+fn hostile_expressions_are_refused_and_cost_nothing() {
+    let deep = format!("{}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    for text in [
+        format!("${{{{ {deep} }}}}"),
+        format!("${{{{ '{}' }}}}", "x".repeat(1 << 20)),
+        "${{ 1 +".to_owned(),
+    ] {
+        let found = wrong(&run(&text));
+        let last = found.last().unwrap();
+        assert!(last.starts_with("spec.jobs.a.steps[0].run: line 1, column "), "{found:?}");
+    }
+    let many: Vec<usize> = (0..100).collect();
+    let spec = with(&json!({"strategy": {"matrix": {"x": many, "y": many}}}));
+    let found = wrong(&spec);
+    assert!(
+        found[0].starts_with("spec.jobs.a.strategy.matrix") && found[0].contains("1024"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_spec_that_leaves_no_room_for_its_status_is_refused() {
+    let step = |size: usize| json!([{"name": "s", "run": "x".repeat(size)}]);
+    let spec = |last: usize| {
+        json!({"jobs": {
+            "a": {"runs-on": "bash", "steps": step(262_144)}, "b": {"runs-on": "bash", "steps": step(262_144)},
+            "c": {"runs-on": "bash", "steps": step(last)},
+        }})
+    };
+    let rest = serde_json::to_vec(&serde_json::from_value::<WorkflowSpec>(spec(0)).unwrap())
+        .unwrap()
+        .len();
+    assert_eq!(wrong(&spec(786_432 - rest)), [""; 0]);
+    let found = wrong(&spec(786_433 - rest));
+    assert!(
+        found[0].starts_with("spec: it has 786433 bytes as JSON, and may have 786432"),
+        "{found:?}"
+    );
+}
