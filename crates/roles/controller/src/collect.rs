@@ -1,7 +1,7 @@
 //! Deletes Runs that ended: after their TTL, or above the count.
 
 use crate::guards::Guards;
-use crate::observe::{EVENT_QUEUE, delete_run};
+use crate::observe::{self, EVENT_QUEUE};
 use jiff::Timestamp;
 use kruntimes_api::Run;
 use kruntimes_cluster::watch::{Chain, Observed, forward};
@@ -38,7 +38,7 @@ async fn deletions(client: Client, policy: Policy, mut runs: mpsc::Receiver<Obse
     let mut free_at = tokio::time::Instant::now();
     loop {
         while let Ok(observed) = runs.try_recv() {
-            observe(&mut retention, &mut guards, observed);
+            take(&mut retention, &mut guards, observed);
         }
         if let Some(deletion) = retention.next(Timestamp::now()) {
             tokio::time::sleep_until(free_at).await;
@@ -49,7 +49,7 @@ async fn deletions(client: Client, policy: Policy, mut runs: mpsc::Receiver<Obse
         let wait = retention.deadline().map(|deadline| wait_until(deadline, Timestamp::now()));
         tokio::select! {
             observed = runs.recv() => match observed {
-                Some(observed) => observe(&mut retention, &mut guards, observed),
+                Some(observed) => take(&mut retention, &mut guards, observed),
                 None => return,
             },
             () = guards.next() => {}
@@ -65,7 +65,7 @@ fn wait_until(deadline: Timestamp, now: Timestamp) -> Duration {
         .max(Duration::from_millis(1))
 }
 
-fn observe(retention: &mut Retention, guards: &mut Guards, observed: Observed<Run>) {
+fn take(retention: &mut Retention, guards: &mut Guards, observed: Observed<Run>) {
     match observed {
         Observed::Applied(run) => {
             guards.see(&run);
@@ -82,7 +82,7 @@ async fn delete(client: &Client, deletion: &Deletion) {
     let RunKey { namespace, name } = &deletion.key;
     let runs: Api<Run> = Api::namespaced(client.clone(), namespace);
     crash::point("controller-deleting");
-    if let Err(error) = delete_run(&runs, name, Some(deletion.uid.clone())).await {
+    if let Err(error) = observe::delete(&runs, name, Some(deletion.uid.clone())).await {
         tracing::warn!(namespace, name, error = %Chain(&error), "Run not deleted");
     }
 }

@@ -1,5 +1,5 @@
 //! The controller: keeps each Runtime's Deployment and status, takes Runs from pods that are lost, guards Runs with
-//! artifacts and has their stores looked after, deletes Runs that ended.
+//! artifacts and has their stores looked after, carries Workflows out, deletes what ended.
 //!
 //! Loops of their own: one that waits never holds up another.
 
@@ -9,6 +9,7 @@ mod maintainers;
 mod observe;
 mod orphans;
 mod runtimes;
+mod workflows;
 
 pub use maintainers::Maintainers;
 
@@ -46,6 +47,7 @@ pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
         () = runtimes::run(client.clone(), config.pools) => {}
         () = orphans::run(client.clone(), config.reap_after, recorder) => {}
         () = maintain(client.clone(), config.maintainers) => {}
+        () = workflows::run(client.clone(), config.retention) => {}
         () = collect::run(client, config.retention) => {}
     }
 }

@@ -1,7 +1,7 @@
-//! What the loops share: queues, retries, the deletion of a Run, and errors that are no reason to stop.
+//! What the loops share: queues, retries, deletions, and errors that are no reason to stop.
 
-use kruntimes_api::Run;
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::{Api, DeleteParams, Preconditions, PropagationPolicy};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -54,17 +54,21 @@ impl<K: Ord + Clone> Retries<K> {
     }
 }
 
-/// Deletes this Run and none that has its name by now; one that is gone is deleted.
-pub(crate) async fn delete_run(
-    runs: &Api<Run>,
+/// Deletes this object and none that has its name by now; one that is gone is deleted. What belongs to it follows.
+pub(crate) async fn delete<K>(
+    objects: &Api<K>,
     name: &str,
     uid: Option<String>,
-) -> Result<(), kube::Error> {
+) -> Result<(), kube::Error>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
     let parameters = DeleteParams {
         preconditions: Some(Preconditions { uid, resource_version: None }),
+        propagation_policy: Some(PropagationPolicy::Background),
         ..DeleteParams::default()
     };
-    match runs.delete(name, &parameters).await {
+    match objects.delete(name, &parameters).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         deleted => deleted.map(drop),
     }

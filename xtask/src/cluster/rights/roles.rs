@@ -20,11 +20,14 @@ const SCHEDULER: &[Right] = &[
 ];
 
 const CONTROLLER: &[Right] = &[
-    ("kruntimes.io", "runs", &["get", "list", "watch", "patch", "delete"]),
+    ("kruntimes.io", "runs", &["get", "list", "watch", "create", "patch", "delete"]),
     ("kruntimes.io", "runs/status", &["patch"]),
     ("kruntimes.io", "runtimes", &["get", "list", "watch"]),
     ("kruntimes.io", "runtimes/status", &["patch"]),
     ("kruntimes.io", "runtimes/finalizers", &["update"]),
+    ("kruntimes.io", "workflows", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("kruntimes.io", "workflows/status", &["patch"]),
+    ("kruntimes.io", "workflows/finalizers", &["update"]),
     ("apps", "deployments", &["get", "list", "watch", "create", "patch", "delete"]),
     ("", "serviceaccounts", &["get", "list", "watch", "create", "patch"]),
     ("rbac.authorization.k8s.io", "roles", &["get", "list", "watch", "create", "patch"]),

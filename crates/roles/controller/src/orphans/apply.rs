@@ -1,6 +1,6 @@
 //! Does what the reaper asks for, each within [`ANSWER_WITHIN`].
 
-use crate::observe::delete_run;
+use crate::observe;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kruntimes_api::{Reason, Run};
@@ -133,5 +133,6 @@ async fn delete_if_it_ends(client: Client, ending: &Ending) -> Result<(), kube::
     if found.is_none_or(|found| found.metadata.deletion_timestamp.is_none()) {
         return Ok(());
     }
-    delete_run(&Api::namespaced(client, namespace), name, ending.uid.clone()).await
+    let runs: Api<Run> = Api::namespaced(client, namespace);
+    observe::delete(&runs, name, ending.uid.clone()).await
 }

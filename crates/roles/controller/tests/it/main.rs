@@ -8,6 +8,7 @@ mod lost;
 #[cfg(test)]
 mod maintainers;
 mod pools;
+mod workflows;
 mod world;
 
 use jiff::Timestamp;
