@@ -3,6 +3,7 @@
 use crate::artifact::ArtifactCommand;
 use crate::local::ready_made::ReadyMade;
 use crate::logs::LogsArgs;
+use crate::workflow::WorkflowCommand;
 use crate::{duration, names};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kruntimes_api::{Phase, limits};
@@ -70,6 +71,9 @@ pub(crate) enum Command {
     /// List and download what Runs have left in `$KRUNTIME_ARTIFACTS_DIR`
     #[command(subcommand)]
     Artifact(ArtifactCommand),
+    /// Run jobs of steps, each step a Run
+    #[command(subcommand, alias = "wf")]
+    Workflow(WorkflowCommand),
     /// Show Runtimes
     #[command(subcommand)]
     Runtime(RuntimeCommand),

@@ -7,8 +7,10 @@ use crate::failure::Failure;
 use crate::home::{Ephemeral, Home};
 use crate::progress::Progress;
 use crate::signals::Signals;
+use crate::workflow::WorkflowCommand;
 use crate::{
-    artifact, conformance, doctor, explain, local, logs, memory, reference, run, serve, show, table,
+    artifact, conformance, doctor, explain, local, logs, memory, reference, run, serve, show,
+    table, workflow,
 };
 use clap::CommandFactory;
 use std::future::Future;
@@ -52,6 +54,22 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
             // `--local` may hold a whole home in this process.
             on_threads(work)
         }
+        Command::Workflow(WorkflowCommand::Run(args)) => {
+            let object = workflow::describe(&args.create)?;
+            let work = async move {
+                let mut signals = Signals::listen()?;
+                let progress = Progress::new(verbose);
+                let home = Home::choose(&connection, Ephemeral::Start("bash")).await?;
+                let code = workflow::run(&home, &args, &object, &mut signals, &progress).await;
+                let code = code.map_err(|failure| failure.of_server(&home.server));
+                home.close().await;
+                code
+            };
+            on_threads(work)
+        }
+        Command::Workflow(command) => {
+            on_one_thread(ask(connection, async |home| workflow::ask(home, command).await))
+        }
         Command::Runtime(RuntimeCommand::Conformance(args)) => conformance::start(args),
         command @ (Command::Get(_)
         | Command::List(_)
@@ -64,10 +82,10 @@ pub(crate) fn start(cli: Cli) -> Result<u8, Failure> {
     }
 }
 
-async fn ask(
+async fn ask<T>(
     connection: Connection,
-    work: impl AsyncFnOnce(&Home) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    work: impl AsyncFnOnce(&Home) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let home = Home::choose(&connection, Ephemeral::Refuse).await?;
     let end = work(&home).await;
     end.map_err(|failure| failure.of_server(&home.server))
@@ -87,6 +105,7 @@ async fn ask_home(home: &Home, command: Command) -> Result<(), Failure> {
         Command::Run(_)
         | Command::Runtime(RuntimeCommand::Conformance(_))
         | Command::Local(_)
+        | Command::Workflow(_)
         | Command::Reference
         | Command::Version
         | Command::Doctor { .. }

@@ -109,6 +109,7 @@ fn refusal(status: &Status) -> Vec<String> {
         }
         404 if kind == "runs" => format!("{message}: krt list shows what there is"),
         404 if kind == "runtimes" => format!("{message}: krt runtime list shows what there is"),
+        404 if kind == "workflows" => format!("{message}: krt workflow list shows what there is"),
         404 if !named => {
             "the API server has no Runs: install kruntimes there, name another --context, or use \
                           --local"

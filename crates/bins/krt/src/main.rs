@@ -9,6 +9,7 @@ mod doctor;
 mod duration;
 mod explain;
 mod failure;
+mod files;
 mod home;
 mod kubeconfig;
 mod local;
@@ -28,6 +29,7 @@ mod signals;
 mod table;
 mod through;
 mod usage;
+mod workflow;
 
 use clap::{CommandFactory, Parser};
 use failure::Failure;

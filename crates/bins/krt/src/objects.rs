@@ -1,4 +1,4 @@
-//! Requests for Runs and Runtimes as raw JSON: what the API server holds is what programs get, also fields that this
+//! Requests for Runs, Runtimes and Workflows as raw JSON: what the API server holds is what programs get, also fields that this
 //! version of krt does not know.
 
 use kube::Client;
@@ -129,16 +129,22 @@ pub(crate) async fn cancel(
     namespace: &str,
     name: &str,
 ) -> Result<Value, kube::Error> {
-    let patch = kube::api::Patch::Merge(serde_json::json!({"spec": {"cancelRequested": true}}));
-    let request = Request::new(path(Some(namespace), "runs"))
-        .patch(
-            name,
-            &PatchParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            },
-            &patch,
-        )
+    let changes = serde_json::json!({"spec": {"cancelRequested": true}});
+    patch(client, namespace, "runs", name, &changes).await
+}
+
+/// Changes an object by a merge patch.
+pub(crate) async fn patch(
+    client: &Client,
+    namespace: &str,
+    plural: &str,
+    name: &str,
+    changes: &Value,
+) -> Result<Value, kube::Error> {
+    let params =
+        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let request = Request::new(path(Some(namespace), plural))
+        .patch(name, &params, &kube::api::Patch::Merge(changes))
         .map_err(kube::Error::BuildRequest)?;
     client.request(request).await
 }

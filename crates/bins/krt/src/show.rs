@@ -148,7 +148,7 @@ pub(crate) async fn get_runtime(home: &Home, args: &GetArgs) -> Result<(), Failu
     ]))
 }
 
-fn show_list(
+pub(crate) fn show_list(
     list: &Value,
     output: Output,
     resource: &str,

@@ -4,17 +4,12 @@
 //! what is its own syntax.
 
 use crate::cli::RunArgs;
-use crate::failure::{Failure, without_number};
-use crate::{duration, names};
+use crate::failure::Failure;
+use crate::{duration, files, names};
 use kruntimes_api::labels;
 use kruntimes_objects::yaml;
 use kruntimes_rules::run::retry::format_duration;
 use serde_json::{Map, Value, json};
-use std::io::Read;
-use std::path::Path;
-
-/// The largest file that is read: above what any API server takes.
-const FILE_BYTES: u64 = 16 << 20;
 
 /// The Run that the arguments describe.
 pub(crate) fn run(args: &RunArgs) -> Result<Value, Failure> {
@@ -25,7 +20,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Value, Failure> {
     }
     match &args.file {
         Some(path) => {
-            let text = read(path)?;
+            let text = files::read(path)?;
             match manifest(&text)
                 .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?
             {
@@ -43,29 +38,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<Value, Failure> {
         }
         None => from_flags(args, None),
     }
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let named = |error: std::io::Error| {
-        let why = without_number(&error.to_string());
-        Failure::new(format!("can't read {}: {why}", path.display()))
-    };
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().lock().take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(named)?;
-    } else {
-        let file = std::fs::File::open(path).map_err(named)?;
-        file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(named)?;
-    }
-    if bytes.len() as u64 > FILE_BYTES {
-        return Err(Failure::new(format!(
-            "{} is too large: a file may have {FILE_BYTES} bytes, and a script {} characters",
-            path.display(),
-            kruntimes_api::limits::INLINE_CHARS
-        )));
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| Failure::new(format!("{} is not UTF-8 text", path.display())))
 }
 
 /// The manifest in `text`: a YAML or JSON mapping with `kind: Run`. A script gives `None`.

@@ -19,3 +19,4 @@ mod secrets;
 mod server;
 mod signals;
 mod support;
+mod workflows;

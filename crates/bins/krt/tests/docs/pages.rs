@@ -6,10 +6,8 @@ use crate::{cluster, none, root, session, with_kubectl};
 use std::path::Path;
 use std::sync::Mutex;
 
-/// Figures, whose command measures for minutes, what is defended, which cases of their own try, and a language, whose
-/// crate runs the examples.
-const WITHOUT_BLOCKS: [&str; 4] =
-    ["docs/benchmarks.md", "docs/reliability.md", "docs/security.md", "docs/workflows.md"];
+/// Figures, whose command measures for minutes, and what is defended, which cases of their own try.
+const WITHOUT_BLOCKS: [&str; 3] = ["docs/benchmarks.md", "docs/reliability.md", "docs/security.md"];
 /// Pages that run beside each other.
 const AT_ONCE: usize = 2;
 
