@@ -4,6 +4,7 @@
 //! fork+exec+wait of `bash -c true`. Figures are medians of the rounds, with their range.
 
 pub(crate) mod languages;
+pub(crate) mod workflows;
 
 use crate::cargo::cargo;
 use crate::generate::root;

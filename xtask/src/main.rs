@@ -57,6 +57,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   soak leak   only the first: 10,000 Runs over bash and Python
   bench       latency, rate, memory and start, beside the machine's floor
   bench cpu KRT  the processor time of a Run by process, with this binary
+  bench workflows [KRT]
+              a step of a chain of 40, and 1,000 legs beside 1,000 plain Runs, in release
   bench starts  what a start of bash in a Run takes over a bare one, in release
   bench languages [KRT]  what a Run of Python takes over one of bash
   bench artifacts  how fast artifacts are kept, beside cp and a plain upload
@@ -111,6 +113,8 @@ fn main() -> anyhow::Result<()> {
         ["bench", "artifacts", "measure"] => artifacts::bench::measure(),
         ["bench", "board"] => board::run(),
         ["bench", "starts"] => bench::starts(),
+        ["bench", "workflows"] => bench::workflows::run(),
+        ["bench", "workflows", krt] => bench::workflows::measure(krt.as_ref()),
         ["bench", "languages"] => bench::languages::run(),
         ["bench", "languages", krt] => bench::languages::measure(krt.as_ref()),
         ["bench", "cpu", krt] => bench::processor_time(krt.as_ref()),
