@@ -25,6 +25,7 @@ mod phases;
 mod processes;
 mod sim;
 mod suite;
+mod suite_workflows;
 mod tidy;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
@@ -52,7 +53,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   soak        the same after thousands, and 20 kills a point; then the API server is killed 200 times among writes
   soak kill   only the latter
   soak artifacts
-              the same with 2 GiB, 1,000 flipped bytes, 10,000 swaps and ten times the kills
+              the same with 1 GiB, 1,000 flipped bytes and ten times the kills
   soak bombs  20 bombs of each kind
   soak leak   only the first: 10,000 Runs over bash and Python
   bench       latency, rate, memory and start, beside the machine's floor

@@ -2,7 +2,7 @@
 //! (`cargo xtask e2e test`). The cases run in order, in the namespace `default` with a Runtime `bash` and no Runs.
 
 use crate::generate::root;
-use crate::phases;
+use crate::{phases, suite_workflows};
 use anyhow::{Context, ensure};
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const KUBECTL: &str = "kubectl";
 pub(crate) type Case = fn(&Tools) -> anyhow::Result<()>;
 
 /// All cases, in order.
-pub(crate) const CASES: [(&str, Case); 11] = [
+pub(crate) const CASES: [(&str, Case); 13] = [
     ("apply and wait", apply_and_wait),
     ("get as a table", tables),
     ("get -w", watches),
@@ -25,6 +25,8 @@ pub(crate) const CASES: [(&str, Case); 11] = [
     ("secrets", secrets),
     ("bad input", bad_input),
     ("all 49 pairs of phases", phases::all_pairs),
+    ("workflows", suite_workflows::runs),
+    ("workflows that end early", suite_workflows::ends),
     ("delete", deletes),
 ];
 

@@ -8,8 +8,6 @@ mod faults;
 pub(crate) mod minio;
 mod trips;
 
-use crate::cargo::cargo;
-use crate::generate::root;
 use crate::home::{self, Build, Home};
 use crate::load;
 use anyhow::{Context, ensure};
@@ -23,7 +21,7 @@ use minio::Minio;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -32,21 +30,15 @@ use tokio::time::{sleep, timeout};
 pub(crate) struct Counts {
     /// Bytes of the largest artifact.
     largest: u64,
-    /// How many there are of about that size.
-    large: u64,
-    /// Rounds of the race for what is kept.
-    swaps: u64,
     flips: usize,
     /// Kills of each part, for each store.
     kills: usize,
 }
 
 /// For every change.
-pub(crate) const QUICK: Counts =
-    Counts { largest: 256 << 20, large: 1, swaps: 2_000, flips: 100, kills: 1 };
+pub(crate) const QUICK: Counts = Counts { largest: 256 << 20, flips: 100, kills: 1 };
 /// For a release.
-pub(crate) const FULL: Counts =
-    Counts { largest: 1 << 30, large: 2, swaps: 10_000, flips: 1_000, kills: 10 };
+pub(crate) const FULL: Counts = Counts { largest: 1 << 30, flips: 1_000, kills: 10 };
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(300);
@@ -74,13 +66,12 @@ struct World {
 
 /// All of it.
 pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
-    swap_race(counts.swaps)?;
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     executor.block_on(async {
         let begun = Instant::now();
         let mut world = World::start(Build::Dev).await?;
         for store in STORES {
-            world.round_trip(store, counts).await.context(store)?;
+            world.round_trip(store, counts.largest).await.context(store)?;
             world.flips(store, counts.flips).await.context(store)?;
         }
         world.refusals().await?;
@@ -96,20 +87,6 @@ pub(crate) fn run(counts: Counts) -> anyhow::Result<()> {
         );
         Ok(())
     })
-}
-
-/// What a Run leaves is another thing at each look of who keeps it: the test of the crate, so many rounds of it.
-fn swap_race(rounds: u64) -> anyhow::Result<()> {
-    let status = cargo()
-        .args(["test", "--quiet", "--package", "kruntimes-artifacts", "--lib", "--"])
-        .arg("what_changes_between_two_looks_never_gives_away_another_file")
-        .env("KRUNTIMES_SWAP_ROUNDS", rounds.to_string())
-        .current_dir(root())
-        .stdout(Stdio::null())
-        .status()?;
-    ensure!(status.success(), "a swapped file was given away, or none was swapped");
-    println!("   nothing was given away in {rounds} rounds of swaps");
-    Ok(())
 }
 
 impl World {

@@ -9,14 +9,11 @@ use crate::store::{Artifact, Place, UNWRITTEN};
 use crate::walk::DIRECTORY;
 use kruntimes_rules::artifact::{check_name, directory};
 use rustix::fd::OwnedFd;
-use rustix::fs::{
-    Advice, AtFlags, CWD, Dir, Mode, OFlags, fadvise, mkdirat, openat, renameat, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::num::NonZeroU64;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,8 +23,6 @@ const DIRECTORY_MODE: u32 = 0o750;
 /// How the name of a file in the making begins.
 const UNFINISHED: &str = ".artifact-";
 
-/// So much is written before the disk is told to begin with it.
-const EARLY_BYTES: u64 = 4 << 20;
 /// Where logs are below the root.
 pub(crate) const LOGS: &str = "logs";
 
@@ -66,8 +61,8 @@ impl Volume {
         let Artifact { name, mode, .. } = artifact;
         let failed = KeepError::store(UNWRITTEN);
         let own = self.make(place).map_err(&failed)?;
-        let (unfinished, file) = create(&own, mode).map_err(&failed)?;
-        let written = write(&mut Early::new(&file)).and_then(|()| {
+        let (unfinished, mut file) = create(&own, mode).map_err(&failed)?;
+        let written = write(&mut file).and_then(|()| {
             self.sync(&file).map_err(&failed)?;
             if stop.is_fired() {
                 return Err(KeepError::Stopped);
@@ -173,38 +168,6 @@ fn subdirectories(path: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(names)
-}
-
-/// Has the disk begin with what is written while the next is still hashed: the sync at the end finds little left to do.
-struct Early<'a> {
-    file: &'a File,
-    written: u64,
-    begun: u64,
-}
-
-impl<'a> Early<'a> {
-    const fn new(file: &'a File) -> Self {
-        Self { file, written: 0, begun: 0 }
-    }
-}
-
-impl Write for Early<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        self.written += length as u64;
-        if let Some(ahead) = NonZeroU64::new(self.written - self.begun)
-            && ahead.get() >= EARLY_BYTES
-        {
-            // It is advice: what it does not begin, the sync does.
-            let _ = fadvise(self.file, self.begun, Some(ahead), Advice::DontNeed);
-            self.begun = self.written;
-        }
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A file of a name that nothing has, in a directory that nobody else writes to but another process like this.

@@ -286,6 +286,7 @@ impl Execution {
     /// Takes in what its user has changed.
     pub fn changed(&mut self, workflow: &Workflow, now: Timestamp) {
         let spec = &workflow.spec;
+        self.written.observe(workflow);
         self.suspended = spec.suspend == Some(true);
         for name in &spec.approvals {
             if self.approvals.insert(name.clone())

@@ -29,6 +29,14 @@ impl Written {
         Self { generation: workflow.metadata.generation, root_changed: true, ..Self::default() }
     }
 
+    /// The spec is this one now.
+    pub(super) fn observe(&mut self, workflow: &Workflow) {
+        if self.generation != workflow.metadata.generation {
+            self.generation = workflow.metadata.generation;
+            self.root_changed = true;
+        }
+    }
+
     pub(super) fn touch_root(&mut self) {
         self.root_changed = true;
     }
@@ -99,6 +107,7 @@ impl Execution {
         }
     }
 
+    /// `Finished` names no generation: a change after the end, as of the TTL, must not make `kubectl wait` doubt it.
     fn root(&self) -> Value {
         let mut conditions = vec![condition(
             self.written.generation,
@@ -109,13 +118,7 @@ impl Execution {
         )];
         if let Some(at) = self.ended {
             let message = self.message.as_deref().unwrap_or_default();
-            conditions.push(condition(
-                self.written.generation,
-                conditions::FINISHED,
-                true,
-                self.reason,
-                message,
-            ));
+            conditions.push(condition(None, conditions::FINISHED, true, self.reason, message));
             set_times(&mut conditions, at);
         } else if let Some(at) = self.started {
             set_times(&mut conditions, at);
@@ -240,7 +243,7 @@ pub fn invalid(workflow: &Workflow, wrong: &[Invalid], now: Timestamp) -> Value 
     let generation = workflow.metadata.generation;
     let mut all = vec![
         condition(generation, workflows::VALID, false, workflows::INVALID, &message),
-        condition(generation, conditions::FINISHED, true, workflows::INVALID, &message),
+        condition(None, conditions::FINISHED, true, workflows::INVALID, &message),
     ];
     set_times(&mut all, now);
     let status = WorkflowStatus {
