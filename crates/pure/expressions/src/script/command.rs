@@ -195,9 +195,6 @@ impl Command {
             return Err((hole, Place::Integers));
         }
         let word = self.word.as_deref().unwrap_or_default();
-        if is_subscript(word) {
-            return Err((hole, Place::Subscript));
-        }
         if !self.is_redirected
             && let Some(name) = self.evaluating(word)
         {
@@ -241,12 +238,6 @@ fn is_name(word: &str) -> bool {
     word.chars().all(is_letter)
         && !word.is_empty()
         && !word.starts_with(|c: char| c.is_ascii_digit())
-}
-
-/// Within `NAME[`.
-fn is_subscript(word: &str) -> bool {
-    let Some((name, rest)) = word.split_once('[') else { return false };
-    !rest.contains(']') && is_name(name)
 }
 
 fn is_interpreter(word: &str) -> bool {

@@ -1,23 +1,22 @@
 //! Scripts: where a value may stand, and what bash makes of a value that wants to be code.
 
-use crate::random::Random;
 use kruntimes_expressions::{Interpreter, Place, Problem, Script, Template};
 use std::process::{Command, Stdio};
 
-const PREFIX: &str = "KRUNTIMES_EXPR_";
+pub(crate) const PREFIX: &str = "KRUNTIMES_EXPR_";
 
-fn script(text: &str) -> Result<Script, Problem> {
+pub(crate) fn script(text: &str) -> Result<Script, Problem> {
     let template = Template::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     template.to_script(Interpreter::Bash, PREFIX).map_err(|error| error.problem)
 }
 
 /// `@` stands for an expression.
-fn with_expression(text: &str) -> String {
+pub(crate) fn with_expression(text: &str) -> String {
     text.replace('@', "${{ steps.a.outputs.x }}")
 }
 
 /// What bash prints of a script whose variables all have the value, in an empty directory.
-fn run(script: &Script, value: &str) -> (String, Vec<String>) {
+pub(crate) fn run(script: &Script, value: &str) -> (String, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let variables = script.variables.iter().map(|(name, _)| (name, value));
     let output = Command::new("bash")
@@ -51,7 +50,7 @@ const HOSTILE: [&str; 12] = [
 ];
 
 /// Where a value may stand, and what is printed of it; `@` in the second is the value.
-const ALLOWED: [(&str, Option<&str>); 61] = [
+const ALLOWED: [(&str, Option<&str>); 64] = [
     ("printf %s \"@\"", Some("@")),
     ("printf %s \"a @ b\"", Some("a @ b")),
     ("printf '%s' \"it's @\"", Some("it's @")),
@@ -88,6 +87,9 @@ const ALLOWED: [(&str, Option<&str>); 61] = [
     ("( [ \"@\" = x ] || printf %s \"@\" )", Some("@")),
     ("a=(1 [2]=\"@\"); printf %s \"${a[2]}\"", Some("@")),
     ("a[1]=\"@\"; printf %s \"${a[1]}\"", Some("@")),
+    ("cat <<A\n@\n", Some("@\n")),
+    ("grep -c \"@\" < /dev/null", None),
+    ("echo a[@] > /dev/null; printf %s \"@\"", Some("@")),
     ("a[1 + 1]=3; [ 1 = 1 ] && echo a[ > /dev/null; printf '%s' \"@\"", Some("@")),
     ("x=([1 + 1]=5 [ 3 ]=6); printf '%s' \"@\"", Some("@")),
     ("printf '%s' $'a\\'b' \"@\"", Some("a'b@")),
@@ -151,6 +153,9 @@ fn where_bash_makes_something_else_of_it_the_script_is_refused() {
     check_refused(&[
         ("echo '@'", Place::SingleQuotes),
         ("echo 'a\nb @ c'", Place::SingleQuotes),
+        ("echo a#b '@'", Place::SingleQuotes),
+        ("echo \"\"# '@'", Place::SingleQuotes),
+        ("cat <<-A\n\tx\n\tA\necho '@'", Place::SingleQuotes),
         ("echo $'\\'@'", Place::SingleQuotes),
         ("echo $'\\@'", Place::SingleQuotes),
         ("echo \"$(echo '@')\"", Place::SingleQuotes),
@@ -160,6 +165,13 @@ fn where_bash_makes_something_else_of_it_the_script_is_refused() {
         ("cat <<E\\OF\n@\nEOF", Place::HereDocument),
         ("cat <<A <<'B'\n@\nA\n@\nB", Place::HereDocument),
         ("cat << @\nx\n@", Place::Delimiter),
+        ("cat <<A\n`echo @`\nA", Place::Backticks),
+    ]);
+}
+
+#[test]
+fn arithmetic_subscripts_and_open_ends_get_no_value() {
+    check_refused(&[
         ("(( @ > 3 ))", Place::Arithmetic),
         ("echo $(( @ + 1 ))", Place::Arithmetic),
         ("echo \"$(( (1) + @ ))\"", Place::Arithmetic),
@@ -304,85 +316,4 @@ fn a_script_may_be_nested_so_deep() {
     assert_eq!(nested(100), Err(Problem::Script(Place::TooDeep)));
     let bomb = format!("echo ${{{{ env.A }}}} {}", "\"$(".repeat(80_000));
     assert_eq!(script(&bomb), Err(Problem::Script(Place::TooDeep)));
-}
-
-/// What a script is made of, most of it where it does not belong.
-const PIECES: [&str; 52] = [
-    "@",
-    "@",
-    "@",
-    "@",
-    "\"@\"",
-    "'",
-    "\"",
-    "\\",
-    "$",
-    "`",
-    "(",
-    ")",
-    "((",
-    "))",
-    "$(",
-    "$((",
-    "${",
-    "}",
-    "${x:-",
-    "{ ",
-    "[",
-    "]",
-    "[[ ",
-    " ]]",
-    " -eq ",
-    " == ",
-    "=",
-    "x=",
-    "a[",
-    "]=1",
-    "\n",
-    ";",
-    " ",
-    " ",
-    " && ",
-    "|",
-    "#",
-    " # ",
-    "echo ",
-    "eval ",
-    "let ",
-    "declare ",
-    "-i ",
-    "export ",
-    "case a in ",
-    " a) ",
-    ";; esac",
-    "<<A\n",
-    "<<'A'\n",
-    "\nA\n",
-    "<<< ",
-    "$'",
-];
-
-const SEEDS: std::ops::Range<u64> = 1..2_000;
-
-/// Scripts of any pieces: those that are not refused never make code of a value.
-#[test]
-fn what_is_not_refused_is_safe_in_bash() {
-    let mut run_in_bash = 0;
-    for seed in SEEDS {
-        let mut random = Random(seed);
-        let count = random.below(12) + 2;
-        let text: String = (0..count).map(|_| PIECES[random.below(PIECES.len())]).collect();
-        let Ok(template) = Template::parse(&with_expression(&text)) else { continue };
-        let Ok(script) = template.to_script(Interpreter::Bash, PREFIX) else { continue };
-        if script.variables.is_empty() {
-            continue;
-        }
-        run_in_bash += 1;
-        for value in ["a[$(touch pwned)]", "x; touch pwned"] {
-            let (_, files) = run(&script, value);
-            let is_pwned = files.iter().any(|file| file.starts_with("pwned"));
-            assert!(!is_pwned, "seed {seed}: {text} with {value}");
-        }
-    }
-    assert!(run_in_bash > 50, "{run_in_bash}");
 }
