@@ -156,7 +156,7 @@ pub const KEYS: [Key; 84] = [
 ];
 
 /// Keys that GitHub has not, in the order of the paths.
-const OURS: [&str; 36] = [
+const OURS: [&str; 41] = [
     "template",
     "inputs",
     "inputs.*",
@@ -192,7 +192,12 @@ const OURS: [&str; 36] = [
     "jobs.*.steps[].retryPolicy",
     "jobs.*.steps[].retryPolicy.maxAttempts",
     "jobs.*.steps[].retryPolicy.backoff",
-    "jobs.*.steps[].retryPolicy.retryOn",
+    "jobs.*.steps[].retryPolicy.retryableReasons",
+    "jobs.*.steps[].inputs",
+    "jobs.*.steps[].inputs[].job",
+    "jobs.*.steps[].inputs[].step",
+    "jobs.*.steps[].inputs[].name",
+    "jobs.*.steps[].inputs[].path",
 ];
 
 /// Each key of a file that has no meaning here, with its path: those of GitHub's syntax that are refused, and those that

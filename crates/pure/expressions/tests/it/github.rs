@@ -40,7 +40,8 @@ fn all_fields_of_a_workflow_may_stand_in_a_file() {
             "timeoutSeconds": 5, "retryPolicy": {"maxAttempts": 2, "backoff": "1s"}, "approval": "required",
             "strategy": {"matrix": {"os": ["a"], "include": [{"anything": {"on": 1}}]}},
             "steps": [{"name": "s", "run": "x", "args": ["y"], "timeoutSeconds": 5,
-                "retryPolicy": {"maxAttempts": 2, "backoff": "1s", "retryOn": []}}],
+                "inputs": [{"job": "a", "step": "s", "name": "n", "path": "p"}],
+                "retryPolicy": {"maxAttempts": 2, "backoff": "1s", "retryableReasons": []}}],
         }},
     });
     assert_eq!(check_keys(&file), []);
