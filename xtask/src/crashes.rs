@@ -66,8 +66,14 @@ struct World {
     kills: BTreeMap<&'static str, usize>,
 }
 
+/// Kills so often at each point, amid Workflows and amid Runs.
+pub(crate) fn all(times: usize) -> anyhow::Result<()> {
+    crate::crashes_workflows::run(times)?;
+    run(times)
+}
+
 /// Kills so often at each point.
-pub(crate) fn run(times: usize) -> anyhow::Result<()> {
+fn run(times: usize) -> anyhow::Result<()> {
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     executor.block_on(kill_all(times))
 }

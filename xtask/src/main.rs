@@ -9,6 +9,7 @@ mod cargo;
 mod ci;
 mod cluster;
 mod crashes;
+mod crashes_workflows;
 mod e2e;
 mod e2e_objects;
 mod faults;
@@ -42,7 +43,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   e2e all     up, test and down, also after a failure; a cluster that ran before stays
   e2e local   kubectl against the local home, and the blocks of the docs that need it
   e2e kits    the Python kit, and the conformance of every Runtime Server here; needs PyPI and npm
-  e2e crashes each part killed twice at each of its crash points, among Runs
+  e2e crashes each part killed twice at each of its crash points, among Runs and Workflows
   e2e faults  trees that hide, floods of output, clocks that jump, sidecars that freeze
   e2e artifacts
               round trips, flipped bytes and kills amid uploads, on a volume and in MinIO, which Go builds once
@@ -54,6 +55,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   soak kill   only the latter
   soak artifacts
               the same with 1 GiB, 1,000 flipped bytes and ten times the kills
+  soak workflows  only the kills amid Workflows, 20 a point
   soak bombs  20 bombs of each kind
   soak leak   only the first: 10,000 Runs over bash and Python
   bench       latency, rate, memory and start, beside the machine's floor
@@ -89,7 +91,7 @@ fn main() -> anyhow::Result<()> {
         ["e2e", "down"] => cluster::down(),
         ["e2e", "local"] => e2e::local(),
         ["e2e", "kits"] => kits::run(),
-        ["e2e", "crashes"] => crashes::run(2),
+        ["e2e", "crashes"] => crashes::all(2),
         ["e2e", "faults"] => faults::run(faults::QUICK),
         ["e2e", "artifacts"] => artifacts::run(artifacts::QUICK),
         ["e2e", "bombs"] => bombs::run(bombs::QUICK),
@@ -97,7 +99,7 @@ fn main() -> anyhow::Result<()> {
         ["sim", words @ ..] => sim::run(words),
         ["soak"] => {
             leak::run(leak::FULL)?;
-            crashes::run(20)?;
+            crashes::all(20)?;
             faults::run(faults::FULL)?;
             artifacts::run(artifacts::FULL)?;
             kill::run()
@@ -106,7 +108,8 @@ fn main() -> anyhow::Result<()> {
         ["soak", "artifacts"] => artifacts::run(artifacts::FULL),
         ["soak", "leak"] => leak::run(leak::FULL),
         ["soak", "faults"] => faults::run(faults::FULL),
-        ["soak", "crashes"] => crashes::run(20),
+        ["soak", "crashes"] => crashes::all(20),
+        ["soak", "workflows"] => crashes_workflows::run(20),
         ["soak", "kill"] => kill::run(),
         ["bench"] => bench::run(),
         ["bench", "measure"] => bench::measure_all(),
