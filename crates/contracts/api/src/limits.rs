@@ -124,8 +124,10 @@ pub const STEPS: u32 = 128;
 pub const LEGS: u32 = 1024;
 /// Steps of all legs of a Workflow: its status must stay below etcd's 1.5 MiB, with its spec.
 pub const LEG_STEPS: usize = 2048;
-/// All outputs that the status of a Workflow holds: bytes.
-pub const WORKFLOW_OUTPUTS_BYTES: usize = 131_072;
+/// All outputs of steps that the status of a Workflow holds: bytes as JSON.
+pub const WORKFLOW_OUTPUTS_BYTES: usize = 98_304;
+/// All messages of steps and legs that the status of a Workflow holds: bytes as JSON. Those beyond stand in the Runs alone.
+pub const WORKFLOW_MESSAGES_BYTES: usize = 49_152;
 /// The spec of a Workflow as JSON: bytes. Its status comes on top of it.
 pub const WORKFLOW_SPEC_BYTES: usize = 786_432;
 /// Inputs of a Workflow, and options of a choice.

@@ -92,3 +92,32 @@ fn a_controller_that_is_killed_anywhere_comes_to_the_same_end() {
     }
     assert!(kills > 100, "only {kills} kills");
 }
+
+/// The widest Workflow with the longest names, where everything goes wrong at length.
+#[test]
+fn the_status_of_a_thousand_legs_that_fail_fits_into_an_object() {
+    let name = |letter: &str| letter.repeat(63);
+    let step = |letter: &str| serde_json::json!({"name": name(letter), "run": "true", "continue-on-error": letter == "s"});
+    let values: Vec<String> = (0..1024).map(|number| format!("{number:0>63}")).collect();
+    let spec = serde_json::json!({"spec": {"fail-fast": false, "jobs": {name("j"): {
+        "runs-on": "bash", "steps": [step("s"), step("t")],
+        "strategy": {"fail-fast": false, "matrix": {"value": values}},
+    }}}});
+    let mut player = Player::new(&spec.to_string(), Lag::None);
+    player.play("start");
+    let why = "\"".repeat(300);
+    for round in 0..2 {
+        let open = player.open();
+        assert_eq!(open.len(), 1024, "round {round}");
+        for child in open {
+            player.play(&format!("fail {child} {why}"));
+        }
+    }
+    player.flush();
+    assert!(player.summary().starts_with("Failed"));
+    let bytes = player.status_bytes();
+    assert!((200_000..512 * 1024).contains(&bytes), "{bytes}");
+    player.restart();
+    player.flush();
+    assert!(player.status_bytes() < 512 * 1024);
+}

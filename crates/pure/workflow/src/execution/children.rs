@@ -1,7 +1,7 @@
 //! What happens to children.
 
-use super::state::{StepState, Stop};
-use super::status::bytes_of;
+use super::state::{Outputs, StepState, Stop};
+use super::status::{bytes_of, encoded};
 use super::{Answer, Effect, End, Execution, How, LegId, NewChild, Seen};
 use crate::child::Child;
 use crate::plan::Work;
@@ -129,35 +129,45 @@ impl Execution {
     pub(super) fn step_ended(&mut self, id: LegId, end: End) {
         let (job, index) = id;
         let outputs = bytes_of(&end.outputs);
-        let fits = self.output_bytes + outputs <= limits::WORKFLOW_OUTPUTS_BYTES;
-        let leg = &mut self.jobs[job].legs[index];
-        let at = leg.at;
         let phase = match end.how {
             How::Succeeded => JobPhase::Succeeded,
             How::Failed | How::Cancelled(Stop::TimedOut) => JobPhase::Failed,
             How::Cancelled(Stop::Cancelled) => JobPhase::Cancelled,
         };
+        let most = limits::WORKFLOW_OUTPUTS_BYTES;
+        let (phase, outputs, message) = if self.output_bytes + outputs <= most {
+            self.output_bytes += outputs;
+            (phase, end.outputs, Some(end.message).filter(|_| phase != JobPhase::Succeeded))
+        } else {
+            let message = format!(
+                "the outputs of all steps of a Workflow may have {most} bytes, and with this step's they have more: keep what is large as artifacts"
+            );
+            (JobPhase::Failed, Outputs::new(), Some(message))
+        };
+        let message = message.and_then(|message| self.within_limit(message));
+        let leg = &mut self.jobs[job].legs[index];
         if let How::Cancelled(stop) = end.how {
             // After a restart the mark on the child tells what the leg has forgotten.
             leg.stop = Some(stop);
         }
-        let step = &mut leg.steps[at];
-        let ended = StepState { phase, child: step.child.take(), ..StepState::default() };
-        *step = if fits {
-            self.output_bytes += outputs;
-            let message = Some(cut(end.message))
-                .filter(|message| phase != JobPhase::Succeeded && !message.is_empty());
-            StepState { outputs: end.outputs, message, ..ended }
-        } else {
-            let most = limits::WORKFLOW_OUTPUTS_BYTES;
-            let message = format!(
-                "the outputs of all steps of a Workflow may have {most} bytes, and with this step's they have more: keep what is large as artifacts"
-            );
-            StepState { phase: JobPhase::Failed, message: Some(message), ..ended }
-        };
+        let step = &mut leg.steps[leg.at];
+        *step = StepState { phase, child: step.child.take(), outputs, message };
         leg.at += 1;
         self.due.push_back(id);
         self.written.touch(id);
+    }
+}
+
+impl Execution {
+    /// A message as the status takes it; none where it has too many.
+    pub(super) fn within_limit(&mut self, message: String) -> Option<String> {
+        let message = cut(message);
+        let bytes = self.message_bytes + encoded(&message);
+        let fits = !message.is_empty() && bytes <= limits::WORKFLOW_MESSAGES_BYTES;
+        fits.then(|| {
+            self.message_bytes = bytes;
+            message
+        })
     }
 }
 

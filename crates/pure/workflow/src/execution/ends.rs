@@ -35,8 +35,13 @@ impl Execution {
             self.set_timer(now, wait, Timer::Retry(id));
             return;
         }
+        // A job without a matrix says it itself.
+        let message = match self.jobs[job].legs[index].name {
+            Some(_) => message.and_then(|message| self.within_limit(message)),
+            None => message.map(children::cut),
+        };
         let leg = &mut self.jobs[job].legs[index];
-        (leg.phase, leg.message, leg.outputs) = (phase, message.map(children::cut), outputs);
+        (leg.phase, leg.message, leg.outputs) = (phase, message, outputs);
         self.written.touch(id);
         self.jobs[job].running_legs -= 1;
         self.jobs[job].ended_legs += 1;

@@ -159,6 +159,7 @@ pub struct Execution {
     legs: usize,
     steps: usize,
     output_bytes: usize,
+    message_bytes: usize,
     effects: Vec<Effect>,
     written: status::Written,
 }
@@ -239,6 +240,7 @@ impl Execution {
             legs: 0,
             steps: 0,
             output_bytes: 0,
+            message_bytes: 0,
             effects: Vec::new(),
             written: status::Written::of(workflow),
             plan,

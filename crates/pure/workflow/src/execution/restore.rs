@@ -1,7 +1,7 @@
 //! A run as its status and its children left it, and jobs that are taken from an earlier Workflow.
 
 use super::state::{After, Leg, StepState, Stop, WholeStop};
-use super::status::bytes_of;
+use super::status::{bytes_of, encoded};
 use super::{Execution, LegId, Seen};
 use crate::child::Child;
 use crate::plan::{Invalid, JobId, Plan, Work};
@@ -111,6 +111,11 @@ impl Execution {
         }
         let outputs = legs.iter().flat_map(|leg| &leg.steps).map(|step| bytes_of(&step.outputs));
         self.output_bytes += outputs.sum::<usize>();
+        let messages = job.legs.values().filter_map(|leg| leg.message.as_deref());
+        let of_steps =
+            job.legs.values().flat_map(|leg| leg.steps.values()).chain(job.steps.values());
+        let messages = messages.chain(of_steps.filter_map(|step| step.message.as_deref()));
+        self.message_bytes += messages.map(encoded).sum::<usize>();
         self.legs += legs.len();
         let state = &mut self.jobs[id];
         state.phase = job.phase;
@@ -186,6 +191,7 @@ impl Execution {
             let leg = &mut self.jobs[job].legs[index];
             (leg.phase, leg.outputs) = (record.phase, outputs);
             leg.message.clone_from(&record.message);
+            self.message_bytes += record.message.as_deref().map_or(0, encoded);
             self.jobs[job].ended_legs += 1;
         }
     }
@@ -208,6 +214,7 @@ impl Execution {
                 attempt: leg.attempt,
             };
             self.output_bytes += bytes_of(&status.outputs);
+            self.message_bytes += status.message.as_deref().map_or(0, encoded);
             self.early.remove(&child);
         }
     }

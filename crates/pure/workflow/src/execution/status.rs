@@ -286,7 +286,12 @@ fn sentences(wrong: &[Invalid]) -> String {
     lines.join("; ")
 }
 
-/// Outputs as they count against the limit.
+/// Outputs as they count against the limit: a control character is six bytes of JSON.
 pub(super) fn bytes_of(outputs: &Outputs) -> usize {
-    outputs.iter().map(|(key, value)| key.len() + value.len()).sum()
+    outputs.iter().map(|(key, value)| encoded(key) + encoded(value)).sum()
+}
+
+/// Bytes of a text as JSON.
+pub(super) fn encoded(text: &str) -> usize {
+    serde_json::to_string(text).map_or(0, |text| text.len())
 }

@@ -75,7 +75,8 @@ impl Player {
         match (words[0], rest.as_slice()) {
             ("start", []) => {}
             ("ok", [name, outputs @ ..]) => self.end(name, Phase::Succeeded, outputs, ""),
-            ("fail", [name, ..]) => self.end(name, Phase::Failed, &[], "it broke"),
+            ("fail", [name]) => self.end(name, Phase::Failed, &[], "it broke"),
+            ("fail", [name, why]) => self.end(name, Phase::Failed, &[], why),
             ("user-cancels", [name]) => self.end(name, Phase::Cancelled, &[], "cancelled"),
             ("delete", [name]) => {
                 self.children.remove(*name);
@@ -223,6 +224,24 @@ impl Player {
             }
         };
         self.execution().answered(object, answer);
+    }
+
+    /// Bytes of the status as JSON.
+    pub(crate) fn status_bytes(&self) -> usize {
+        self.workflow["status"].to_string().len()
+    }
+
+    /// The names of all children that have not ended.
+    pub(crate) fn open(&self) -> Vec<String> {
+        let is_open = |child: &Object| match child {
+            Object::Run(run) => !run.phase().is_terminal(),
+            Object::Workflow(workflow) => !workflow.phase().is_terminal(),
+        };
+        self.children
+            .iter()
+            .filter(|(_, child)| is_open(child))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The status in short.
