@@ -121,3 +121,19 @@ fn the_status_of_a_thousand_legs_that_fail_fits_into_an_object() {
     player.flush();
     assert!(player.status_bytes() < 512 * 1024);
 }
+
+#[test]
+fn an_output_that_the_status_could_not_take_fails_its_job() {
+    let outputs = |count: usize| {
+        let text = format!("{}${{{{ steps.s.outputs.k }}}}", "x".repeat(count));
+        serde_json::json!({"spec": {"jobs": {"a": {
+            "runs-on": "bash", "outputs": {"o": text}, "steps": [{"name": "s", "run": "true"}],
+        }}}})
+    };
+    for (count, phase) in [(8191, "Succeeded"), (8192, "Failed")] {
+        let mut player = Player::new(&outputs(count).to_string(), Lag::None);
+        player.play("start");
+        player.play("ok wf-w-a-s k=y");
+        assert!(player.summary().starts_with(phase), "{count}: {:.200}", player.summary());
+    }
+}

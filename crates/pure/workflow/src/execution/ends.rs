@@ -7,7 +7,7 @@ use super::{Execution, LegId, Timer, children};
 use crate::child::Child;
 use crate::plan::{JobId, Work};
 use jiff::Timestamp;
-use kruntimes_api::{JobPhase, WorkflowPhase, workflows};
+use kruntimes_api::{JobPhase, WorkflowPhase, limits, workflows};
 
 impl Execution {
     /// A leg is behind its last step.
@@ -60,7 +60,7 @@ impl Execution {
             Work::Uses { .. } => Ok(leg.steps[0].outputs.clone()),
             Work::Steps { .. } => {
                 let view = View { of: self, job: Some(job), leg: Some(leg), env: None };
-                texts("outputs", &plan.outputs, &view)
+                within_limit("outputs", texts("outputs", &plan.outputs, &view)?)
             }
         }
     }
@@ -201,7 +201,7 @@ impl Execution {
 
     fn whole_outputs(&self) -> Result<Outputs, String> {
         let view = View { of: self, job: None, leg: None, env: None };
-        texts("spec.outputs", &self.plan.outputs, &view)
+        within_limit("spec.outputs", texts("spec.outputs", &self.plan.outputs, &view)?)
     }
 }
 
@@ -219,5 +219,19 @@ fn of_legs(state: &JobState) -> (JobPhase, Option<String>) {
     match of(JobPhase::Cancelled) {
         Some(_) => (JobPhase::Cancelled, None),
         None => (JobPhase::Succeeded, None),
+    }
+}
+
+/// The schema of the status takes no longer value: it would be refused for ever.
+fn within_limit(path: &str, outputs: Outputs) -> Result<Outputs, String> {
+    let most = limits::OUTPUT_VALUE_BYTES;
+    match outputs.iter().find(|(_, value)| value.len() > most) {
+        Some((name, value)) => {
+            let bytes = value.len();
+            Err(format!(
+                "{path}.{name} has {bytes} bytes, and may have {most}: keep what is large as artifacts"
+            ))
+        }
+        None => Ok(outputs),
     }
 }

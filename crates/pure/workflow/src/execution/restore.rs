@@ -161,7 +161,7 @@ impl Execution {
                 }
             }
         }
-        self.start_legs(id, started);
+        self.start_legs(id, now);
         let failed = self.jobs[id].legs.iter().any(|leg| leg.phase == JobPhase::Failed);
         let is_stopped = self.stop.is_some() && !self.plan.jobs[id].finally && !began_after;
         if is_stopped || (failed && self.is_fail_fast(id)) {
@@ -181,8 +181,13 @@ impl Execution {
         let attempt = attempts.max().unwrap_or(1);
         let of_attempt = children.iter().filter(|child| child.attempt == attempt);
         let decided = of_attempt.filter_map(|child| self.step_of(job, child)).max().unwrap_or(0);
+        let of_leg = self.early.values().filter(|seen| {
+            let child = &seen.child;
+            child.job == plan.name && child.leg == leg.name && child.attempt == attempt
+        });
+        let started = of_leg.filter_map(|seen| seen.created).min();
         let leg = &mut self.jobs[job].legs[index];
-        (leg.attempt, leg.decided) = (attempt, decided);
+        (leg.attempt, leg.decided, leg.started) = (attempt, decided, started);
         if record.attempt.unwrap_or(1) == attempt {
             self.take_recorded(id, &record.steps);
         }
