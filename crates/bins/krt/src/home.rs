@@ -6,6 +6,7 @@ use crate::failure::{Failure, chain};
 use crate::kubeconfig;
 use crate::local::{data_dir, ephemeral};
 use kube::{Client, Config};
+use serde_json::Value;
 use std::time::Duration;
 
 /// What to say when there is nothing to talk to.
@@ -87,6 +88,20 @@ impl Home {
         })?;
         let namespace_given = flags.namespace.is_some();
         Ok(Self { client, server, namespace, namespace_given, ephemeral: None })
+    }
+
+    /// The namespace of a manifest, by kubectl's rule: its own, which `-n` may only repeat.
+    pub(crate) fn namespace_of(&self, object: &Value) -> Result<String, Failure> {
+        match object.pointer("/metadata/namespace").and_then(Value::as_str) {
+            Some(own) if self.namespace_given && own != self.namespace => {
+                Err(Failure::usage(format!(
+                    "the namespace of the manifest, {own:?}, is not that of --namespace, {:?}",
+                    self.namespace
+                )))
+            }
+            Some(own) => Ok(own.to_owned()),
+            None => Ok(self.namespace.clone()),
+        }
     }
 
     /// Ends what this process holds of the home.

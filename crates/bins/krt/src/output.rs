@@ -6,6 +6,7 @@
 use crate::pod_channel::{self, ChannelError, PodChannel};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kruntimes_api::RunStatus;
 use kruntimes_proto::TOKEN_METADATA;
 use kruntimes_proto::executor::v1::execution_event::Event;
 use kruntimes_proto::executor::v1::runtime_events_client::RuntimeEventsClient;
@@ -52,6 +53,18 @@ pub(crate) struct Target {
     pub(crate) run_uid: String,
     /// Number of the attempt: its pod may still hold the output of the one before.
     pub(crate) attempt: i32,
+}
+
+impl Target {
+    /// The newest attempt of a Run that has a pod.
+    pub(crate) fn of(run_uid: &str, status: &RunStatus) -> Option<Self> {
+        Some(Self {
+            pod: status.assigned_pod.clone().filter(|pod| !pod.is_empty())?,
+            pod_uid: status.assigned_pod_uid.clone(),
+            run_uid: run_uid.to_owned(),
+            attempt: status.attempt.unwrap_or(0),
+        })
+    }
 }
 
 /// One event for whoever prints.

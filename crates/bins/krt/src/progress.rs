@@ -70,7 +70,8 @@ impl Progress {
     }
 }
 
-fn put(text: &str) {
+/// Writes to stderr.
+pub(crate) fn put(text: &str) {
     let mut stderr = std::io::stderr().lock();
     // Nobody is left to tell when stderr is closed.
     drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));

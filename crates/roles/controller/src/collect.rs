@@ -1,7 +1,7 @@
 //! Deletes Runs that ended: after their TTL, or above the count.
 
 use crate::guards::Guards;
-use crate::observe::{self, EVENT_QUEUE};
+use crate::observe::{self, EVENT_QUEUE, wait_until};
 use jiff::Timestamp;
 use kruntimes_api::Run;
 use kruntimes_cluster::watch::{Chain, Observed, forward};
@@ -56,13 +56,6 @@ async fn deletions(client: Client, policy: Policy, mut runs: mpsc::Receiver<Obse
             () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
         }
     }
-}
-
-/// At least a millisecond: a clock that stands still must not make a busy loop.
-fn wait_until(deadline: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(deadline.duration_since(now))
-        .unwrap_or_default()
-        .max(Duration::from_millis(1))
 }
 
 fn take(retention: &mut Retention, guards: &mut Guards, observed: Observed<Run>) {

@@ -1,5 +1,6 @@
 //! What the loops share: queues, retries, deletions, and errors that are no reason to stop.
 
+use jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Preconditions, PropagationPolicy};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -13,6 +14,13 @@ pub(crate) const MANAGER: &str = "kruntimes-controller";
 /// First wait after a failed pass; doubled up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// At least a millisecond: a clock that stands still must not make a busy loop.
+pub(crate) fn wait_until(deadline: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(deadline.duration_since(now))
+        .unwrap_or_default()
+        .max(Duration::from_millis(1))
+}
 
 /// Names whose pass failed, each with a wait of its own: one bad object never holds up another.
 #[derive(Debug)]

@@ -32,9 +32,9 @@ const FIRST: Duration = Duration::from_secs(10);
 pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
     let runs: Api<Run> = Api::namespaced(home.client.clone(), &home.namespace);
     let mut run = runs.get(&args.name).await?;
-    if args.follow && assigned_pod(&run).is_none() && !run.phase().is_terminal() {
+    if args.follow && target(&run).is_none() && !run.phase().is_terminal() {
         let started = |run: Option<&Run>| {
-            run.is_none_or(|run| assigned_pod(run).is_some() || run.phase().is_terminal())
+            run.is_none_or(|run| target(run).is_some() || run.phase().is_terminal())
         };
         let found = await_condition(runs.clone(), &args.name, started).await;
         run = found
@@ -49,8 +49,8 @@ pub(crate) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
             "{name} has no attempt {attempt}: the newest is {newest}"
         )));
     }
-    match assigned_pod(&run) {
-        Some(pod) if attempt == newest => of_pod(home, &runs, &run, pod, args).await,
+    match target(&run) {
+        Some(target) if attempt == newest => of_pod(home, &runs, &run, target, args).await,
         None if newest == 0 => {
             let why = run.status.as_ref().and_then(|status| status.message.clone());
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
@@ -68,16 +68,9 @@ async fn of_pod(
     home: &Home,
     runs: &Api<Run>,
     run: &Run,
-    pod: String,
+    target: Target,
     args: &LogsArgs,
 ) -> Result<(), Failure> {
-    let status = run.status.as_ref();
-    let target = Target {
-        pod,
-        pod_uid: status.and_then(|status| status.assigned_pod_uid.clone()),
-        run_uid: run.metadata.uid.clone().unwrap_or_default(),
-        attempt: status.and_then(|status| status.attempt).unwrap_or(0),
-    };
     let (ended, attempt) = (run.phase().is_terminal(), target.attempt);
     let patience = if ended { Patience::Once } else { Patience::Retry };
     let mut reader =
@@ -109,8 +102,8 @@ async fn until_settled(runs: Api<Run>, name: &str, attempt: i32) {
     drop(timeout(SETTLED, await_condition(runs, name, settled)).await);
 }
 
-fn assigned_pod(run: &Run) -> Option<String> {
-    run.status.as_ref()?.assigned_pod.clone().filter(|pod| !pod.is_empty())
+fn target(run: &Run) -> Option<Target> {
+    Target::of(run.metadata.uid.as_deref().unwrap_or_default(), run.status.as_ref()?)
 }
 
 async fn print(

@@ -150,16 +150,10 @@ impl Follow<'_> {
             return Err(Failure::new(format!("{} was deleted and made anew", self.name)));
         }
         let status = run.status.unwrap_or_default();
-        if let Some(pod) = status.assigned_pod.as_ref().filter(|pod| !pod.is_empty()) {
-            let target = Target {
-                pod: pod.clone(),
-                pod_uid: status.assigned_pod_uid.clone(),
-                run_uid: self.uid.clone(),
-                attempt: status.attempt.unwrap_or(0),
-            };
-            if self.output.as_ref().is_none_or(|(current, _)| *current != target) {
-                self.start_output(target);
-            }
+        if let Some(target) = Target::of(&self.uid, &status)
+            && self.output.as_ref().is_none_or(|(current, _)| *current != target)
+        {
+            self.start_output(target);
         }
         if status.phase != self.status.phase {
             let pod = status.assigned_pod.as_deref().unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::{objects, table};
 use serde_json::Value;
 
 pub(crate) use build::run as describe;
+pub(crate) use ending::CANCELLED;
 pub(crate) use why::waits_for;
 
 /// Creates the Run, which [`describe`] has made of the arguments; the answer is krt's exit code.
@@ -25,7 +26,7 @@ pub(crate) async fn run(
     progress: &Progress,
 ) -> Result<u8, Failure> {
     build::stamp(&mut object, jiff::Timestamp::now());
-    let namespace = namespace(home, &object)?;
+    let namespace = home.namespace_of(&object)?;
     let created = if args.dry_run {
         objects::check(&home.client, &namespace, "runs", &object).await
     } else {
@@ -45,18 +46,6 @@ fn show(created: Value, output: Output, done: &str) -> Result<u8, Failure> {
     let text = table::structured(created, output, objects::RUN_RESOURCE)?;
     table::print(&text.unwrap_or_else(|| format!("{}/{name} {done}\n", objects::RUN_RESOURCE)))?;
     Ok(0)
-}
-
-/// The namespace of the Run, by kubectl's rule: a manifest's own, which `-n` may only repeat.
-fn namespace(home: &Home, object: &Value) -> Result<String, Failure> {
-    match object.pointer("/metadata/namespace").and_then(Value::as_str) {
-        Some(own) if home.namespace_given && own != home.namespace => Err(Failure::usage(format!(
-            "the namespace of the manifest, {own:?}, is not that of --namespace, {:?}",
-            home.namespace
-        ))),
-        Some(own) => Ok(own.to_owned()),
-        None => Ok(home.namespace.clone()),
-    }
 }
 
 fn named(error: kube::Error, object: &Value, namespace: &str) -> Failure {

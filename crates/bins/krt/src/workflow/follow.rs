@@ -4,7 +4,8 @@ use super::tree::{self, mark};
 use super::{Named, show};
 use crate::failure::{Failure, NO, chain};
 use crate::home::Home;
-use crate::progress::Progress;
+use crate::progress::{Progress, put};
+use crate::run::CANCELLED;
 use crate::signals::Signals;
 use crate::{duration, objects};
 use futures::{StreamExt, TryStreamExt};
@@ -14,14 +15,12 @@ use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the times of a tree on a terminal are drawn anew.
 const REDRAW: Duration = Duration::from_millis(200);
-/// The exit code of a Workflow that was cancelled, as of a Run.
-const CANCELLED: u8 = 130;
 
 /// Follows a Workflow that this process has created: the first signal cancels it, the second leaves.
 pub(super) async fn follow(
@@ -133,7 +132,7 @@ impl Screen {
             let before = self.last.as_ref().map(phases).unwrap_or_default();
             for (place, (phase, text)) in phases(&workflow) {
                 if before.get(&place).is_none_or(|(former, _)| *former != phase) {
-                    eprintln_line(&format!("{} {place}  {}{text}", mark(phase), phase.as_str()));
+                    put(&format!("{} {place}  {}{text}\n", mark(phase), phase.as_str()));
                 }
             }
         }
@@ -154,13 +153,13 @@ impl Screen {
         self.clear();
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         self.drawn = lines.len();
-        write_stderr(&text);
+        put(&text);
     }
 
     fn clear(&mut self) {
         if self.drawn > 0 {
             // Up to the first line, and all below it erased.
-            write_stderr(&format!("\x1b[{}A\x1b[J", self.drawn));
+            put(&format!("\x1b[{}A\x1b[J", self.drawn));
             self.drawn = 0;
         }
     }
@@ -170,16 +169,6 @@ impl Screen {
 fn terminal_lines() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stderr());
     size.map_or(24, |size| usize::from(size.ws_row)).saturating_sub(1).max(2)
-}
-
-fn eprintln_line(line: &str) {
-    write_stderr(&format!("{line}\n"));
-}
-
-fn write_stderr(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    // Nobody is left to tell when stderr is closed.
-    drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
 }
 
 /// What has a phase, by `job`, `job/step` or `job/leg`.

@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::output::{Patience, Piece, Reader, Sink, Target, thrown_away};
 use crate::progress::Progress;
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Run, Workflow};
 use kruntimes_workflow::{Child, LABEL_WORKFLOW};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -43,7 +44,7 @@ pub(super) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
     let mut sink = Sink::new();
     for (child, run) in runs {
         let (lines, mut read) = mpsc::channel(QUEUE);
-        let reading = read_run(home, child, run, Patience::Once, lines);
+        let reading = read_run(pods(home), child, run, Patience::Once, lines);
         let printing = async {
             while let Some(line) = read.recv().await {
                 sink.write(line.stream, &line.text).await;
@@ -85,17 +86,19 @@ async fn follow(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
         while reading.len() < AT_ONCE
             && let Some((_, (child, run))) = waiting.pop_first()
         {
-            reading.spawn(read_run_of(pods(home), child, run, Patience::Retry, lines.clone()));
+            reading.spawn(read_run(pods(home), child, run, Patience::Retry, lines.clone()));
         }
         if has_ended && reading.is_empty() && waiting.is_empty() {
             break;
         }
         tokio::select! {
             event = runs.try_next() => if let Ok(Some(watcher::Event::Apply(run) | watcher::Event::InitApply(run))) = event {
-                let key = (run.uid().unwrap_or_default(), attempt(&run));
                 let child = Child::of(run.labels()).filter(|child| is_wanted(args, child));
-                if let Some(child) = child.filter(|_| target(&run).is_some() && seen.insert(key.clone())) {
-                    waiting.insert(key, (child, run));
+                if let (Some(child), Some(Target { run_uid, attempt, .. })) = (child, target(&run)) {
+                    let key = (run_uid, attempt);
+                    if seen.insert(key.clone()) {
+                        waiting.insert(key, (child, run));
+                    }
                 }
             },
             event = workflow.try_next() => match event {
@@ -121,37 +124,17 @@ async fn follow(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn pods(home: &Home) -> Api<k8s_openapi::api::core::v1::Pod> {
+fn pods(home: &Home) -> Api<Pod> {
     Api::namespaced(home.client.clone(), &home.namespace)
 }
 
-fn attempt(run: &Run) -> i32 {
-    run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0)
-}
-
 fn target(run: &Run) -> Option<Target> {
-    let status = run.status.as_ref()?;
-    Some(Target {
-        pod: status.assigned_pod.clone().filter(|pod| !pod.is_empty())?,
-        pod_uid: status.assigned_pod_uid.clone(),
-        run_uid: run.uid()?,
-        attempt: attempt(run),
-    })
-}
-
-async fn read_run(
-    home: &Home,
-    child: Child,
-    run: Run,
-    patience: Patience,
-    lines: mpsc::Sender<Line>,
-) -> Option<String> {
-    read_run_of(pods(home), child, run, patience, lines).await
+    Target::of(&run.uid()?, run.status.as_ref()?)
 }
 
 /// Reads one Run to its end; the answer is why it could not be read.
-async fn read_run_of(
-    pods: Api<k8s_openapi::api::core::v1::Pod>,
+async fn read_run(
+    pods: Api<Pod>,
     child: Child,
     run: Run,
     patience: Patience,
@@ -160,31 +143,20 @@ async fn read_run_of(
     let target = target(&run)?;
     let mut reader = Reader::new(pods, target, patience);
     let mut prefixed = Prefixed { prefix: prefix(&child), begun: [Vec::new(), Vec::new()], lines };
-    loop {
+    let why = loop {
         match reader.next().await {
             Ok(Some(Piece::Output(bytes))) => prefixed.push(bytes.stream, &bytes.data).await,
             Ok(Some(Piece::Connected)) => {}
             Ok(Some(Piece::Exited(exited))) => {
-                prefixed.finish().await;
-                if exited.dropped_bytes > 0 {
-                    return Some(format!(
-                        "{}: {}",
-                        run.name_any(),
-                        thrown_away(exited.dropped_bytes)
-                    ));
-                }
-                return None;
+                let dropped = Some(exited.dropped_bytes).filter(|bytes| *bytes > 0);
+                break dropped.map(thrown_away);
             }
-            Ok(None) => {
-                prefixed.finish().await;
-                return None;
-            }
-            Err(error) => {
-                prefixed.finish().await;
-                return Some(format!("{}: {error}", run.name_any()));
-            }
+            Ok(None) => break None,
+            Err(error) => break Some(error.to_string()),
         }
-    }
+    };
+    prefixed.finish().await;
+    why.map(|why| format!("{}: {why}", run.name_any()))
 }
 
 /// `job/step: `, or `job/leg/step: `.

@@ -73,18 +73,11 @@ pub(crate) async fn ask(home: &Home, command: WorkflowCommand) -> Result<u8, Fai
 }
 
 async fn create(home: &Home, args: &CreateArgs, object: &Value) -> Result<Value, Failure> {
-    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
-    if let Some(own) = namespace.filter(|own| home.namespace_given && *own != home.namespace) {
-        return Err(Failure::usage(format!(
-            "the namespace of the manifest, {own:?}, is not that of --namespace, {:?}",
-            home.namespace
-        )));
-    }
-    let namespace = namespace.unwrap_or(&home.namespace);
+    let namespace = home.namespace_of(object)?;
     let created = if args.dry_run {
-        objects::check(&home.client, namespace, PLURAL, object).await
+        objects::check(&home.client, &namespace, PLURAL, object).await
     } else {
-        objects::create(&home.client, namespace, PLURAL, object).await
+        objects::create(&home.client, &namespace, PLURAL, object).await
     };
     Ok(created?)
 }

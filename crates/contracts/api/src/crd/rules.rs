@@ -54,15 +54,24 @@ fn add_immutability(root: &mut Value) {
         let rule = if field == "runtime" {
             "self.runtime == oldSelf.runtime".to_owned()
         } else {
-            format!(
-                "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
-            )
+            unchanged(field)
         };
         // The shape of a field that is not served yet has no type to compare.
         if at(root, "spec").pointer(&format!("/properties/{field}")).is_some() {
             add(root, "spec", Rule::new(&rule, &format!("spec.{field} is immutable")).field(field));
         }
     }
+    add_cancellation(root);
+}
+
+/// That a field, by its name in CEL, is as it was.
+pub(super) fn unchanged(field: &str) -> String {
+    format!(
+        "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+    )
+}
+
+pub(super) fn add_cancellation(root: &mut Value) {
     let cancel = "!has(oldSelf.cancelRequested) || !oldSelf.cancelRequested
         || (has(self.cancelRequested) && self.cancelRequested)";
     add(

@@ -2,7 +2,7 @@
 //! said in the condition `Valid`.
 
 use super::rule::{Rule, add as rule, at};
-use super::rules::add_backoff;
+use super::rules::{add_backoff, add_cancellation, unchanged};
 use crate::limits;
 use serde_json::{Value, json};
 
@@ -188,18 +188,10 @@ fn add_immutability(root: &mut Value) {
     for field in IMMUTABLE {
         let name = field.replace('-', "__dash__");
         let free = if field == "template" { "false" } else { template };
-        let text = format!(
-            "{free} || (has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name}))"
-        );
+        let text = format!("{free} || ({})", unchanged(&name));
         rule(root, "spec", Rule::new(&text, &format!("spec.{field} is immutable")).field(field));
     }
-    let cancel = "!has(oldSelf.cancelRequested) || !oldSelf.cancelRequested
-        || (has(self.cancelRequested) && self.cancelRequested)";
-    rule(
-        root,
-        "spec",
-        Rule::new(cancel, "spec.cancelRequested can't be taken back").field("cancelRequested"),
-    );
+    add_cancellation(root);
     let approvals = "!has(oldSelf.approvals)
         || (has(self.approvals) && oldSelf.approvals.all(name, name in self.approvals))";
     rule(root, "spec", Rule::new(approvals, "an approval can't be taken back").field("approvals"));

@@ -156,9 +156,7 @@ impl Execution {
         self.due.push_back(id);
         self.written.touch(id);
     }
-}
 
-impl Execution {
     /// A message as the status takes it; none where it has too many.
     pub(super) fn within_limit(&mut self, message: String) -> Option<String> {
         let message = cut(message);
@@ -178,8 +176,7 @@ pub(super) fn cut(message: String) -> String {
 
 pub(super) fn cut_to(mut message: String, most: usize) -> String {
     if message.len() > most {
-        let end = (0..=most).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-        message.truncate(end);
+        message.truncate(message.floor_char_boundary(most));
         message.push('…');
     }
     message

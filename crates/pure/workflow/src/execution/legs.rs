@@ -90,11 +90,11 @@ impl Execution {
         let (job, index) = id;
         let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
         let step = match &plan.work {
-            Work::Steps { steps, .. } => Some(steps.get(leg.at)?.name.clone()),
+            Work::Steps { steps, .. } => Some(steps.get(leg.at)?.name.as_str()),
             Work::Uses { .. } if leg.at == 0 => None,
             Work::Uses { .. } => return None,
         };
-        Some(Child { job: plan.name.clone(), leg: leg.name.clone(), step, attempt: leg.attempt })
+        Some(leg.child(plan, step))
     }
 
     fn active_at(&self, id: LegId) -> bool {
@@ -228,6 +228,16 @@ pub(super) fn failed(message: String) -> End {
 }
 
 impl Leg {
+    /// The child that a step of its attempt is, or the whole of it.
+    pub(super) fn child(&self, plan: &JobPlan, step: Option<&str>) -> Child {
+        Child {
+            job: plan.name.clone(),
+            leg: self.name.clone(),
+            step: step.map(str::to_owned),
+            attempt: self.attempt,
+        }
+    }
+
     /// Why it failed, in one line.
     pub(super) fn why(&self, plan: &JobPlan) -> String {
         if self.stop == Some(Stop::TimedOut) {

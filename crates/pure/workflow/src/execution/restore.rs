@@ -3,7 +3,6 @@
 use super::state::{After, Leg, StepState, Stop, WholeStop};
 use super::status::{bytes_of, encoded};
 use super::{Execution, LegId, Seen};
-use crate::child::Child;
 use crate::plan::{Invalid, JobId, Plan, Work};
 use jiff::Timestamp;
 use kruntimes_api::{JobPhase, JobStatus, LegStatus, StepStatus, Workflow, WorkflowSpec};
@@ -175,17 +174,14 @@ impl Execution {
         let (job, index) = id;
         let plan = &self.plan.jobs[job];
         let leg = &self.jobs[job].legs[index];
-        let of_leg = |child: &&Child| child.job == plan.name && child.leg == leg.name;
-        let children: Vec<&Child> = self.early.keys().filter(of_leg).collect();
-        let attempts = children.iter().map(|child| child.attempt).chain(record.attempt);
+        let of_leg = |seen: &&Seen| seen.child.job == plan.name && seen.child.leg == leg.name;
+        let children: Vec<&Seen> = self.early.values().filter(of_leg).collect();
+        let attempts = children.iter().map(|seen| seen.child.attempt).chain(record.attempt);
         let attempt = attempts.max().unwrap_or(1);
-        let of_attempt = children.iter().filter(|child| child.attempt == attempt);
-        let decided = of_attempt.filter_map(|child| self.step_of(job, child)).max().unwrap_or(0);
-        let of_leg = self.early.values().filter(|seen| {
-            let child = &seen.child;
-            child.job == plan.name && child.leg == leg.name && child.attempt == attempt
-        });
-        let started = of_leg.filter_map(|seen| seen.created).min();
+        let of_attempt = || children.iter().filter(|seen| seen.child.attempt == attempt);
+        let decided = of_attempt().filter_map(|seen| self.step_of(job, &seen.child)).max();
+        let decided = decided.unwrap_or(0);
+        let started = of_attempt().filter_map(|seen| seen.created).min();
         let leg = &mut self.jobs[job].legs[index];
         (leg.attempt, leg.decided, leg.started) = (attempt, decided, started);
         if record.attempt.unwrap_or(1) == attempt {
@@ -204,7 +200,8 @@ impl Execution {
     /// Steps that the status shows at their end need no child any more.
     fn take_recorded(&mut self, id: LegId, recorded: &BTreeMap<String, StepStatus>) {
         let (job, index) = id;
-        let Work::Steps { steps, .. } = &self.plan.jobs[job].work else { return };
+        let plan = &self.plan.jobs[job];
+        let Work::Steps { steps, .. } = &plan.work else { return };
         for step in steps {
             let ended = recorded.get(&step.name).filter(|step| step.phase.is_terminal());
             let Some(status) = ended else { return };
@@ -212,12 +209,7 @@ impl Execution {
             let at = leg.at;
             leg.steps[at] = restored(status);
             leg.at += 1;
-            let child = Child {
-                job: self.plan.jobs[job].name.clone(),
-                leg: leg.name.clone(),
-                step: Some(step.name.clone()),
-                attempt: leg.attempt,
-            };
+            let child = leg.child(plan, Some(&step.name));
             self.output_bytes += bytes_of(&status.outputs);
             self.message_bytes += status.message.as_deref().map_or(0, encoded);
             self.early.remove(&child);

@@ -58,18 +58,8 @@ impl Seen {
                 Some(Stop::of(run.annotations()).map_or(How::Failed, How::Cancelled))
             }
         };
-        let end = how.map(|how| End {
-            how,
-            outputs: status.map(|status| status.outputs.clone()).unwrap_or_default(),
-            message: children::why(run),
-        });
-        Some(Self {
-            name: run.name_any(),
-            child: Child::of(run.labels())?,
-            end,
-            created: run.creation_timestamp().map(|time| time.0),
-            after: After::of(run.annotations()),
-        })
+        let outputs = status.map(|status| &status.outputs);
+        Self::of(run, how, outputs, || children::why(run))
     }
 
     /// A Workflow that is a job of another one.
@@ -84,17 +74,24 @@ impl Seen {
                 Some(Stop::of(workflow.annotations()).map_or(How::Failed, How::Cancelled))
             }
         };
-        let end = how.map(|how| End {
-            how,
-            outputs: status.map(|status| status.outputs.clone()).unwrap_or_default(),
-            message: status.and_then(|status| status.message.clone()).unwrap_or_default(),
-        });
+        let outputs = status.map(|status| &status.outputs);
+        let why = || status.and_then(|status| status.message.clone()).unwrap_or_default();
+        Self::of(workflow, how, outputs, why)
+    }
+
+    fn of(
+        object: &impl ResourceExt,
+        how: Option<How>,
+        outputs: Option<&BTreeMap<String, String>>,
+        why: impl FnOnce() -> String,
+    ) -> Option<Self> {
+        let end = |how| End { how, outputs: outputs.cloned().unwrap_or_default(), message: why() };
         Some(Self {
-            name: workflow.name_any(),
-            child: Child::of(workflow.labels())?,
-            end,
-            created: workflow.creation_timestamp().map(|time| time.0),
-            after: After::of(workflow.annotations()),
+            name: object.name_any(),
+            child: Child::of(object.labels())?,
+            end: how.map(end),
+            created: object.creation_timestamp().map(|time| time.0),
+            after: After::of(object.annotations()),
         })
     }
 }

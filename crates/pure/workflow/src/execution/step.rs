@@ -89,13 +89,7 @@ impl Execution {
         let state = leg.steps.get(index).filter(|state| state.phase == JobPhase::Succeeded)?;
         state.child.clone().or_else(|| {
             // The status of a leg names no Runs.
-            let child = Child {
-                job: plan.name.clone(),
-                leg: leg.name.clone(),
-                step: Some(step.to_owned()),
-                attempt: leg.attempt,
-            };
-            let [name, _] = child.names(&self.identity);
+            let [name, _] = leg.child(plan, Some(step)).names(&self.identity);
             Some(name)
         })
     }

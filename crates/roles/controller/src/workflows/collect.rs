@@ -1,6 +1,6 @@
 //! Deletes Workflows that ended, with their Runs: after their TTL, or above a count.
 
-use crate::observe::{self, EVENT_QUEUE};
+use crate::observe::{self, EVENT_QUEUE, wait_until};
 use jiff::Timestamp;
 use kruntimes_api::Workflow;
 use kruntimes_cluster::watch::{Chain, Observed, forward};
@@ -50,8 +50,7 @@ async fn deletions(client: Client, policy: Policy, mut seen: mpsc::Receiver<Obse
             }
             continue;
         }
-        let wait =
-            retention.deadline().map(|deadline| super::wait_until(deadline, Timestamp::now()));
+        let wait = retention.deadline().map(|deadline| wait_until(deadline, Timestamp::now()));
         tokio::select! {
             observed = seen.recv() => match observed {
                 Some(observed) => take(&mut retention, observed),

@@ -2,8 +2,7 @@
 
 use super::Input;
 use super::cache::{ChildSeen, Children, Kind};
-use super::flow::newer;
-use super::flow::{Flow, State, with_template, with_version};
+use super::flow::{Flow, State, newer, with_template, with_version};
 use super::work::Work;
 use crate::observe::Retries;
 use jiff::{SignedDuration, Timestamp};

@@ -10,7 +10,7 @@ mod flow;
 mod keep;
 mod work;
 
-use crate::observe::EVENT_QUEUE;
+use crate::observe::{EVENT_QUEUE, wait_until};
 use cache::ChildSeen;
 use jiff::Timestamp;
 use keep::Keep;
@@ -21,7 +21,6 @@ use kruntimes_workflow::LABEL_WORKFLOW;
 use kube::Client;
 use kube::api::Api;
 use kube::runtime::watcher;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -68,10 +67,4 @@ async fn keep(client: Client, mut inputs: mpsc::Receiver<Input>) {
         }
         keep.advance(Timestamp::now());
     }
-}
-
-/// At least a millisecond: a clock that stands still must not make a busy loop.
-fn wait_until(deadline: Timestamp, now: Timestamp) -> Duration {
-    let wait = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
-    wait.max(Duration::from_millis(1))
 }
