@@ -6,28 +6,45 @@ use crate::files;
 use crate::names;
 use kruntimes_expressions::github;
 use kruntimes_objects::yaml;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// The Workflow that the arguments describe.
 pub(crate) fn workflow(args: &CreateArgs) -> Result<Value, Failure> {
     let mut object = of_file(&args.file)?;
-    let metadata = &mut object["metadata"];
     if let Some(name) = &args.name {
-        metadata["name"] = json!(name);
+        within(&mut object, &["metadata"])?.insert("name".to_owned(), json!(name));
     }
-    if let Some(metadata) =
-        metadata.as_object_mut().filter(|metadata| metadata.contains_key("name"))
-    {
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+    if let Some(metadata) = metadata.filter(|metadata| metadata.contains_key("name")) {
         metadata.remove("generateName");
     }
     for pair in &args.set {
         let Some((name, value)) = pair.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(Failure::usage(format!("--set {pair:?} is not NAME=VALUE")));
         };
-        object["spec"]["with"][name] = json!(value);
+        within(&mut object, &["spec", "with"])?.insert(name.to_owned(), json!(value));
     }
     Ok(object)
+}
+
+/// The object at a path, which is made where there is nothing.
+fn within<'a>(object: &'a mut Value, path: &[&str]) -> Result<&'a mut Map<String, Value>, Failure> {
+    let mut inner = object.as_object_mut();
+    for (depth, name) in path.iter().enumerate() {
+        inner = inner.and_then(|object| {
+            let value = object.entry(*name).or_insert(Value::Null);
+            if value.is_null() {
+                *value = json!({});
+            }
+            value.as_object_mut()
+        });
+        if inner.is_none() {
+            let place = path[..=depth].join(".");
+            return Err(Failure::new(format!("{place} of the file must be an object with names")));
+        }
+    }
+    inner.ok_or_else(|| Failure::new("the file is no object"))
 }
 
 /// The Workflow in a file.

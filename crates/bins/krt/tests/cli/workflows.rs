@@ -171,6 +171,16 @@ fn what_is_wrong_is_named_before_anything_runs() {
     }
     let broken = run(&[], "jobs: {a: {steps: [{run: 'echo ${{ steps.x.outputs.y }}'}]}}");
     assert!(broken.expect(1).out().contains("spec.jobs.a.steps[0].run: "), "{}", broken.out());
+    let head = "apiVersion: kruntimes.io/v1alpha1\nkind: Workflow\n";
+    for (args, body, place) in [
+        (["--set", "a=b"], "spec: {with: [], jobs: {}}", "spec.with"),
+        (["--set", "a=b"], "spec: text", "spec"),
+        (["--name", "x"], "metadata: text", "metadata"),
+    ] {
+        let refused = run(&args, &format!("{head}{body}"));
+        let want = format!("error: {place} of the file must be an object with names\n");
+        assert_eq!(refused.expect(125).stderr, want, "{body}");
+    }
     let set = run(&["--set", "x"], "jobs: {a: {steps: [{run: x}]}}");
     assert_eq!(set.expect(2).stderr, "error: --set \"x\" is not NAME=VALUE\n");
 }
