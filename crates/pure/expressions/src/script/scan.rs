@@ -262,8 +262,16 @@ impl Scan {
 
     /// Single quotes are quotes here, also within double ones.
     fn in_parameter(&mut self, letter: char) -> Result<(), Refusal> {
+        if letter == '}' {
+            self.close(1);
+            return Ok(());
+        }
+        self.inner(letter)
+    }
+
+    /// What is no end of the frame that it stands in.
+    fn inner(&mut self, letter: char) -> Result<(), Refusal> {
         match letter {
-            '}' => self.close(1),
             '\\' => self.escaped()?,
             '$' => self.dollar(false)?,
             '`' => self.skip(1, '`', true)?,
@@ -292,15 +300,7 @@ impl Scan {
                 return Ok(());
             }
         }
-        match letter {
-            '\\' => self.escaped()?,
-            '$' => self.dollar(false)?,
-            '`' => self.skip(1, '`', true)?,
-            '"' => self.open(Frame::Double, 1),
-            '\'' => self.skip(1, '\'', false)?,
-            _ => self.at += 1,
-        }
-        Ok(())
+        self.inner(letter)
     }
 
     fn in_commands(&mut self, letter: char) -> Result<(), Refusal> {
