@@ -143,9 +143,10 @@ fn clear(world: &World) -> anyhow::Result<()> {
     world.helm("uninstall runtimes -n default --ignore-not-found --wait")?;
     world.helm("uninstall kruntimes -n kruntimes-system --ignore-not-found --wait")?;
     let tools = &world.tools;
-    tools.kubectl(
-        "delete crd runs.kruntimes.io runtimes.kruntimes.io --ignore-not-found --timeout=240s",
-    )?;
+    for crd in kruntimes_api::crd::all() {
+        let name = crd["metadata"]["name"].as_str().context("a CRD without a name")?;
+        tools.kubectl(&format!("delete crd {name} --ignore-not-found --timeout=240s"))?;
+    }
     tools.kubectl("delete namespace kruntimes-system team-a --ignore-not-found --timeout=240s")?;
     Ok(())
 }

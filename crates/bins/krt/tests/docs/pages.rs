@@ -110,6 +110,21 @@ fn every_block_for_a_cluster_does_what_its_page_says() {
     }
 }
 
+/// What a cluster prints needs a cluster to be seen; which kinds there are does not.
+#[test]
+fn the_page_for_a_cluster_names_every_kind_where_it_names_them_all() {
+    let page = std::fs::read_to_string(root().join(FOR_A_CLUSTER[0])).unwrap();
+    let crds: Vec<String> = kruntimes_api::crd::all()
+        .iter()
+        .map(|crd| crd["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect();
+    let kept: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("[CustomResourceDefinition] ")).collect();
+    assert_eq!(kept, crds);
+    let deleted = format!("kubectl delete crd {}", crds.join(" "));
+    assert!(page.lines().any(|line| line == deleted), "no line `{deleted}`");
+}
+
 /// Pages with blocks that `cargo xtask e2e kits` runs.
 const FOR_KITS: [&str; 1] = ["docs/custom-runtime.md"];
 
