@@ -97,8 +97,16 @@ impl Expression {
 
     /// Its value as a condition.
     pub fn is_true(&self, context: &dyn Context) -> Result<bool, ExpressionError> {
-        let mut budget = Budget::new();
-        let mut evaluation = Evaluation::new(context, &mut budget);
+        self.is_true_within(context, &mut Budget::new())
+    }
+
+    /// The same, if the budget has enough for it.
+    pub fn is_true_within(
+        &self,
+        context: &dyn Context,
+        budget: &mut Budget,
+    ) -> Result<bool, ExpressionError> {
+        let mut evaluation = Evaluation::new(context, budget);
         let value = evaluation.value(&self.root).map_err(|failure| self.error(failure))?;
         Ok(value::is_true(&value))
     }

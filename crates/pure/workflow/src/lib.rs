@@ -15,6 +15,7 @@ pub use child::{
     Child, LABEL_ATTEMPT, LABEL_JOB, LABEL_LEG, LABEL_STEP, LABEL_WORKFLOW, use_template,
 };
 pub use execution::{
-    After, Answer, Effect, End, Execution, How, Identity, NewChild, Seen, Stop, invalid, template,
+    After, Answer, Creation, Effect, End, Execution, How, Identity, NewChild, Seen, Stop, invalid,
+    template,
 };
 pub use plan::{Invalid, JobPlan, Plan};

@@ -137,3 +137,23 @@ fn an_output_that_the_status_could_not_take_fails_its_job() {
         assert!(player.summary().starts_with(phase), "{count}: {:.200}", player.summary());
     }
 }
+
+#[test]
+fn messages_of_former_attempts_take_no_room() {
+    let values: Vec<String> = (0..60).map(|number| format!("{number:02}")).collect();
+    let spec = serde_json::json!({"spec": {"jobs": {"a": {
+        "runs-on": "bash", "retryPolicy": {"maxAttempts": 3}, "steps": [{"name": "s", "run": "true"}],
+        "strategy": {"fail-fast": false, "matrix": {"value": values}},
+    }}}});
+    let mut player = Player::new(&spec.to_string(), Lag::None);
+    player.play("start");
+    let why = "x".repeat(240);
+    for attempt in 1..=3 {
+        let open = player.open();
+        assert_eq!(open.len(), 60, "attempt {attempt}");
+        open.iter().for_each(|child| drop(player.play(&format!("fail {child} {why}"))));
+        player.play("wait 10");
+    }
+    // Of each leg its own, and that of its step; of the job that of its first leg.
+    assert_eq!(player.summary().matches(&why).count(), 60 * 2 + 1);
+}

@@ -1,8 +1,8 @@
 //! What happens to children.
 
-use super::state::{Outputs, StepState, Stop};
+use super::state::{Active, Outputs, StepState, Stop};
 use super::status::{bytes_of, encoded};
-use super::{Answer, Effect, End, Execution, How, LegId, NewChild, Seen};
+use super::{Answer, Creation, Effect, End, Execution, How, LegId, Seen};
 use crate::child::Child;
 use crate::plan::Work;
 use kruntimes_api::{JobPhase, Run, limits};
@@ -24,17 +24,33 @@ impl Execution {
         if !seen.child.names(&self.identity).contains(&seen.name) {
             return;
         }
-        let Some((leg, child)) = self.active.get(&seen.name) else {
+        let Some(active) = self.active.get(&seen.name) else {
             self.see_early(seen);
             return;
         };
-        if *child != seen.child {
+        if active.child != seen.child {
             return;
         }
-        if let Some(end) = seen.end {
-            let leg = *leg;
-            self.active.remove(&seen.name);
-            self.step_ended(leg, end);
+        match seen.end {
+            Some(end) => {
+                let leg = active.leg;
+                self.active.remove(&seen.name);
+                self.step_ended(leg, end);
+            }
+            None => self.exists(&seen.name),
+        }
+    }
+
+    /// A child is there: if its leg was stopped while it was on its way, it is told only now.
+    fn exists(&mut self, name: &str) {
+        let Some(active) = self.active.get_mut(name).filter(|active| !active.exists) else {
+            return;
+        };
+        active.exists = true;
+        let (job, index) = active.leg;
+        if let Some(why) = active.is_stopped_by(&self.jobs[job].legs[index]) {
+            let child = active.child.clone();
+            self.cancel_child(child, name.to_owned(), why);
         }
     }
 
@@ -82,7 +98,7 @@ impl Execution {
     /// A child does not exist any more.
     pub fn gone(&mut self, name: &str) {
         self.early.retain(|_, seen| seen.name != name);
-        if let Some((leg, _)) = self.active.remove(name) {
+        if let Some(Active { leg, .. }) = self.active.remove(name) {
             let message = format!("{name} was deleted before its end");
             let end = End { how: How::Failed, outputs: Default::default(), message };
             self.step_ended(leg, end);
@@ -90,16 +106,23 @@ impl Execution {
     }
 
     /// What came of a creation.
-    pub fn answered(&mut self, object: &NewChild, answer: Answer) {
-        let name = object.name();
-        let Some((leg, child)) = self.active.get(name).cloned() else { return };
+    pub fn answered(&mut self, creation: &Creation, answer: Answer) {
+        let name = &creation.name;
+        let Some(Active { leg, child, .. }) = self.active.get(name).cloned() else { return };
         let message = match answer {
-            Answer::Made => return,
+            Answer::Made => return self.exists(name),
+            Answer::Unwanted => {
+                self.active.remove(name);
+                self.step_mut(leg).child = None;
+                self.skip_step(leg);
+                self.due.push_back(leg);
+                return;
+            }
             Answer::Taken => {
                 let [first, other] = child.names(&self.identity);
-                if name == first {
+                if *name == first {
                     self.active.remove(name);
-                    self.create_as(leg, child, object, other);
+                    self.create(leg, Creation { name: other, ..creation.clone() });
                     return;
                 }
                 format!("both names of its child belong to others: {first} and {other}")
@@ -107,22 +130,14 @@ impl Execution {
             Answer::Refused(message) => message,
         };
         self.active.remove(name);
+        self.step_mut(leg).child = None;
         self.step_ended(leg, End { how: How::Failed, outputs: Default::default(), message });
     }
 
-    fn create_as(&mut self, leg: LegId, child: Child, object: &NewChild, name: String) {
-        let mut object = object.clone();
-        match &mut object {
-            NewChild::Run(run) => run.metadata.name = Some(name.clone()),
-            NewChild::Made(workflow) => workflow.metadata.name = Some(name.clone()),
-            NewChild::Workflow { metadata, .. } => metadata.name = Some(name.clone()),
-        }
-        let (job, index) = leg;
-        let at = self.jobs[job].legs[index].at;
-        self.jobs[job].legs[index].steps[at].child = Some(name.clone());
-        self.active.insert(name, (leg, child.clone()));
-        self.effects.push(Effect::Create { child, object: Box::new(object) });
-        self.written.touch(leg);
+    /// The step that a leg is at.
+    fn step_mut(&mut self, (job, index): LegId) -> &mut StepState {
+        let leg = &mut self.jobs[job].legs[index];
+        &mut leg.steps[leg.at]
     }
 
     /// The step that a leg is at has ended.

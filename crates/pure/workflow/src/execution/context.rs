@@ -77,15 +77,13 @@ impl View<'_> {
     fn jobs(&self, context: &str, path: &[&str]) -> Option<Cow<'_, Value>> {
         let Some((name, rest)) = path.split_first() else {
             let job = &self.of.plan.jobs[self.job?];
-            let all = job
-                .needs
-                .iter()
-                .filter(|_| context == "needs")
-                .map(|need| (self.of.plan.jobs[*need].name.clone(), self.of.job_value(*need)));
+            let all = job.needs.iter().filter(|_| context == "needs").map(|need| {
+                (self.of.plan.jobs[*need].name.clone(), self.of.jobs[*need].value.clone())
+            });
             return Some(Cow::Owned(Value::Object(all.collect())));
         };
         let id = *self.of.plan.by_name.get(*name)?;
-        owned(&self.of.job_value(id), rest)
+        descend(&self.of.jobs[id].value, rest).map(Cow::Borrowed)
     }
 }
 
@@ -167,13 +165,11 @@ impl Execution {
         if is_forgiven { JobPhase::Succeeded } else { phase }
     }
 
-    /// A job as others read it.
-    fn job_value(&self, id: JobId) -> Value {
+    /// A job that has ended, as others read it: made once, for a thousand legs may read it.
+    pub(super) fn make_value(&mut self, id: JobId) {
         let (plan, state) = (&self.plan.jobs[id], &self.jobs[id]);
-        if !state.phase.is_terminal() {
-            return Value::Null;
-        }
-        json!({"result": word(self.counted(id)), "outputs": outputs(plan, state)})
+        let result = word(self.counted(id));
+        self.jobs[id].value = json!({"result": result, "outputs": outputs(plan, state)});
     }
 }
 

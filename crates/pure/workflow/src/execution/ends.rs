@@ -8,6 +8,7 @@ use crate::child::Child;
 use crate::plan::{JobId, Work};
 use jiff::Timestamp;
 use kruntimes_api::{JobPhase, WorkflowPhase, limits, workflows};
+use kruntimes_expressions::Budget;
 
 impl Execution {
     /// A leg is behind its last step.
@@ -60,7 +61,7 @@ impl Execution {
             Work::Uses { .. } => Ok(leg.steps[0].outputs.clone()),
             Work::Steps { .. } => {
                 let view = View { of: self, job: Some(job), leg: Some(leg), env: None };
-                within_limit("outputs", texts("outputs", &plan.outputs, &view)?)
+                within_limit("outputs", texts("outputs", &plan.outputs, &view, &mut Budget::new())?)
             }
         }
     }
@@ -122,6 +123,7 @@ impl Execution {
 
     /// Lets those that need it go on.
     pub(super) fn job_is_done(&mut self, id: JobId) {
+        self.make_value(id);
         for dependent in self.plan.jobs[id].needed_by.clone() {
             self.jobs[dependent].waits -= 1;
             let is_due = !self.plan.jobs[dependent].finally || self.open == 0;
@@ -201,7 +203,10 @@ impl Execution {
 
     fn whole_outputs(&self) -> Result<Outputs, String> {
         let view = View { of: self, job: None, leg: None, env: None };
-        within_limit("spec.outputs", texts("spec.outputs", &self.plan.outputs, &view)?)
+        within_limit(
+            "spec.outputs",
+            texts("spec.outputs", &self.plan.outputs, &view, &mut Budget::new())?,
+        )
     }
 }
 

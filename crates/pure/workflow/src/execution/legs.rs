@@ -1,9 +1,9 @@
 //! The legs of a job: each goes from step to step.
 
-use super::state::{After, Leg, Stop};
-use super::status::bytes_of;
+use super::state::{Active, After, Leg, Stop};
+use super::status::{bytes_of, encoded};
 use super::step::Next;
-use super::{Effect, End, Execution, How, LegId, NewChild, Timer};
+use super::{Creation, Effect, End, Execution, How, LegId, Timer};
 use crate::child::Child;
 use crate::plan::{JobId, JobPlan, Work};
 use jiff::Timestamp;
@@ -67,18 +67,21 @@ impl Execution {
                 self.skip_step(id);
                 continue;
             }
-            match self.next_of(id, &child) {
+            match self.next_of(id) {
                 Next::Skip => self.skip_step(id),
                 Next::Fail(message) => {
                     self.step_ended(id, failed(message));
                     self.due.pop_back();
                 }
-                Next::Create(_) if !self.may_create() => {
+                Next::Create if !self.may_create() => {
                     self.queued.push_back(id);
                     return;
                 }
-                Next::Create(object) => {
-                    self.create(id, child, object);
+                Next::Create => {
+                    let [name, _] = child.names(&self.identity);
+                    let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
+                    let after = self.after(leg, plan.finally);
+                    self.create(id, Creation { name, child, after });
                     return;
                 }
             }
@@ -117,7 +120,8 @@ impl Execution {
                     (Some(why), _) => self.cancel_child(child.clone(), seen.name.clone(), why),
                     (None, _) => {}
                 }
-                self.active.insert(seen.name, (id, child));
+                let active = Active { leg: id, child, exists: true, after: seen.after };
+                self.active.insert(seen.name, active);
                 self.written.touch(id);
             }
         }
@@ -132,7 +136,7 @@ impl Execution {
         }
     }
 
-    fn skip_step(&mut self, id: LegId) {
+    pub(super) fn skip_step(&mut self, id: LegId) {
         let (job, index) = id;
         let leg = &mut self.jobs[job].legs[index];
         let at = leg.at;
@@ -141,15 +145,16 @@ impl Execution {
         self.written.touch(id);
     }
 
-    fn create(&mut self, id: LegId, child: Child, object: Box<NewChild>) {
+    pub(super) fn create(&mut self, id: LegId, creation: Creation) {
         let (job, index) = id;
-        let name = object.name().to_owned();
         let leg = &mut self.jobs[job].legs[index];
         let at = leg.at;
         leg.steps[at].phase = JobPhase::Running;
-        leg.steps[at].child = Some(name.clone());
-        self.active.insert(name, (id, child.clone()));
-        self.effects.push(Effect::Create { child, object });
+        leg.steps[at].child = Some(creation.name.clone());
+        let (child, after) = (creation.child.clone(), creation.after);
+        let active = Active { leg: id, child, exists: false, after };
+        self.active.insert(creation.name.clone(), active);
+        self.effects.push(Effect::Create(creation));
         self.written.touch(id);
     }
 
@@ -192,8 +197,8 @@ impl Execution {
         let running = leg.steps.get(leg.at).filter(|step| step.phase == JobPhase::Running);
         match running.and_then(|step| step.child.clone()) {
             Some(name) => {
-                if let Some((_, child)) = self.active.get(&name).cloned() {
-                    self.cancel_child(child, name, stop);
+                if let Some(active) = self.active.get(&name).filter(|active| active.exists) {
+                    self.cancel_child(active.child.clone(), name, stop);
                 }
             }
             // It waits for its turn, or for its next attempt: now it goes on to its end.
@@ -206,9 +211,12 @@ impl Execution {
         let (job, index) = id;
         let leg = &mut self.jobs[job].legs[index];
         if leg.phase == JobPhase::Running && leg.at == leg.steps.len() && leg.stop.is_none() {
-            let dropped: usize = leg.steps.iter().map(|step| bytes_of(&step.outputs)).sum();
+            let outputs: usize = leg.steps.iter().map(|step| bytes_of(&step.outputs)).sum();
+            let messages = leg.steps.iter().filter_map(|step| step.message.as_deref());
+            let messages: usize = messages.map(encoded).sum();
             leg.restart();
-            self.output_bytes -= dropped;
+            self.output_bytes = self.output_bytes.saturating_sub(outputs);
+            self.message_bytes = self.message_bytes.saturating_sub(messages);
             self.leg_starts(id, now);
         }
     }

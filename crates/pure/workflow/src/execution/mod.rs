@@ -24,8 +24,8 @@ use kube::ResourceExt;
 use kube::core::ObjectMeta;
 pub use seen::{End, How, Seen};
 use serde_json::Value;
+use state::{Active, JobState, Outputs, WholeStop};
 pub use state::{After, Stop};
-use state::{JobState, Outputs, WholeStop};
 pub use status::{invalid, template};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -42,15 +42,10 @@ pub struct Identity {
 }
 
 /// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Create this child and tell by [`Execution::answered`] what came of it.
-    Create {
-        /// Which one.
-        child: Child,
-        /// What.
-        object: Box<NewChild>,
-    },
+    /// Create this child, which [`Execution::object`] makes, and tell by [`Execution::answered`] what came of it.
+    Create(Creation),
     /// Ask a child to end, with the mark that says why.
     Cancel {
         /// Its name.
@@ -62,14 +57,24 @@ pub enum Effect {
     },
 }
 
+/// A child that is to be created. What it executes is made when it is sent: a thousand legs of a long script are a
+/// thousand names until then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// Its name.
+    pub name: String,
+    /// Which one.
+    pub child: Child,
+    /// What had been stopped when it was decided.
+    after: Option<After>,
+}
+
 /// A child to create.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NewChild {
     /// A step.
     Run(Box<Run>),
-    /// A job that uses a template, made of it by [`crate::use_template`].
-    Made(Box<Workflow>),
-    /// A job that uses a template.
+    /// A job that uses a template, to be made of it by [`crate::use_template`].
     Workflow {
         /// Of the Workflow to create.
         metadata: Box<ObjectMeta>,
@@ -78,19 +83,6 @@ pub enum NewChild {
         /// Values of its inputs.
         with: BTreeMap<String, String>,
     },
-}
-
-impl NewChild {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        let metadata = match self {
-            Self::Run(run) => &run.metadata,
-            Self::Made(workflow) => &workflow.metadata,
-            Self::Workflow { metadata, .. } => metadata.as_ref(),
-        };
-        metadata.name.as_deref().unwrap_or_default()
-    }
 }
 
 /// What came of a creation.
@@ -102,6 +94,8 @@ pub enum Answer {
     Taken,
     /// It can't be created, and why.
     Refused(String),
+    /// It was not sent: [`Execution::object`] gave none.
+    Unwanted,
 }
 
 /// A leg of a job.
@@ -152,7 +146,7 @@ pub struct Execution {
     /// Legs whose next child waits for its turn.
     queued: VecDeque<LegId>,
     /// Children on their way, by name.
-    active: BTreeMap<String, (LegId, Child)>,
+    active: BTreeMap<String, Active>,
     /// Children that were seen before their step came.
     early: BTreeMap<Child, Seen>,
     timers: BTreeSet<(Timestamp, Timer)>,

@@ -1,13 +1,14 @@
 //! A run as its status and its children left it, and jobs that are taken from an earlier Workflow.
 
+use super::context::View;
 use super::state::{After, Leg, StepState, Stop, WholeStop};
 use super::status::{bytes_of, encoded};
 use super::{Execution, LegId, Seen};
 use crate::plan::{Invalid, JobId, Plan, Work};
 use jiff::Timestamp;
-use kruntimes_api::{JobPhase, JobStatus, LegStatus, StepStatus, Workflow, WorkflowSpec};
+use kruntimes_api::{JobPhase, JobStatus, LegStatus, StepStatus, Workflow, WorkflowSpec, limits};
 use kube::ResourceExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Jobs as they ended in an earlier Workflow.
 pub(super) type Reused = BTreeMap<JobId, JobStatus>;
@@ -46,9 +47,18 @@ pub(super) fn reused(
 impl Execution {
     pub(super) fn restore(&mut self, workflow: &Workflow, children: Vec<Seen>, reused: &Reused) {
         let status = workflow.status.clone().unwrap_or_default();
-        for (id, job) in reused {
-            self.restore_ended(*id, job);
+        let ended = |(name, job): (&String, &JobStatus)| {
+            let id = self.plan.by_name.get(name).filter(|_| job.phase.is_terminal())?;
+            Some((*id, job.clone()))
+        };
+        let mut ended: Reused = status.jobs.iter().filter_map(ended).collect();
+        if status.phase.is_terminal() {
+            ended.clear();
         }
+        ended.extend(reused.clone());
+        // The legs of one may come from outputs of jobs before it.
+        let mut ended: Vec<(JobId, JobStatus)> = ended.into_iter().collect();
+        ended.sort_by_key(|(id, _)| self.plan.jobs[*id].ancestors.len());
         self.phase = status.phase;
         self.message = status.message;
         if status.phase.is_terminal() {
@@ -59,14 +69,7 @@ impl Execution {
                 self.early.insert(seen.child.clone(), seen);
             }
         }
-        for (name, job) in &status.jobs {
-            if let Some(id) = self.plan.by_name.get(name).copied()
-                && job.phase.is_terminal()
-                && !reused.contains_key(&id)
-            {
-                self.restore_ended(id, job);
-            }
-        }
+        ended.iter().for_each(|(id, job)| self.restore_ended(*id, job));
         let begun = status.start_time.map(|time| time.0);
         let first = self.early.values().filter_map(|seen| seen.created).min();
         let Some(started) = begun.or(first) else { return };
@@ -100,8 +103,9 @@ impl Execution {
                 leg
             };
         if self.plan.jobs[id].legs.is_some() {
-            for (name, leg) in &job.legs {
-                legs.push(of(Some(name.clone()), leg.phase, &leg.steps, &self.plan));
+            for name in self.in_order(id, &job.legs) {
+                let leg = &job.legs[&name];
+                legs.push(of(Some(name), leg.phase, &leg.steps, &self.plan));
             }
         } else if !job.steps.is_empty() {
             let mut leg = of(None, job.phase, &job.steps, &self.plan);
@@ -133,6 +137,18 @@ impl Execution {
             self.stop = Some(WholeStop::Failed(self.plan.jobs[id].name.clone()));
         }
         self.job_is_done(id);
+    }
+
+    /// The legs of a job that has ended in the order of its matrix, where the last that gives an output wins.
+    fn in_order(&self, id: JobId, known: &BTreeMap<String, LegStatus>) -> Vec<String> {
+        let view = View { of: self, job: Some(id), leg: None, env: None };
+        let matrix = self.plan.jobs[id].legs.as_ref().map(|legs| &legs.matrix);
+        let legs = matrix.and_then(|matrix| matrix.expand(&view, limits::LEGS as usize).ok());
+        let names = legs.into_iter().flatten().map(|leg| leg.name);
+        let mut ordered: Vec<String> = names.filter(|name| known.contains_key(name)).collect();
+        let found: BTreeSet<String> = ordered.iter().cloned().collect();
+        ordered.extend(known.keys().filter(|name| !found.contains(*name)).cloned());
+        ordered
     }
 
     /// A job that has begun before: its legs are there again, and what their children did is taken in as it comes.

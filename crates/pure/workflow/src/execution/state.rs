@@ -1,5 +1,7 @@
 //! What is known of a run: plain data, changed by `advance` and `children` alone.
 
+use super::LegId;
+use crate::child::Child;
 use jiff::Timestamp;
 use kruntimes_api::JobPhase;
 use serde_json::{Value, json};
@@ -20,6 +22,8 @@ pub(super) struct JobState {
     pub(super) running_legs: usize,
     pub(super) ended_legs: usize,
     pub(super) outputs: Outputs,
+    /// What others read of it; null until it has ended.
+    pub(super) value: Value,
     pub(super) started: Option<Timestamp>,
     pub(super) ended: Option<Timestamp>,
 }
@@ -51,6 +55,24 @@ pub(super) struct StepState {
     pub(super) child: Option<String>,
     pub(super) outputs: Outputs,
     pub(super) message: Option<String>,
+}
+
+/// A child on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Active {
+    pub(super) leg: LegId,
+    pub(super) child: Child,
+    /// Whether it is known to exist: what may not exist yet can't be cancelled.
+    pub(super) exists: bool,
+    /// What had been stopped when it was decided, which does not end it.
+    pub(super) after: Option<After>,
+}
+
+impl Active {
+    /// Why it is to end, where its leg was stopped after its creation was decided.
+    pub(super) fn is_stopped_by(&self, leg: &Leg) -> Option<Stop> {
+        leg.stop.filter(|stop| self.after != Some(After::Leg(*stop)))
+    }
 }
 
 /// Annotation of a child that its Workflow has cancelled: why. A child that somebody else cancels has failed.

@@ -2,63 +2,84 @@
 
 use super::context::View;
 use super::state::{AFTER, Leg};
-use super::{Execution, LegId, NewChild};
-use crate::child::{self, Child};
+use super::{Creation, Execution, LegId, NewChild};
+use crate::child;
 use crate::plan::{JobPlan, StepPlan, Work};
 use kruntimes_api::{JobPhase, RunInput, StepInput};
-use kruntimes_expressions::{Context, ExpressionError, StatusFunction, Template};
+use kruntimes_expressions::{Budget, Context, StatusFunction, Template};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// What comes of a step that is next.
 pub(super) enum Next {
-    Create(Box<NewChild>),
+    Create,
     Skip,
     Fail(String),
 }
 
 impl Execution {
-    pub(super) fn next_of(&self, id: LegId, child: &Child) -> Next {
+    pub(super) fn next_of(&self, id: LegId) -> Next {
+        let (job, index) = id;
+        let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
+        match &plan.work {
+            Work::Uses { .. } if leg.stop.is_none() => Next::Create,
+            Work::Uses { .. } => Next::Skip,
+            Work::Steps { steps, .. } => match self.is_wanted(id, &steps[leg.at]) {
+                Ok(true) => Next::Create,
+                Ok(false) => Next::Skip,
+                Err(problem) => Next::Fail(problem),
+            },
+        }
+    }
+
+    fn is_wanted(&self, id: LegId, step: &StepPlan) -> Result<bool, String> {
         let (job, index) = id;
         let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
         let view = View { of: self, job: Some(job), leg: Some(leg), env: None };
-        let [name, _] = child.names(&self.identity);
-        let mut metadata = child.metadata(&self.identity, name);
-        if let Some(after) = self.after(leg, plan.finally) {
+        let asks = step.condition.as_ref().is_some_and(|condition| condition.uses_status());
+        if !asks && !view.status(StatusFunction::Success)? {
+            return Ok(false);
+        }
+        let Some(condition) = &step.condition else { return Ok(true) };
+        let mut budget = Budget::new();
+        let env = self.environment(plan, &view, &mut budget)?;
+        let view = View { env: Some(&env), ..view };
+        condition.is_true_within(&view, &mut budget).map_err(|error| format!("if: {error}"))
+    }
+
+    /// The object of a child; none where no step waits for it any more.
+    ///
+    /// # Errors
+    /// Why there can be none: an expression of its step, or what it takes from others.
+    pub fn object(&self, creation: &Creation) -> Result<Option<NewChild>, String> {
+        let Some(active) = self.active.get(&creation.name) else { return Ok(None) };
+        let (job, index) = active.leg;
+        let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
+        if active.is_stopped_by(leg).is_some() {
+            return Ok(None);
+        }
+        let mut metadata = active.child.metadata(&self.identity, creation.name.clone());
+        if let Some(after) = creation.after {
             let mark = (AFTER.to_owned(), after.as_str().to_owned());
             metadata.annotations = Some(BTreeMap::from([mark]));
         }
-        match &plan.work {
-            Work::Uses { workflow, with } if leg.stop.is_none() => match texts("with", with, &view)
-            {
-                Ok(with) => Next::Create(Box::new(NewChild::Workflow {
-                    metadata: Box::new(metadata),
-                    template: workflow.clone(),
-                    with,
-                })),
-                Err(problem) => Next::Fail(problem),
+        let view = View { of: self, job: Some(job), leg: Some(leg), env: None };
+        // All texts of a child share it: they cost no more than one.
+        let mut budget = Budget::new();
+        Ok(Some(match &plan.work {
+            Work::Uses { workflow, with } => NewChild::Workflow {
+                metadata: Box::new(metadata),
+                template: workflow.clone(),
+                with: texts("with", with, &view, &mut budget)?,
             },
-            Work::Uses { .. } => Next::Skip,
             Work::Steps { runs_on, steps } => {
                 let step = &steps[leg.at];
-                let work = self.environment(plan, &view).and_then(|env| {
-                    let view = View { env: Some(&env), ..view };
-                    if !is_wanted(step, &view)? {
-                        return Ok(None);
-                    }
-                    let inputs = self.inputs(plan, leg, step)?;
-                    let work = work(runs_on, step, &env, &view)?;
-                    Ok(Some(child::Work { inputs, ..work }))
-                });
-                match work {
-                    Ok(Some(work)) => {
-                        Next::Create(Box::new(NewChild::Run(Box::new(child::run(metadata, work)))))
-                    }
-                    Ok(None) => Next::Skip,
-                    Err(problem) => Next::Fail(problem),
-                }
+                let env = self.environment(plan, &view, &mut budget)?;
+                let inputs = self.inputs(plan, leg, step)?;
+                let work = work(runs_on, step, env, view, &mut budget)?;
+                NewChild::Run(Box::new(child::run(metadata, child::Work { inputs, ..work })))
             }
-        }
+        }))
     }
 
     /// The artifacts that a step takes, by the Runs that have left them.
@@ -95,10 +116,15 @@ impl Execution {
     }
 
     /// The environment that a step's own expressions read: the Workflow's and the job's.
-    fn environment(&self, plan: &JobPlan, view: &View<'_>) -> Result<Value, String> {
+    fn environment(
+        &self,
+        plan: &JobPlan,
+        view: &View<'_>,
+        budget: &mut Budget,
+    ) -> Result<Value, String> {
         let mut env = Map::new();
         for (path, all) in [("spec.env", &self.plan.env), ("env of the job", &plan.env)] {
-            for (name, text) in texts(path, all, view)? {
+            for (name, text) in texts(path, all, view, budget)? {
                 env.insert(name, json!(text));
             }
         }
@@ -106,53 +132,54 @@ impl Execution {
     }
 }
 
-fn is_wanted(step: &StepPlan, view: &View<'_>) -> Result<bool, String> {
-    let asks = step.condition.as_ref().is_some_and(|condition| condition.uses_status());
-    if !asks && !view.status(StatusFunction::Success)? {
-        return Ok(false);
-    }
-    let condition = step.condition.as_ref().map(|condition| condition.is_true(view));
-    condition.unwrap_or(Ok(true)).map_err(|error| format!("if: {error}"))
-}
-
+/// What a step's Run executes. Its script and arguments see its own environment too.
 fn work(
     runs_on: &str,
     step: &StepPlan,
-    env: &Value,
-    view: &View<'_>,
+    mut env: Value,
+    view: View<'_>,
+    budget: &mut Budget,
 ) -> Result<child::Work, String> {
+    let own = texts("env", &step.env, &View { env: Some(&env), ..view }, budget)?;
+    for (name, text) in own {
+        env[name] = json!(text);
+    }
+    let view = View { env: Some(&env), ..view };
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in env.as_object().into_iter().flatten() {
         variables.insert(name.clone(), value.as_str().unwrap_or_default().to_owned());
     }
-    variables.extend(texts("env", &step.env, view)?);
     for (name, expression) in &step.script.variables {
-        let value = expression.evaluate_text(view).map_err(|error| format!("run: {error}"))?;
-        variables.insert(name.clone(), value);
+        let value = expression.evaluate_text_within(&view, budget);
+        variables.insert(name.clone(), value.map_err(|error| format!("run: {error}"))?);
     }
-    let args: Result<Vec<String>, ExpressionError> =
-        step.args.iter().map(|arg| arg.evaluate_text(view)).collect();
+    let mut args = Vec::new();
+    for arg in &step.args {
+        let arg = arg.evaluate_text_within(&view, budget);
+        args.push(arg.map_err(|error| format!("args: {error}"))?);
+    }
     Ok(child::Work {
         runtime: runs_on.to_owned(),
         inputs: Vec::new(),
         script: step.script.text.clone(),
-        args: args.map_err(|error| format!("args: {error}"))?,
+        args,
         env: variables,
         timeout_seconds: step.timeout_seconds,
         retry_policy: step.retry_policy.clone(),
     })
 }
 
-/// Evaluates texts; an error names which.
+/// Evaluates texts that share a budget; an error names which.
 pub(super) fn texts(
     path: &str,
     all: &[(String, Template)],
     view: &View<'_>,
+    budget: &mut Budget,
 ) -> Result<BTreeMap<String, String>, String> {
-    let text = |(name, template): &(String, Template)| {
-        let text =
-            template.evaluate_text(view).map_err(|error| format!("{path}.{name}: {error}"))?;
-        Ok((name.clone(), text))
-    };
-    all.iter().map(text).collect()
+    let mut done = BTreeMap::new();
+    for (name, template) in all {
+        let text = template.evaluate_text_within(view, budget);
+        done.insert(name.clone(), text.map_err(|error| format!("{path}.{name}: {error}"))?);
+    }
+    Ok(done)
 }

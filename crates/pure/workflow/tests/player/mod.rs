@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kruntimes_api::{JobPhase, Phase, Run, RunStatus, Workflow, WorkflowPhase, WorkflowStatus};
 use kruntimes_objects::yaml;
-use kruntimes_workflow::{Answer, Effect, Execution, NewChild, Seen, use_template};
+use kruntimes_workflow::{Answer, Creation, Effect, Execution, NewChild, Seen, use_template};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ impl Player {
 
     fn carry_out(&mut self, effect: Effect, lines: &mut Vec<String>) {
         match effect {
-            Effect::Create { object, .. } => self.create(&object, lines),
+            Effect::Create(creation) => self.create(&creation, lines),
             Effect::Cancel { name, why, .. } => {
                 lines.push(format!("cancel {name}: {why:?}"));
                 let patch = why.patch();
@@ -181,49 +181,44 @@ impl Player {
         }
     }
 
-    fn create(&mut self, object: &NewChild, lines: &mut Vec<String>) {
-        let name = object.name().to_owned();
-        let answer = match object {
-            _ if self.workflow["taken"]
-                .as_array()
-                .is_some_and(|taken| taken.contains(&json!(name))) =>
-            {
-                Answer::Taken
+    fn create(&mut self, creation: &Creation, lines: &mut Vec<String>) {
+        let name = creation.name.clone();
+        let taken = self.workflow["taken"].as_array();
+        let answer = if taken.is_some_and(|taken| taken.contains(&json!(name))) {
+            Answer::Taken
+        } else {
+            match self.execution().object(creation) {
+                Ok(Some(object)) => self.add(name, object, lines),
+                Ok(None) => Answer::Unwanted,
+                Err(why) => Answer::Refused(why),
             }
-            NewChild::Run(run) => {
-                lines.push(shown(run));
-                let mut run = run.clone();
+        };
+        self.execution().answered(creation, answer);
+    }
+
+    fn add(&mut self, name: String, object: NewChild, lines: &mut Vec<String>) -> Answer {
+        let child = match object {
+            NewChild::Run(mut run) => {
+                lines.push(shown(&run));
                 run.metadata.creation_timestamp = Some(Time(self.now));
-                assert!(
-                    self.children.insert(name, Object::Run(run)).is_none(),
-                    "{} was created twice",
-                    object.name()
-                );
-                Answer::Made
+                Object::Run(run)
             }
-            NewChild::Made(workflow) => panic!("{} was made by nobody", workflow.name_any()),
             NewChild::Workflow { metadata, template, with } => {
-                let templates = self.workflow["templates"].get(template).cloned();
-                let found =
-                    templates.map(|spec| serde_json::from_value(json!({"spec": spec})).unwrap());
-                let user = self.object();
-                match use_template(
-                    &user,
-                    found.as_ref(),
-                    metadata.as_ref().clone(),
-                    with.clone(),
-                    template,
-                ) {
-                    Ok(workflow) => {
-                        lines.push(format!("workflow {name}: {template} with {with:?}"));
-                        self.children.insert(name, Object::Workflow(Box::new(workflow)));
-                        Answer::Made
+                let spec = self.workflow["templates"].get(&template).cloned();
+                let found = spec.map(|spec| serde_json::from_value(json!({"spec": spec})).unwrap());
+                let line = format!("workflow {name}: {template} with {with:?}");
+                match use_template(&self.object(), found.as_ref(), *metadata, with, &template) {
+                    Ok(mut workflow) => {
+                        workflow.metadata.creation_timestamp = Some(Time(self.now));
+                        lines.push(line);
+                        Object::Workflow(Box::new(workflow))
                     }
-                    Err(why) => Answer::Refused(why),
+                    Err(why) => return Answer::Refused(why),
                 }
             }
         };
-        self.execution().answered(object, answer);
+        assert!(self.children.insert(name.clone(), child).is_none(), "{name} was created twice");
+        Answer::Made
     }
 
     /// Bytes of the status as JSON.

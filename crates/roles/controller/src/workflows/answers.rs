@@ -6,20 +6,25 @@ use super::work::Done;
 use jiff::Timestamp;
 use kruntimes_api::Workflow;
 use kruntimes_cluster::watch::ObjectKey;
-use kruntimes_workflow::{Answer, NewChild};
+use kruntimes_workflow::{Answer, Creation, Effect};
 use kube::ResourceExt;
 
 impl Keep {
     /// Something was sent.
     pub(super) fn done(&mut self, (key, done): (ObjectKey, Done)) {
         match done {
-            Done::Created { object, answer, there } => self.created(&key, &object, answer, there),
-            Done::Cancelled => {}
+            Done::Created { creation, answer, there } => {
+                self.created(&key, &creation, answer, there);
+            }
+            Done::Cancelled => self.went_well(&key),
             Done::Again(effect, error) => {
                 warn(&key, &error, "a child of a Workflow could not be written");
-                let Some(uid) = self.flows.get(&key).map(|flow| flow.uid.clone()) else { return };
-                self.work.again(&key, &uid, effect);
-                self.retries.failed(key);
+                let uid = self.flows.get(&key).map(|flow| flow.uid.clone());
+                // What runs is asked to end though its Workflow is gone.
+                if uid.is_some() || matches!(effect, Effect::Cancel { .. }) {
+                    self.work.again(&key, &uid.unwrap_or_default(), effect);
+                    self.retries.failed(key);
+                }
                 return;
             }
             Done::Written(written) => self.written(&key, written),
@@ -39,17 +44,25 @@ impl Keep {
         self.due.insert(key);
     }
 
+    /// Something of it was sent. What could not be is still to be tried again.
+    fn went_well(&mut self, key: &ObjectKey) {
+        let is_writing = self.flows.get(key).is_some_and(|flow| flow.is_writing);
+        if !is_writing && !self.work.is_paused(key) {
+            self.retries.succeeded(key);
+        }
+    }
+
     fn created(
         &mut self,
         key: &ObjectKey,
-        object: &NewChild,
+        creation: &Creation,
         answer: Answer,
         there: Option<kruntimes_workflow::Seen>,
     ) {
-        self.retries.succeeded(key);
+        self.went_well(key);
         let Some(flow) = self.flows.get_mut(key) else { return };
         let State::Runs(execution) = &mut flow.state else { return };
-        execution.answered(object, answer);
+        execution.answered(creation, answer);
         if let Some(seen) = there {
             execution.see(seen);
         }
@@ -60,9 +73,9 @@ impl Keep {
         let Some(flow) = self.flows.get_mut(key) else { return };
         match written {
             Ok(workflow) => {
-                self.retries.succeeded(key);
                 flow.version =
                     newer(&flow.version, workflow.resource_version().unwrap_or_default());
+                self.went_well(key);
                 if workflow.phase().is_terminal() {
                     self.drop_flow(key);
                 }

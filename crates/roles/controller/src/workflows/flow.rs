@@ -1,9 +1,9 @@
 //! One Workflow that has not ended.
 
 use jiff::Timestamp;
-use kruntimes_api::Workflow;
+use kruntimes_api::{Run, Workflow};
 use kruntimes_cluster::watch::{Chain, ObjectKey};
-use kruntimes_workflow::{Effect, Execution, NewChild, use_template};
+use kruntimes_workflow::{Creation, Execution, NewChild, use_template};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -28,23 +28,30 @@ pub(super) enum State {
     Said,
 }
 
-/// A job that uses a template is made of it as it is now; or why it can't be.
-pub(super) fn with_template(
-    templates: &BTreeMap<ObjectKey, Workflow>,
-    user: &Workflow,
-    effect: Effect,
-) -> Result<Effect, (NewChild, String)> {
-    let Effect::Create { child, object } = effect else { return Ok(effect) };
-    let NewChild::Workflow { metadata, template, with } = object.as_ref() else {
-        return Ok(Effect::Create { child, object });
-    };
-    let namespace = user.namespace().unwrap_or_default();
-    let found = templates.get(&ObjectKey { namespace, name: template.clone() });
-    match use_template(user, found, metadata.as_ref().clone(), with.clone(), template) {
-        Ok(workflow) => {
-            Ok(Effect::Create { child, object: Box::new(NewChild::Made(Box::new(workflow))) })
-        }
-        Err(why) => Err((*object, why)),
+/// What is to be sent of a child.
+pub(super) enum Object {
+    Run(Box<Run>),
+    Workflow(Box<Workflow>),
+}
+
+impl Flow {
+    /// The object of a child, as it is now; none where nothing waits for it any more.
+    pub(super) fn object(
+        &self,
+        creation: &Creation,
+        templates: &BTreeMap<ObjectKey, Workflow>,
+    ) -> Result<Option<Object>, String> {
+        let State::Runs(execution) = &self.state else { return Ok(None) };
+        let Some(object) = execution.object(creation)? else { return Ok(None) };
+        Ok(Some(match object {
+            NewChild::Run(run) => Object::Run(run),
+            NewChild::Workflow { metadata, template, with } => {
+                let namespace = self.metadata.namespace().unwrap_or_default();
+                let found = templates.get(&ObjectKey { namespace, name: template.clone() });
+                let made = use_template(&self.metadata, found, *metadata, with, &template)?;
+                Object::Workflow(Box::new(made))
+            }
+        }))
     }
 }
 

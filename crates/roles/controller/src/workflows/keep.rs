@@ -2,14 +2,14 @@
 
 use super::Input;
 use super::cache::{ChildSeen, Children, Kind};
-use super::flow::{Flow, State, newer, with_template, with_version};
-use super::work::Work;
+use super::flow::{Flow, State, newer, with_version};
+use super::work::{Cancel, Turn, Work};
 use crate::observe::Retries;
 use jiff::{SignedDuration, Timestamp};
 use kruntimes_api::Workflow;
 use kruntimes_cluster::watch::{ObjectKey, Observed};
 use kruntimes_workflow::groups::{Decision, Groups, Member};
-use kruntimes_workflow::{Answer, Execution, Invalid, Plan, invalid, template};
+use kruntimes_workflow::{Answer, Creation, Effect, Execution, Invalid, Plan, invalid, template};
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -214,11 +214,38 @@ impl Keep {
             self.due.insert(key);
         }
         if self.is_synced() {
-            while let Some(key) = self.due.pop_first() {
-                self.advance_one(&key, now);
+            loop {
+                while let Some(key) = self.due.pop_first() {
+                    self.advance_one(&key, now);
+                }
+                let Some(turn) = self.work.turn() else { return };
+                self.send(turn);
             }
         }
-        self.work.start();
+    }
+
+    fn answered(&mut self, key: &ObjectKey, creation: &Creation, answer: Answer) {
+        if let Some(State::Runs(execution)) = self.flows.get_mut(key).map(|flow| &mut flow.state) {
+            execution.answered(creation, answer);
+            self.due.insert(key.clone());
+        }
+    }
+
+    /// Sends the next of what a Workflow wants. A child that can't be made ends its step, which may want more.
+    fn send(&mut self, turn: Turn) {
+        let Turn { key, uid, effect } = turn;
+        let creation = match effect {
+            Effect::Cancel { name, child, why } => {
+                return self.work.cancel(key, Cancel { name, child, why });
+            }
+            Effect::Create(creation) => creation,
+        };
+        let Some(flow) = self.flows.get(&key).filter(|flow| flow.uid == uid) else { return };
+        match flow.object(&creation, &self.templates) {
+            Ok(Some(object)) => self.work.create(key, uid, creation, object),
+            Ok(None) => self.answered(&key, &creation, Answer::Unwanted),
+            Err(why) => self.answered(&key, &creation, Answer::Refused(why)),
+        }
     }
 
     fn advance_one(&mut self, key: &ObjectKey, now: Timestamp) {
@@ -238,22 +265,7 @@ impl Keep {
         }
         let Some(flow) = self.flows.get_mut(key) else { return };
         let State::Runs(execution) = &mut flow.state else { return };
-        loop {
-            let (mut effects, mut refused) = (Vec::new(), Vec::new());
-            for effect in execution.advance(now) {
-                match with_template(&self.templates, &flow.metadata, effect) {
-                    Ok(effect) => effects.push(effect),
-                    Err(why) => refused.push(why),
-                }
-            }
-            self.work.push(key, &flow.uid, effects);
-            if refused.is_empty() {
-                break;
-            }
-            for (object, why) in refused {
-                execution.answered(&object, Answer::Refused(why));
-            }
-        }
+        self.work.push(key, &flow.uid, execution.advance(now));
         if let Some(at) = execution.deadline() {
             self.times.insert((at, key.clone()));
         }

@@ -1,6 +1,7 @@
 //! What is sent to the API server: creations and cancellations of each Workflow in turn, so that a large one holds up no
 //! other, and at most one status at a time of each.
 
+use super::flow::Object;
 use crate::observe::MANAGER;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -8,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use kruntimes_api::{Run, Workflow};
 use kruntimes_cluster::watch::ObjectKey;
 use kruntimes_daemon::crash;
-use kruntimes_workflow::{Answer, Child, Effect, NewChild, Seen};
+use kruntimes_workflow::{Answer, Child, Creation, Effect, Seen, Stop};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -23,7 +24,7 @@ const AT_ONCE: usize = 64;
 /// Something was sent.
 pub(super) enum Done {
     /// A child was to be created. An older one that was there already is shown, for the watch may not show it again.
-    Created { object: NewChild, answer: Answer, there: Option<Seen> },
+    Created { creation: Creation, answer: Answer, there: Option<Seen> },
     /// A child was asked to end.
     Cancelled,
     /// It could not be sent, and is to be sent again.
@@ -34,6 +35,20 @@ pub(super) enum Done {
     Read(Result<Option<Workflow>, kube::Error>),
     /// The Workflow whose jobs are to be taken over.
     Earlier(Result<Option<Workflow>, kube::Error>),
+}
+
+/// A child that is asked to end.
+pub(super) struct Cancel {
+    pub(super) name: String,
+    pub(super) child: Child,
+    pub(super) why: Stop,
+}
+
+/// What is sent next, for the Workflow with this UID.
+pub(super) struct Turn {
+    pub(super) key: ObjectKey,
+    pub(super) uid: String,
+    pub(super) effect: Effect,
 }
 
 /// What waits to be sent, and what is on its way.
@@ -70,7 +85,7 @@ impl Work {
     /// Nothing more is created for a Workflow; what runs is still asked to end.
     pub(super) fn drop_creations(&mut self, key: &ObjectKey) {
         if let Some(queue) = self.queues.get_mut(key) {
-            queue.retain(|(_, effect)| !matches!(effect, Effect::Create { .. }));
+            queue.retain(|(_, effect)| !matches!(effect, Effect::Create(_)));
         }
     }
 
@@ -88,11 +103,15 @@ impl Work {
         }
     }
 
-    /// Starts what there is room for.
-    pub(super) fn start(&mut self) {
-        while self.on_its_way < AT_ONCE
-            && let Some(key) = self.turns.pop_front()
-        {
+    /// Whether something of it waits to be sent again.
+    pub(super) fn is_paused(&self, key: &ObjectKey) -> bool {
+        self.paused.contains(key)
+    }
+
+    /// What is sent next, if there is room for it.
+    pub(super) fn turn(&mut self) -> Option<Turn> {
+        while self.on_its_way < AT_ONCE {
+            let key = self.turns.pop_front()?;
             let Some(queue) = self.queues.get_mut(&key) else { continue };
             let Some((uid, effect)) = queue.pop_front() else { continue };
             if queue.is_empty() {
@@ -100,13 +119,57 @@ impl Work {
             } else {
                 self.turns.push_back(key.clone());
             }
-            self.on_its_way += 1;
-            let client = self.client.clone();
-            self.under_way.push(Box::pin(async move {
-                let done = carry_out(client, &key, &uid, effect).await;
-                (key, done)
-            }));
+            return Some(Turn { key, uid, effect });
         }
+        None
+    }
+
+    pub(super) fn create(
+        &mut self,
+        key: ObjectKey,
+        uid: String,
+        creation: Creation,
+        object: Object,
+    ) {
+        let client = self.client.clone();
+        self.on_its_way += 1;
+        self.under_way.push(Box::pin(async move {
+            crash::point("controller-workflow-creating");
+            let child = &creation.child;
+            let created = match &object {
+                Object::Run(run) => {
+                    create(&client, &key, &uid, child, run.as_ref(), Seen::run).await
+                }
+                Object::Workflow(workflow) => {
+                    create(&client, &key, &uid, child, workflow.as_ref(), Seen::workflow).await
+                }
+            };
+            let done = match created {
+                Ok((answer, there)) => Done::Created { creation, answer, there },
+                Err(error) => Done::Again(Effect::Create(creation), error),
+            };
+            (key, done)
+        }));
+    }
+
+    pub(super) fn cancel(&mut self, key: ObjectKey, cancel: Cancel) {
+        let client = self.client.clone();
+        self.on_its_way += 1;
+        self.under_way.push(Box::pin(async move {
+            crash::point("controller-workflow-cancelling");
+            let Cancel { name, child, why } = cancel;
+            let patch = why.patch();
+            let sent = if child.step.is_some() {
+                ask_to_end::<Run>(client, &key, &name, &patch).await
+            } else {
+                ask_to_end::<Workflow>(client, &key, &name, &patch).await
+            };
+            let done = match sent {
+                Ok(()) => Done::Cancelled,
+                Err(error) => Done::Again(Effect::Cancel { name, child, why }, error),
+            };
+            (key, done)
+        }));
     }
 
     pub(super) fn write(&mut self, key: ObjectKey, patch: Value) {
@@ -154,42 +217,7 @@ fn parameters() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-async fn carry_out(client: Client, key: &ObjectKey, uid: &str, effect: Effect) -> Done {
-    match effect {
-        Effect::Create { child, object } => {
-            crash::point("controller-workflow-creating");
-            let created = match object.as_ref() {
-                NewChild::Run(run) => {
-                    create(&client, key, uid, &child, run.as_ref(), Seen::run).await
-                }
-                NewChild::Made(workflow) => {
-                    create(&client, key, uid, &child, workflow.as_ref(), Seen::workflow).await
-                }
-                // It was made of its template before it came here.
-                NewChild::Workflow { .. } => Ok((Answer::Taken, None)),
-            };
-            match created {
-                Ok((answer, there)) => Done::Created { object: *object, answer, there },
-                Err(error) => Done::Again(Effect::Create { child, object }, error),
-            }
-        }
-        Effect::Cancel { name, child, why } => {
-            crash::point("controller-workflow-cancelling");
-            let patch = why.patch();
-            let sent = if child.step.is_some() {
-                cancel::<Run>(client, key, &name, &patch).await
-            } else {
-                cancel::<Workflow>(client, key, &name, &patch).await
-            };
-            match sent {
-                Ok(()) => Done::Cancelled,
-                Err(error) => Done::Again(Effect::Cancel { name, child, why }, error),
-            }
-        }
-    }
-}
-
-async fn cancel<K>(
+async fn ask_to_end<K>(
     client: Client,
     key: &ObjectKey,
     name: &str,

@@ -193,3 +193,16 @@ async fn what_succeeded_in_an_earlier_workflow_is_not_run_again() {
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn a_child_that_could_not_be_created_is_tried_again_though_others_went_well() {
+    let world = World::start();
+    world.refuse_next_run();
+    let job = json!({"runs-on": "bash", "steps": steps(&["s"])});
+    let spec = json!({"jobs": {"a": job, "b": job, "c": job}});
+    world.create::<Workflow>(workflow("w", &spec)).await;
+    for job in ["a", "b", "c"] {
+        end(&world, &format!("wf-w-{job}-s"), "Succeeded", json!({})).await;
+    }
+    assert_eq!(ended(&world, "w").await.phase(), WorkflowPhase::Succeeded);
+}

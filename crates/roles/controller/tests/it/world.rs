@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tower::ServiceExt;
@@ -49,6 +50,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     /// What the controller wrote: method and path.
     writes: Arc<Mutex<Vec<String>>>,
+    refuse: Arc<AtomicBool>,
     _trigger: Trigger,
 }
 
@@ -92,10 +94,15 @@ impl World {
             instance: "test".to_owned(),
             retention: Policy { default_ttl: None, max_runs: None },
         };
-        let writes = Arc::default();
-        let observed = watched(&server, Arc::clone(&writes));
+        let (writes, refuse) = (Arc::default(), Arc::default());
+        let observed = watched(&server, Arc::clone(&writes), Arc::clone(&refuse));
         tokio::spawn(kruntimes_controller::serve(config, observed, shutdown));
-        Self { client, writes, _trigger: trigger }
+        Self { client, writes, refuse, _trigger: trigger }
+    }
+
+    /// The next Run that the controller creates is refused, as by a server that is busy.
+    pub(crate) fn refuse_next_run(&self) {
+        self.refuse.store(true, Ordering::SeqCst);
     }
 
     /// What the controller wrote since the last call.
@@ -183,12 +190,21 @@ impl World {
 }
 
 /// A client whose writes are noted.
-fn watched(server: &Arc<ApiServer>, writes: Arc<Mutex<Vec<String>>>) -> Client {
+fn watched(
+    server: &Arc<ApiServer>,
+    writes: Arc<Mutex<Vec<String>>>,
+    refuse: Arc<AtomicBool>,
+) -> Client {
     let service = server.service(User::admin("controller"));
-    let noted = service.map_request(move |request: http::Request<Body>| {
+    let noted = service.map_request(move |mut request: http::Request<Body>| {
         if request.method() != http::Method::GET {
             let write = format!("{} {}", request.method(), request.uri().path());
+            let is_run = request.method() == http::Method::POST && write.ends_with("/runs");
             writes.lock().unwrap().push(write);
+            if is_run && refuse.swap(false, Ordering::SeqCst) {
+                // Nobody serves it, and another try may do better.
+                *request.method_mut() = http::Method::TRACE;
+            }
         }
         request
     });
