@@ -140,3 +140,5 @@ pub const EXPRESSION_CHARS: u32 = 8192;
 pub const WORKFLOW_NAME_CHARS: u32 = 63;
 /// Workflows that use each other, the first one included.
 pub const WORKFLOW_DEPTH: u32 = 8;
+/// Workflows that are used at one depth below one that nobody uses.
+pub const WORKFLOWS_OF_A_DEPTH: usize = 1024;

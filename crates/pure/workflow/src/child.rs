@@ -19,8 +19,10 @@ pub const LABEL_STEP: &str = "step";
 pub const LABEL_LEG: &str = "kruntimes.io/workflow-leg";
 /// Label with the attempt of the job, from 1.
 pub const LABEL_ATTEMPT: &str = "kruntimes.io/workflow-attempt";
-/// Annotation of a Workflow that a job uses: how many use each other so far.
-const DEPTH: &str = "kruntimes.io/workflow-depth";
+/// Annotation of a Workflow that a job uses: the templates that use each other so far, its own at the end.
+const CHAIN: &str = "kruntimes.io/workflow-templates";
+/// Annotation of a Workflow that a job uses: among how many as deep as itself it may be.
+const AMONG: &str = "kruntimes.io/workflow-among";
 
 /// Which step, or which job that uses a Workflow, a child is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +132,19 @@ pub(crate) fn run(metadata: ObjectMeta, work: Work) -> Run {
     }
 }
 
+/// A job that uses a template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Use {
+    /// Of the Workflow to create.
+    pub metadata: ObjectMeta,
+    /// Name of the template.
+    pub template: String,
+    /// Values of its inputs.
+    pub with: BTreeMap<String, String>,
+    /// Among how many of its user it is.
+    pub among: usize,
+}
+
 /// The Workflow that is a job: the template as it is now, told what the job says.
 ///
 /// # Errors
@@ -137,25 +152,27 @@ pub(crate) fn run(metadata: ObjectMeta, work: Work) -> Run {
 pub fn use_template(
     user: &Workflow,
     template: Option<&Workflow>,
-    metadata: ObjectMeta,
-    with: BTreeMap<String, String>,
-    name: &str,
+    job: Use,
 ) -> Result<Workflow, String> {
+    let Use { mut metadata, template: name, with, among } = job;
     let Some(template) = template.filter(|template| template.is_template()) else {
         return Err(match template {
             Some(_) => format!("the Workflow {name} is no template: set its spec.template to true"),
             None => format!("the namespace has no Workflow {name}"),
         });
     };
-    let depth = depth(user) + 1;
-    let most = limits::WORKFLOW_DEPTH;
-    if depth > most {
+    let chain = chain(user, &name)?;
+    let of_user = user.annotations().get(AMONG).and_then(|text| text.parse().ok());
+    let among = among.saturating_mul(of_user.unwrap_or(1));
+    let most = limits::WORKFLOWS_OF_A_DEPTH;
+    if among > most {
         return Err(format!(
-            "{name} would be the {depth}th Workflow that uses another one in a row; there may be {most}"
+            "{name} would be one of {among} Workflows that are used as deep as it; there may be {most}"
         ));
     }
-    let mut metadata = metadata;
-    metadata.annotations.get_or_insert_default().insert(DEPTH.to_owned(), depth.to_string());
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(CHAIN.to_owned(), chain);
+    annotations.insert(AMONG.to_owned(), among.to_string());
     let mut spec = template.spec.clone();
     spec.template = None;
     spec.with = with;
@@ -165,8 +182,56 @@ pub fn use_template(
     Ok(Workflow { metadata, spec, ..Workflow::default() })
 }
 
-/// 1 for a Workflow that no other one uses.
-fn depth(workflow: &Workflow) -> u32 {
-    let written = workflow.annotations().get(DEPTH).and_then(|text| text.parse().ok());
-    written.unwrap_or(1).max(1)
+/// The templates that use each other, with this one at the end.
+fn chain(user: &Workflow, name: &str) -> Result<String, String> {
+    let above = user.annotations().get(CHAIN).map_or("", String::as_str);
+    let mut chain: Vec<&str> = above.split(',').filter(|name| !name.is_empty()).collect();
+    let uses_itself = chain.contains(&name);
+    chain.push(name);
+    if uses_itself {
+        return Err(format!("{name} would use itself: {}", chain.join(" -> ")));
+    }
+    let (depth, most) = (chain.len() + 1, limits::WORKFLOW_DEPTH as usize);
+    if depth > most {
+        return Err(format!(
+            "{name} would be the {depth}th Workflow that uses another one in a row; there may be {most}"
+        ));
+    }
+    Ok(chain.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Use, use_template};
+    use kruntimes_api::Workflow;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    fn uses(user: &Workflow, name: &str, among: usize) -> Result<Workflow, String> {
+        let template = json!({"spec": {"template": true, "jobs": {}}});
+        let template: Workflow = serde_json::from_value(template).unwrap();
+        let (metadata, with) = (Default::default(), BTreeMap::new());
+        let job = Use { metadata, template: name.to_owned(), with, among };
+        use_template(user, Some(&template), job)
+    }
+
+    #[test]
+    fn templates_use_each_other_eight_deep_and_never_themselves() {
+        let mut user = Workflow::default();
+        for name in ["a", "b", "c", "d", "e", "f", "g"] {
+            user = uses(&user, name, 1).unwrap();
+        }
+        let why = uses(&user, "h", 1).unwrap_err();
+        assert!(why.starts_with("h would be the 9th Workflow"), "{why}");
+        let why = uses(&user, "f", 1).unwrap_err();
+        assert_eq!(why, "f would use itself: a -> b -> c -> d -> e -> f -> g -> f");
+    }
+
+    #[test]
+    fn as_many_are_used_at_a_depth_as_there_may_be() {
+        let user = uses(&Workflow::default(), "a", 64).unwrap();
+        assert!(uses(&user, "b", 16).is_ok());
+        let why = uses(&user, "b", 17).unwrap_err();
+        assert!(why.starts_with("b would be one of 1088 Workflows"), "{why}");
+    }
 }

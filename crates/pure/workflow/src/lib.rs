@@ -12,7 +12,7 @@ mod script;
 mod values;
 
 pub use child::{
-    Child, LABEL_ATTEMPT, LABEL_JOB, LABEL_LEG, LABEL_STEP, LABEL_WORKFLOW, use_template,
+    Child, LABEL_ATTEMPT, LABEL_JOB, LABEL_LEG, LABEL_STEP, LABEL_WORKFLOW, Use, use_template,
 };
 pub use execution::{
     After, Answer, Creation, Effect, End, Execution, How, Identity, NewChild, Seen, Stop, invalid,

@@ -157,3 +157,45 @@ fn a_spec_that_leaves_no_room_for_its_status_is_refused() {
         "{found:?}"
     );
 }
+
+#[test]
+fn a_step_has_as_many_variables_as_a_run_takes_and_hides_no_value() {
+    let env = |count: usize| -> serde_json::Map<String, Value> {
+        (0..count).map(|number| (format!("V{number}"), json!("x"))).collect()
+    };
+    let step = |count: usize| {
+        let step = json!({"name": "s", "run": "echo ${{ inputs.i }}", "env": env(count)});
+        let mut spec = with(&json!({"env": {"J": "x"}, "steps": [step]}));
+        spec["env"] = json!({"V0": "x", "W": "x"});
+        spec["inputs"] = json!({"i": {}});
+        spec
+    };
+    assert_eq!(wrong(&step(253)), [""; 0]);
+    assert_eq!(
+        wrong(&step(254)),
+        [
+            "spec.jobs.a.steps[0].env: with those of the Workflow, of the job and of the 1 expressions in run the step has 257 variables; there may be 256"
+        ]
+    );
+    let mut spec = with(&json!({"env": {"KRUNTIMES_EXPR_0": "x"}}));
+    let problem = "names that begin with KRUNTIMES_EXPR_ are those of the values of expressions in run: take another";
+    assert_eq!(wrong(&spec), [format!("spec.jobs.a.env.KRUNTIMES_EXPR_0: {problem}")]);
+    spec["jobs"]["a"]["env"] = json!({"KRUNTIMES_EXPR": "x"});
+    assert_eq!(wrong(&spec), [""; 0]);
+}
+
+#[test]
+fn a_matrix_asks_for_no_files_and_not_how_things_went() {
+    for (text, expected) in [
+        ("always()", "always(), success(), failure() and cancelled() are for if"),
+        ("hashFiles('x')", "hashFiles is not served"),
+    ] {
+        let matrix = json!({"n": [1, format!("${{{{ {text} }}}}")]});
+        let found = wrong(&with(&json!({"strategy": {"matrix": matrix}})));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with(&format!("spec.jobs.a.strategy.matrix: {expected}")),
+            "{found:?}"
+        );
+    }
+}

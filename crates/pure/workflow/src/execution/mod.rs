@@ -15,13 +15,12 @@ mod state;
 mod status;
 mod step;
 
-use crate::child::Child;
+use crate::child::{Child, Use};
 use crate::plan::{Invalid, JobId, Plan};
 use crate::values;
 use jiff::{SignedDuration, Timestamp};
 use kruntimes_api::{JobStatus, Run, Workflow, WorkflowPhase, WorkflowSpec, limits};
 use kube::ResourceExt;
-use kube::core::ObjectMeta;
 pub use seen::{End, How, Seen};
 use serde_json::Value;
 use state::{Active, JobState, Outputs, WholeStop};
@@ -75,14 +74,7 @@ pub enum NewChild {
     /// A step.
     Run(Box<Run>),
     /// A job that uses a template, to be made of it by [`crate::use_template`].
-    Workflow {
-        /// Of the Workflow to create.
-        metadata: Box<ObjectMeta>,
-        /// Name of the template.
-        template: String,
-        /// Values of its inputs.
-        with: BTreeMap<String, String>,
-    },
+    Workflow(Box<Use>),
 }
 
 /// What came of a creation.

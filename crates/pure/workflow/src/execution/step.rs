@@ -3,7 +3,7 @@
 use super::context::View;
 use super::state::{AFTER, Leg};
 use super::{Creation, Execution, LegId, NewChild};
-use crate::child;
+use crate::child::{self, Use};
 use crate::plan::{JobPlan, StepPlan, Work};
 use kruntimes_api::{JobPhase, RunInput, StepInput};
 use kruntimes_expressions::{Budget, Context, StatusFunction, Template};
@@ -67,11 +67,12 @@ impl Execution {
         // All texts of a child share it: they cost no more than one.
         let mut budget = Budget::new();
         Ok(Some(match &plan.work {
-            Work::Uses { workflow, with } => NewChild::Workflow {
-                metadata: Box::new(metadata),
+            Work::Uses { workflow, with } => NewChild::Workflow(Box::new(Use {
+                metadata,
                 template: workflow.clone(),
                 with: texts("with", with, &view, &mut budget)?,
-            },
+                among: self.plan.uses().count() * self.jobs[job].legs.len(),
+            })),
             Work::Steps { runs_on, steps } => {
                 let step = &steps[leg.at];
                 let env = self.environment(plan, &view, &mut budget)?;

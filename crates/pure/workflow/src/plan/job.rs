@@ -138,11 +138,17 @@ pub(super) fn read(
 fn read_strategy(path: &str, strategy: &Strategy, wrong: &mut Vec<Invalid>) -> Option<LegsPlan> {
     let most = strategy.max_parallel.and_then(|most| usize::try_from(most).ok());
     match Matrix::parse(&strategy.matrix, limits::LEGS as usize) {
-        Ok(matrix) => Some(LegsPlan {
-            matrix,
-            fail_fast: strategy.fail_fast != Some(false),
-            max_parallel: most.unwrap_or(usize::MAX),
-        }),
+        Ok(matrix) => {
+            let path = format!("{path}.strategy.matrix");
+            for expression in matrix.expressions() {
+                no_functions_of_conditions(&path, expression, wrong);
+            }
+            Some(LegsPlan {
+                matrix,
+                fail_fast: strategy.fail_fast != Some(false),
+                max_parallel: most.unwrap_or(usize::MAX),
+            })
+        }
         Err(error) => {
             wrong.push(Invalid::new(format!("{path}.strategy.{}", error.path), error.problem));
             None

@@ -2,6 +2,7 @@
 //!
 //! All that is wrong is found at once, each with the path of its field; nothing here depends on how the run goes.
 
+mod environment;
 mod graph;
 mod job;
 mod references;
@@ -78,9 +79,15 @@ impl Plan {
                 job::template("spec.concurrency.group", &concurrency.group, &mut wrong)
             }),
         };
+        environment::check(&plan, &mut wrong);
         references::check(&mut plan, spec, &mut wrong);
         graph::connect(&mut plan, spec, &mut wrong);
         if wrong.is_empty() { Ok(plan) } else { Err(wrong) }
+    }
+
+    /// The jobs that are other Workflows.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = &JobPlan> {
+        self.jobs.iter().filter(|job| matches!(job.work, Work::Uses { .. }))
     }
 }
 

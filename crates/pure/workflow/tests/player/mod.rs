@@ -188,7 +188,7 @@ impl Player {
             Answer::Taken
         } else {
             match self.execution().object(creation) {
-                Ok(Some(object)) => self.add(name, object, lines),
+                Ok(Some(object)) => self.add(&name, object, lines),
                 Ok(None) => Answer::Unwanted,
                 Err(why) => Answer::Refused(why),
             }
@@ -196,18 +196,18 @@ impl Player {
         self.execution().answered(creation, answer);
     }
 
-    fn add(&mut self, name: String, object: NewChild, lines: &mut Vec<String>) -> Answer {
+    fn add(&mut self, name: &str, object: NewChild, lines: &mut Vec<String>) -> Answer {
         let child = match object {
             NewChild::Run(mut run) => {
                 lines.push(shown(&run));
                 run.metadata.creation_timestamp = Some(Time(self.now));
                 Object::Run(run)
             }
-            NewChild::Workflow { metadata, template, with } => {
-                let spec = self.workflow["templates"].get(&template).cloned();
+            NewChild::Workflow(job) => {
+                let spec = self.workflow["templates"].get(&job.template).cloned();
                 let found = spec.map(|spec| serde_json::from_value(json!({"spec": spec})).unwrap());
-                let line = format!("workflow {name}: {template} with {with:?}");
-                match use_template(&self.object(), found.as_ref(), *metadata, with, &template) {
+                let line = format!("workflow {name}: {} with {:?}", job.template, job.with);
+                match use_template(&self.object(), found.as_ref(), *job) {
                     Ok(mut workflow) => {
                         workflow.metadata.creation_timestamp = Some(Time(self.now));
                         lines.push(line);
@@ -217,7 +217,7 @@ impl Player {
                 }
             }
         };
-        assert!(self.children.insert(name.clone(), child).is_none(), "{name} was created twice");
+        assert!(self.children.insert(name.to_owned(), child).is_none(), "{name} was created twice");
         Answer::Made
     }
 

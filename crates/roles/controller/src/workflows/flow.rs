@@ -45,11 +45,11 @@ impl Flow {
         let Some(object) = execution.object(creation)? else { return Ok(None) };
         Ok(Some(match object {
             NewChild::Run(run) => Object::Run(run),
-            NewChild::Workflow { metadata, template, with } => {
+            NewChild::Workflow(job) => {
                 let namespace = self.metadata.namespace().unwrap_or_default();
-                let found = templates.get(&ObjectKey { namespace, name: template.clone() });
-                let made = use_template(&self.metadata, found, *metadata, with, &template)?;
-                Object::Workflow(Box::new(made))
+                let name = job.template.clone();
+                let found = templates.get(&ObjectKey { namespace, name });
+                Object::Workflow(Box::new(use_template(&self.metadata, found, *job)?))
             }
         }))
     }

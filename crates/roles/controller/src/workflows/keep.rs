@@ -145,8 +145,13 @@ impl Keep {
             return;
         }
         self.templates.remove(&key);
-        if workflow.phase().is_terminal() || workflow.metadata.deletion_timestamp.is_some() {
+        if workflow.phase().is_terminal() {
             self.drop_flow(&key);
+            return;
+        }
+        if workflow.metadata.deletion_timestamp.is_some() {
+            // Its children may run until it is gone: so long the next of its group waits.
+            self.forget(&key);
             return;
         }
         self.due.insert(key.clone());
@@ -161,6 +166,8 @@ impl Keep {
                 }
             }
             None => {
+                // One of its name may have been deleted without a word.
+                self.leave_group(&key);
                 self.by_uid.insert(uid.clone(), key.clone());
                 let metadata =
                     Workflow { metadata: workflow.metadata.clone(), ..Workflow::default() };
@@ -179,11 +186,15 @@ impl Keep {
 
     /// A Workflow has ended or is gone.
     pub(super) fn drop_flow(&mut self, key: &ObjectKey) {
+        self.forget(key);
+        self.leave_group(key);
+    }
+
+    fn forget(&mut self, key: &ObjectKey) {
         let Some(flow) = self.flows.remove(key) else { return };
         self.by_uid.remove(&flow.uid);
         self.children.forget(&flow.uid);
         self.work.drop_creations(key);
-        self.leave_group(key);
     }
 
     fn leave_group(&mut self, key: &ObjectKey) {

@@ -206,3 +206,23 @@ async fn a_child_that_could_not_be_created_is_tried_again_though_others_went_wel
     }
     assert_eq!(ended(&world, "w").await.phase(), WorkflowPhase::Succeeded);
 }
+
+#[tokio::test]
+async fn the_next_of_a_group_waits_until_one_that_is_deleted_is_gone() {
+    let world = World::start();
+    let job = json!({"runs-on": "bash", "steps": steps(&["s"])});
+    let spec = json!({"jobs": {"a": job}, "concurrency": {"group": "g"}});
+    let mut first = workflow("first", &spec);
+    first["metadata"]["finalizers"] = json!(["example.com/held"]);
+    world.create::<Workflow>(first).await;
+    world.until::<Run>("wf-first-a-s", |_| true).await;
+    world.delete::<Workflow>("first").await;
+    world.create::<Workflow>(workflow("second", &spec)).await;
+    let waits = |workflow: &Workflow| {
+        let message = workflow.status.as_ref().and_then(|status| status.message.as_deref());
+        message == Some("waits for the Workflow of its group that runs")
+    };
+    world.until::<Workflow>("second", waits).await;
+    world.patch::<Workflow>("first", json!({"metadata": {"finalizers": null}})).await;
+    world.until::<Run>("wf-second-a-s", |_| true).await;
+}
