@@ -40,6 +40,9 @@ pub struct StoreConfig {
     /// Parts of one artifact that are uploaded at once.
     #[arg(long, requires = "artifact_s3_bucket", value_parser = clap::value_parser!(i32).range(1..=i64::from(limits::S3_CONCURRENCY_MAX)))]
     pub artifact_s3_upload_concurrency: Option<i32>,
+    /// Which cluster this is: what is kept in the bucket says so, and no other cluster's is ever removed.
+    #[arg(long, requires = "artifact_s3_bucket")]
+    pub artifact_s3_cluster_uid: Option<String>,
 }
 
 /// Where artifacts are kept.
@@ -67,6 +70,7 @@ impl StoreConfig {
             artifact_s3_credentials_secret_name: None,
             artifact_s3_upload_part_size: None,
             artifact_s3_upload_concurrency: None,
+            artifact_s3_cluster_uid: None,
         }
     }
 
@@ -118,7 +122,7 @@ impl StoreConfig {
                 std::env::vars().filter(|(name, _)| Credentials::is_variable(name)).collect(),
             ),
         };
-        Store::bucket(&self.bucket(), credentials)
+        Store::bucket(&self.bucket(), credentials, self.artifact_s3_cluster_uid.clone())
     }
 }
 

@@ -15,7 +15,9 @@ mod unpack;
 mod volume;
 mod walk;
 
+pub use bucket::Bucket;
 pub use bucket::credentials::Credentials;
+pub use bucket::sweep::{Listed, Own};
 pub use flags::{StoreConfig, StoreDriver};
 pub use frame::{Frame, HEADER_BYTES, PIECE_BYTES, Stream};
 pub use input::{Inputs, PutError};

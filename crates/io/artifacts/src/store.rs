@@ -59,10 +59,10 @@ impl Store {
         Self::Volume(Volume::new(root))
     }
 
-    /// The store in a bucket. What is wrong with it is said when it is used.
+    /// The store in a bucket, whose objects say that they are of this `cluster`. What is wrong with it is said when it is used.
     #[must_use]
-    pub fn bucket(bucket: &S3Store, credentials: Credentials) -> Self {
-        Self::Bucket(Bucket::new(bucket, credentials, Limits::default()))
+    pub fn bucket(bucket: &S3Store, credentials: Credentials, cluster: Option<String>) -> Self {
+        Self::Bucket(Bucket::new(bucket, credentials, Limits::default(), cluster))
     }
 
     /// Where the logs of attempts are kept beside the artifacts: in the same layout, below `logs`. So they neither count as a Run's
@@ -131,8 +131,8 @@ impl Store {
         }
     }
 
-    /// The Runs that something is kept of: namespaces and UIDs. A bucket is not asked: others may share it, and what it has
-    /// of Runs that are not known here is theirs.
+    /// The Runs that something is kept of on a volume: namespaces and UIDs. A bucket, which others may share, is looked through
+    /// by [`Bucket::runs`].
     ///
     /// # Errors
     /// The store can't be read.

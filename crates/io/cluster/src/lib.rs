@@ -2,6 +2,7 @@
 //! replicas, the only writer of Run status, and Events beside it.
 
 pub mod events;
+pub mod identity;
 pub mod leader;
 pub mod lease;
 pub mod readable;

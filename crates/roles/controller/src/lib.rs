@@ -14,7 +14,7 @@ mod workflows;
 pub use maintainers::Maintainers;
 
 use kruntimes_api::names;
-use kruntimes_cluster::events;
+use kruntimes_cluster::{events, identity};
 use kruntimes_daemon::Shutdown;
 use kruntimes_rules::pool::Settings;
 use kruntimes_rules::retention::Policy;
@@ -38,7 +38,16 @@ pub struct Config {
 }
 
 /// Runs the controller until `shutdown`. It never gives up on an API server that does not answer.
-pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) {
+pub async fn serve(mut config: Config, client: Client, mut shutdown: Shutdown) {
+    // Whatever is made tells its pods, which must not be made anew when it is known later.
+    let cluster = tokio::select! {
+        () = shutdown.wait() => return,
+        cluster = identity::cluster(&client) => cluster,
+    };
+    config.pools.cluster.clone_from(&cluster);
+    if let Some(maintainers) = &mut config.maintainers {
+        maintainers.cluster = cluster;
+    }
     let (recorder, recording) =
         events::recorder(client.clone(), Writer::Controller, names::CONTROLLER, config.instance);
     tokio::select! {

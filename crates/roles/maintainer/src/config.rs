@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
 /// What the maintainer needs to know.
 #[derive(Debug, Clone)]
@@ -54,7 +55,12 @@ impl Config {
         let labelled = |selector: &str| watcher::Config::default().labels(selector);
         match self {
             Self::Home { home, environment } => {
-                let stores = Stores::Home { home, environment, client: client.clone() };
+                let stores = Stores::Home {
+                    home,
+                    environment,
+                    client: client.clone(),
+                    cluster: OnceCell::new(),
+                };
                 Ok((stores, labelled(labels::ARTIFACT_STORE_HASH), Door::Home))
             }
             Self::Store(args) => {

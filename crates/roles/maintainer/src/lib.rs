@@ -4,6 +4,7 @@
 //! have left of Runs that there are no more, `sweep` finds; what attempts have left that their Run does not refer to goes when the
 //! Run has ended. `serving` gives out what is kept where no pod does. Invariant: a finalizer goes only after all that the Run had in the store that its status names is gone.
 
+mod buckets;
 mod config;
 mod serving;
 mod stores;
@@ -76,6 +77,7 @@ pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) -> Re
         () = shutdown.wait() => {}
         () = forward(stores.runs(&client), labelled, sender, |run| run) => {}
         () = maintain(&stores, &client, runs) => {}
+        () = buckets::serve(&stores, &client) => {}
         () = serving::serve(door, Arc::clone(&stores), client.clone()) => {}
     }
     Ok(())

@@ -1,14 +1,22 @@
 //! The store that the status of a Run names, as this maintainer has it.
 
 use k8s_openapi::api::core::v1::Secret;
-use kruntimes_api::{ArtifactStore, S3Store, names};
+use kruntimes_api::{ArtifactStore, Run, Runtime, S3Store, labels, names};
 use kruntimes_artifacts::{Credentials, Store};
+use kruntimes_cluster::identity;
 use kruntimes_rules::artifact;
+use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use tokio::sync::OnceCell;
+
+/// Buckets of a home that are looked through; further ones are not.
+const BUCKETS: usize = 64;
+/// Runs in one page of a list.
+const PAGE: u32 = 500;
 
 /// Why a store can't be opened.
 #[derive(Debug, Error)]
@@ -24,7 +32,13 @@ pub(crate) enum OpenError {
 /// The stores that Runs may name.
 pub(crate) enum Stores {
     /// All of a local home's.
-    Home { home: PathBuf, environment: BTreeMap<String, String>, client: Client },
+    Home {
+        home: PathBuf,
+        environment: BTreeMap<String, String>,
+        client: Client,
+        /// Which home this is, once it was asked.
+        cluster: OnceCell<Option<String>>,
+    },
     /// One, of one namespace.
     One { namespace: String, named: ArtifactStore, store: Store, root: Option<PathBuf> },
 }
@@ -40,10 +54,11 @@ impl Stores {
                 let same = own == namespace && known == named;
                 same.then(|| store.clone()).ok_or(OpenError::Unknown)
             }
-            Self::Home { home, environment, client } => {
+            Self::Home { home, environment, client, cluster } => {
                 if let Some(bucket) = artifact::bucket(named) {
                     let credentials = credentials(client, environment, namespace, bucket).await?;
-                    return Ok(Store::bucket(bucket, credentials));
+                    let cluster = cluster.get_or_init(|| identity::cluster(client)).await.clone();
+                    return Ok(Store::bucket(bucket, credentials, cluster));
                 }
                 let claim =
                     artifact::volume_claim(named).filter(|claim| names::is_object_name(claim));
@@ -70,6 +85,52 @@ impl Stores {
             Self::Home { .. } => Api::all(client.clone()),
             Self::One { namespace, .. } => Api::namespaced(client.clone(), namespace),
         }
+    }
+
+    /// The Runs of one of these namespaces.
+    pub(crate) fn runs_of(&self, client: &Client, namespace: &str) -> Api<Run> {
+        Api::namespaced(client.clone(), namespace)
+    }
+
+    /// The buckets that are looked through, each for one namespace: the only one, or in a home those that Runtimes have and Runs name.
+    pub(crate) async fn buckets(
+        &self,
+        client: &Client,
+    ) -> Result<Vec<(String, ArtifactStore)>, kube::Error> {
+        let mut found: BTreeMap<(String, String), ArtifactStore> = BTreeMap::new();
+        let mut take = |namespace: Option<String>, named: Option<ArtifactStore>| {
+            let (namespace, named) = (namespace.unwrap_or_default(), named);
+            if let Some(named) = named.filter(|named| artifact::bucket(named).is_some())
+                && found.len() < BUCKETS
+            {
+                found.insert((namespace, artifact::store_hash(&named)), named);
+            }
+        };
+        match self {
+            Self::One { namespace, named, .. } => {
+                take(Some(namespace.clone()), Some(named.clone()))
+            }
+            Self::Home { .. } => {
+                let runtimes: Api<Runtime> = self.runs(client);
+                for runtime in runtimes.list(&ListParams::default()).await? {
+                    take(runtime.namespace(), runtime.spec.artifact_store);
+                }
+                let mut page =
+                    ListParams::default().labels(labels::ARTIFACT_STORE_HASH).limit(PAGE);
+                loop {
+                    let list = self.runs::<Run>(client).list(&page).await?;
+                    for run in list.items {
+                        let namespace = run.namespace();
+                        take(namespace, run.status.and_then(|status| status.artifact_store));
+                    }
+                    match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                        Some(token) => page = page.continue_token(&token),
+                        None => break,
+                    }
+                }
+            }
+        }
+        Ok(found.into_iter().map(|((namespace, _), named)| (namespace, named)).collect())
     }
 
     /// The directories that stand for volumes: those of a home's namespaces, or the one that is mounted.

@@ -18,7 +18,7 @@ pub(crate) const EVERY: Duration = Duration::from_secs(300);
 /// Runs in one page of a list.
 const PAGE: u32 = 500;
 /// Orphans that the log names.
-const SHOWN: usize = 10;
+pub(crate) const SHOWN: usize = 10;
 
 /// Something that is kept: which volume of the home, whether artifacts or logs, and whose.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +72,7 @@ pub(crate) async fn sweep(
 }
 
 /// Of all Runs that there are, page by page.
-async fn uids(runs: &Api<Run>) -> Result<BTreeSet<String>, kube::Error> {
+pub(crate) async fn uids(runs: &Api<Run>) -> Result<BTreeSet<String>, kube::Error> {
     let mut page = ListParams::default().limit(PAGE);
     let mut uids = BTreeSet::new();
     loop {

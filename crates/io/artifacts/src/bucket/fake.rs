@@ -36,11 +36,18 @@ pub(super) enum Trouble {
     Busy(usize),
 }
 
+/// An upload in parts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Begun {
+    headers: BTreeMap<String, String>,
+    parts: BTreeMap<usize, Vec<u8>>,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) trouble: Trouble,
     pub(super) objects: BTreeMap<String, (Vec<u8>, BTreeMap<String, String>)>,
-    pub(super) uploads: BTreeMap<String, BTreeMap<usize, Vec<u8>>>,
+    pub(super) uploads: BTreeMap<String, Begun>,
     /// Methods and queries, as they came.
     pub(super) requests: Vec<String>,
     /// Parts that were on their way at once.
@@ -168,13 +175,13 @@ impl State {
             ("POST", None, None) if query == "uploads=" || query == "uploads" => {
                 self.number += 1;
                 let upload = format!("u{}", self.number);
-                self.uploads.insert(upload.clone(), BTreeMap::new());
-                self.objects.remove(&format!("headers of {upload}"));
+                let begun = Begun { headers, ..Begun::default() };
+                self.uploads.insert(upload.clone(), begun);
                 ok(&format!(
                     "<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
                 ))
             }
-            ("POST", Some(upload), None) => self.complete(key, &upload, headers),
+            ("POST", Some(upload), None) => self.complete(key, &upload),
             ("DELETE", Some(upload), None) => {
                 self.uploads.remove(&upload);
                 ok("")
@@ -204,16 +211,18 @@ impl State {
             return error(503, "SlowDown");
         }
         match self.uploads.get_mut(upload) {
-            Some(parts) => {
-                parts.insert(number, body.to_vec());
+            Some(begun) => {
+                begun.parts.insert(number, body.to_vec());
                 ok("")
             }
             None => error(404, "NoSuchUpload"),
         }
     }
 
-    fn complete(&mut self, key: &str, upload: &str, headers: BTreeMap<String, String>) -> Answer {
-        let Some(parts) = self.uploads.remove(upload) else { return error(404, "NoSuchUpload") };
+    fn complete(&mut self, key: &str, upload: &str) -> Answer {
+        let Some(Begun { headers, parts, .. }) = self.uploads.remove(upload) else {
+            return error(404, "NoSuchUpload");
+        };
         let parts: Vec<Vec<u8>> = parts.into_values().collect();
         let small = |part: &Vec<u8>| part.len() < 5 << 20 && self.trouble != Trouble::Truncates;
         if parts.iter().rev().skip(1).any(small) {
@@ -224,10 +233,14 @@ impl State {
     }
 
     fn read(&self, key: &str, range: Option<&String>) -> Answer {
-        let Some((bytes, _)) = self.objects.get(key) else { return error(404, "NoSuchKey") };
-        let answer = Response::builder()
+        let Some((bytes, headers)) = self.objects.get(key) else { return error(404, "NoSuchKey") };
+        let mut answer = Response::builder()
             .header("etag", "\"e\"")
             .header("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT");
+        let told = headers.iter().filter(|(name, _)| name.starts_with("x-amz-meta-"));
+        for (name, value) in told {
+            answer = answer.header(name, value);
+        }
         let Some(range) = range.and_then(|range| range.strip_prefix("bytes=")) else {
             let answer = answer.header("content-length", bytes.len());
             return answer.body(Full::from(bytes.clone())).unwrap();
@@ -242,18 +255,32 @@ impl State {
     }
 
     fn list(&self, parameter: &impl Fn(&str) -> Option<String>) -> Answer {
-        let prefix = parameter("prefix").unwrap_or_default().replace("%2F", "/");
-        let after = parameter("continuation-token").unwrap_or_default().replace("%2F", "/");
-        let mut found = self.objects.keys().filter(|key| key.starts_with(&prefix) && **key > after);
-        let page: Vec<&String> = found.by_ref().take(PAGE).collect();
+        let given = |name: &str| parameter(name).unwrap_or_default().replace("%2F", "/");
+        let (prefix, delimiter) = (given("prefix"), given("delimiter"));
+        let after = given("continuation-token").max(given("start-after"));
+        // With a delimiter what lies deeper is one entry, whose name ends with it.
+        let entry = |key: &String| {
+            let deeper = (!delimiter.is_empty()).then(|| key[prefix.len()..].find(&delimiter));
+            deeper.flatten().map_or(key.clone(), |at| key[..=prefix.len() + at].to_owned())
+        };
+        let found = self.objects.keys().filter(|key| key.starts_with(&prefix) && **key > after);
+        let mut entries: Vec<String> = found.map(entry).collect();
+        entries.dedup();
+        // A token is the last entry: it comes once.
+        entries.retain(|entry| *entry > after);
         let mut answer = String::from("<ListBucketResult>");
-        for key in &page {
-            answer.push_str(&format!(
-                "<Contents><Key>{key}</Key><Size>1</Size><LastModified>1970-01-01T00:00:00.000Z</LastModified>\
-                 </Contents>"
-            ));
+        for key in entries.iter().take(PAGE) {
+            answer.push_str(&if key.ends_with('/') {
+                format!("<CommonPrefixes><Prefix>{key}</Prefix></CommonPrefixes>")
+            } else {
+                format!(
+                    "<Contents><Key>{key}</Key><Size>1</Size><LastModified>1970-01-01T00:00:00.000Z</LastModified>\
+                     </Contents>"
+                )
+            });
         }
-        if let (Some(last), Some(_)) = (page.last(), found.next()) {
+        if entries.len() > PAGE {
+            let last = &entries[PAGE - 1];
             answer.push_str(&format!("<NextContinuationToken>{last}</NextContinuationToken>"));
         }
         ok(&format!("{answer}</ListBucketResult>"))

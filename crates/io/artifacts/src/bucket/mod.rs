@@ -9,6 +9,9 @@ mod executor;
 mod fake;
 mod fault;
 mod read;
+pub(crate) mod sweep;
+#[cfg(test)]
+mod sweep_tests;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -79,10 +82,17 @@ pub struct Bucket {
     parts_at_once: usize,
     memory: Arc<Semaphore>,
     limits: Limits,
+    /// What its objects say of whose they are.
+    cluster: Option<String>,
 }
 
 impl Bucket {
-    pub(crate) fn new(store: &S3Store, credentials: Credentials, limits: Limits) -> Self {
+    pub(crate) fn new(
+        store: &S3Store,
+        credentials: Credentials,
+        limits: Limits,
+        cluster: Option<String>,
+    ) -> Self {
         let size = store.upload_part_size.and_then(|size| usize::try_from(size).ok());
         let at_once = store.upload_concurrency.and_then(|count| usize::try_from(count).ok());
         Self {
@@ -93,6 +103,7 @@ impl Bucket {
             parts_at_once: at_once.unwrap_or(PARTS_AT_ONCE).max(1),
             memory: Arc::new(Semaphore::new(MEMORY_MIB)),
             limits,
+            cluster,
         }
     }
 

@@ -14,7 +14,7 @@ const MIB: usize = 1 << 20;
 const PLACE: Place<'_> = Place { namespace: "ns", run_uid: "u-1", run_name: "r", runtime: "bash" };
 const OWN: &str = "p/q/namespaces/ns/runs/u-1";
 
-fn keys() -> Credentials {
+pub(super) fn keys() -> Credentials {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Credentials::Variables(BTreeMap::from([
         pair("AWS_ACCESS_KEY_ID", KEY_ID),
@@ -22,14 +22,14 @@ fn keys() -> Credentials {
     ]))
 }
 
-struct World {
-    fake: Fake,
-    bucket: Bucket,
+pub(super) struct World {
+    pub(super) fake: Fake,
+    pub(super) bucket: Bucket,
     left: tempfile::TempDir,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::of(|store| store, keys()).await
     }
 
@@ -58,15 +58,15 @@ impl World {
             retries_within: Duration::from_secs(5),
             whole: Duration::from_mins(10),
         };
-        let bucket = Bucket::new(&store, credentials, limits);
+        let bucket = Bucket::new(&store, credentials, limits, Some("c".to_owned()));
         Self { fake, bucket, left: tempfile::tempdir().unwrap() }
     }
 
-    fn leave(&self, name: &str, content: &[u8]) {
+    pub(super) fn leave(&self, name: &str, content: &[u8]) {
         std::fs::write(self.left.path().join(name), content).unwrap();
     }
 
-    async fn keep(&self, stop: &Stop) -> Result<Vec<Kept>, KeepError> {
+    pub(super) async fn keep(&self, stop: &Stop) -> Result<Vec<Kept>, KeepError> {
         let (store, stop) = (Store::Bucket(self.bucket.clone()), stop.clone());
         let directory: OwnedFd = std::fs::File::open(self.left.path()).unwrap().into();
         let keeping = move || {
@@ -102,7 +102,7 @@ impl World {
         spawn_blocking(move || Store::Bucket(bucket).remove(PLACE, &Stop::default())).await.unwrap()
     }
 
-    fn objects(&self) -> Vec<String> {
+    pub(super) fn objects(&self) -> Vec<String> {
         self.fake.look(|state| state.objects.keys().cloned().collect())
     }
 }

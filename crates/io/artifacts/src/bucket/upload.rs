@@ -22,6 +22,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+/// What an object says of its Run, and of the cluster that it is of.
+pub(super) const RUN_UID: &str = "kruntimes-run-uid";
+pub(super) const CLUSTER: &str = "kruntimes-cluster";
+
 /// One upload.
 pub(super) struct Upload<'a> {
     bucket: &'a Bucket,
@@ -169,13 +173,16 @@ impl<'a> Upload<'a> {
         attributes.insert(Attribute::ContentType, content_type.to_owned().into());
         for (name, value) in [
             ("kruntimes-run-name", self.place.run_name),
-            ("kruntimes-run-uid", self.place.run_uid),
+            (RUN_UID, self.place.run_uid),
             ("kruntimes-namespace", self.place.namespace),
             ("kruntimes-runtime", self.place.runtime),
             ("kruntimes-artifact-name", self.artifact.name),
             ("kruntimes-artifact-type", self.artifact.kind.as_str()),
         ] {
             attributes.insert(Attribute::Metadata(name.into()), header(value).into());
+        }
+        if let Some(cluster) = &self.bucket.cluster {
+            attributes.insert(Attribute::Metadata(CLUSTER.into()), header(cluster).into());
         }
         attributes
     }

@@ -9,7 +9,7 @@ mod sweep;
 
 pub use guard::{Guard, guard, is_guarded, is_kept, only, released};
 pub use media::{SNIFFED_BYTES, media_type};
-pub use sweep::Sweep;
+pub use sweep::{Stretch, Sweep, is_run_uid};
 
 use kruntimes_api::{
     ArtifactDriver, ArtifactLocation, ArtifactRef, ArtifactStore, ArtifactType, FilesystemLocation,

@@ -24,3 +24,69 @@ impl<K: Ord + Clone> Sweep<K> {
         orphans
     }
 }
+
+/// UIDs of others' Runs that are kept in mind; beyond it they are looked at again.
+pub(super) const OTHERS: usize = 10_000;
+
+/// Looks at what a bucket holds, which others may share and which may be too large for one look: a stretch of it at a time, each twice.
+#[derive(Debug, Clone, Default)]
+pub struct Stretch {
+    from: Option<String>,
+    is_second: bool,
+    sweep: Sweep<String>,
+    others: BTreeSet<String>,
+}
+
+impl Stretch {
+    /// Nothing was looked at yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { from: None, is_second: false, sweep: Sweep::new(), others: BTreeSet::new() }
+    }
+
+    /// Where the stretch begins that is to be looked at.
+    #[must_use]
+    pub fn from(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
+    /// What may be removed of what was `found` up to `next`, as [`Sweep::orphans`] says it, without what is others'.
+    pub fn orphans(
+        &mut self,
+        found: BTreeSet<String>,
+        next: Option<String>,
+        known: impl Fn(&String) -> bool,
+    ) -> Vec<String> {
+        let others = &self.others;
+        let orphans = self.sweep.orphans(found, |uid| known(uid) || others.contains(uid));
+        if self.from.is_none() && next.is_none() {
+            // All of it is one stretch.
+            self.is_second = false;
+        } else if self.is_second {
+            (self.from, self.is_second, self.sweep) = (next, false, Sweep::new());
+        } else {
+            self.is_second = true;
+        }
+        orphans
+    }
+
+    /// What there is of this Run is others': it is not looked at again.
+    pub fn is_others(&mut self, run_uid: String) {
+        if self.others.len() >= OTHERS {
+            self.others.clear();
+        }
+        self.others.insert(run_uid);
+    }
+}
+
+/// Whether this is a UID as API servers give them: a bucket may have other names beside them.
+#[must_use]
+pub fn is_run_uid(name: &str) -> bool {
+    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let mut groups = name.split('-');
+    let all = GROUPS.iter().all(|length| {
+        groups.next().is_some_and(|group| group.len() == *length && group.bytes().all(is_hex))
+    });
+    all && groups.next().is_none()
+}

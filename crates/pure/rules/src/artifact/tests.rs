@@ -1,5 +1,6 @@
 //! Names, places, hashes and guards.
 
+use super::sweep::OTHERS;
 use super::*;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kruntimes_api::labels::{ARTIFACT_FINALIZER, ARTIFACT_STORE_HASH};
@@ -226,6 +227,53 @@ fn what_no_run_is_known_of_at_two_looks_is_an_orphan() {
     assert_eq!(look(&["new"], &["new"]), [] as [&str; 0]);
     assert_eq!(look(&["new"], &[]), [] as [&str; 0], "its Run went just now");
     assert_eq!(look(&["new"], &[]), ["new"]);
+}
+
+#[test]
+fn a_large_bucket_is_looked_at_in_stretches_each_twice_and_what_is_others_once() {
+    let mut stretch = Stretch::new();
+    let mut look = |from: Option<&str>, found: &[&str], next: Option<&str>| {
+        assert_eq!(stretch.from(), from);
+        let found = found.iter().map(|uid| (*uid).to_owned()).collect();
+        stretch.orphans(found, next.map(str::to_owned), |uid| uid == "known")
+    };
+    // One that fits into a stretch is looked at again and again.
+    assert!(look(None, &["a", "known"], None).is_empty());
+    assert_eq!(look(None, &["a", "b", "known"], None), ["a"]);
+    assert_eq!(look(None, &["b"], None), ["b"]);
+    // It has grown: each stretch comes twice, and what the one before had counts for no other.
+    assert!(look(None, &["c"], Some("d")).is_empty());
+    assert_eq!(look(None, &["c"], Some("d")), ["c"]);
+    assert!(look(Some("d"), &["c", "e"], None).is_empty());
+    assert_eq!(look(Some("d"), &["e"], None), ["e"]);
+    assert!(look(None, &["f"], None).is_empty());
+    assert_eq!(look(None, &["f"], None), ["f"]);
+    stretch.is_others("f".to_owned());
+    assert!(stretch.orphans(["f".to_owned()].into(), None, |_| false).is_empty());
+    assert!(stretch.orphans(["f".to_owned()].into(), None, |_| false).is_empty());
+    // No more of them are kept in mind than that.
+    for number in 0..OTHERS {
+        stretch.is_others(number.to_string());
+    }
+    assert!(stretch.orphans(["f".to_owned()].into(), None, |_| false).is_empty());
+    assert_eq!(stretch.orphans(["f".to_owned()].into(), None, |_| false), ["f"]);
+}
+
+#[test]
+fn a_uid_has_one_form() {
+    assert!(is_run_uid("0b0e8b5e-0f5e-4b5e-8b5e-0b0e8b5e0f5e"));
+    for other in [
+        "",
+        "0b0e8b5e-0f5e-4b5e-8b5e-0b0e8b5e0f5",
+        "0b0e8b5e-0f5e-4b5e-8b5e-0b0e8b5e0f5e0",
+        "0b0e8b5e-0f5e-4b5e-8b5e-0b0e8b5e0f5e-",
+        "0B0E8B5E-0F5E-4B5E-8B5E-0B0E8B5E0F5E",
+        "0b0e8b5e0f5e4b5e8b5e0b0e8b5e0f5e",
+        "0b0e8b5e-0f5e-4b5e-8b5e0b0e8b5e0f5e",
+        "../x8b5e-0f5e-4b5e-8b5e-0b0e8b5e0f5e",
+    ] {
+        assert!(!is_run_uid(other), "{other}");
+    }
 }
 
 #[test]

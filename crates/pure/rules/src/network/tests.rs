@@ -168,6 +168,7 @@ fn of_runtime(egress: Option<Value>) -> NetworkPolicy {
         api_server: [("10.96.0.1".parse().unwrap(), 443), ("10.99.0.1".parse().unwrap(), 6443)]
             .into(),
         fence_after: std::time::Duration::from_secs(30),
+        cluster: None,
     };
     let pool = validate(&serde_json::from_value(runtime).unwrap(), &settings).unwrap();
     let objects = objects(&pool).unwrap();

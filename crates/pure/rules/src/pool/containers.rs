@@ -137,7 +137,7 @@ fn arguments(pool: &ValidPool) -> Vec<String> {
         let others = capacity.iter().filter(|(name, _)| *name != labels::RUNS_RESOURCE);
         arguments.extend(others.map(|(name, amount)| format!("--capacity={name}={amount}")));
     }
-    arguments.extend(pool.store.iter().flat_map(Store::arguments));
+    arguments.extend(pool.store.iter().flat_map(|store| store.arguments(pool.cluster.as_deref())));
     // Told only where it differs from the default: an update of kruntimes replaces no pods for it.
     if pool.store.is_some() && !pool.archive_logs {
         arguments.push("--archive-logs=false".to_owned());

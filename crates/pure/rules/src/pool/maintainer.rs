@@ -43,6 +43,7 @@ pub fn objects(
     namespace: &str,
     store: &ArtifactStore,
     image: &str,
+    cluster: Option<&str>,
 ) -> Result<Vec<Wanted>, serde_json::Error> {
     let Ok(checked) = store::check(store) else { return Ok(Vec::new()) };
     let account = ServiceAccount {
@@ -57,7 +58,7 @@ pub fn objects(
         wanted(Kind::RoleBinding, serde_json::to_value(role_binding(namespace))?),
         wanted(
             Kind::Deployment,
-            serde_json::to_value(deployment(namespace, &hash, &checked, image))?,
+            serde_json::to_value(deployment(namespace, &hash, &checked, (image, cluster)))?,
         ),
     ])
 }
@@ -115,7 +116,12 @@ fn role_binding(namespace: &str) -> RoleBinding {
     }
 }
 
-fn deployment(namespace: &str, hash: &str, store: &store::Store, image: &str) -> Deployment {
+fn deployment(
+    namespace: &str,
+    hash: &str,
+    store: &store::Store,
+    of: (&str, Option<&str>),
+) -> Deployment {
     let labels = own_labels(hash);
     let spec = PodSpec {
         service_account_name: Some(ACCOUNT.to_owned()),
@@ -130,7 +136,7 @@ fn deployment(namespace: &str, hash: &str, store: &store::Store, image: &str) ->
             seccomp_profile: Some(containers::default_seccomp()),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(namespace, store, image)],
+        containers: vec![container(namespace, store, of)],
         volumes: store.volume().map(|volume| vec![volume]),
         ..PodSpec::default()
     };
@@ -155,10 +161,14 @@ fn deployment(namespace: &str, hash: &str, store: &store::Store, image: &str) ->
     }
 }
 
-fn container(namespace: &str, store: &store::Store, image: &str) -> Container {
+fn container(
+    namespace: &str,
+    store: &store::Store,
+    (image, cluster): (&str, Option<&str>),
+) -> Container {
     let mut arguments =
         vec!["serve".to_owned(), "maintainer".to_owned(), format!("--run-namespace={namespace}")];
-    arguments.extend(store.arguments());
+    arguments.extend(store.arguments(cluster));
     let mut container = Container {
         name: "cleaner".to_owned(),
         image: Some(image.to_owned()),
@@ -188,7 +198,7 @@ mod tests {
     use serde_json::json;
 
     fn of(store: Value) -> Vec<Wanted> {
-        objects("ns", &serde_json::from_value(store).unwrap(), "krt:1").unwrap()
+        objects("ns", &serde_json::from_value(store).unwrap(), "krt:1", Some("c")).unwrap()
     }
 
     #[test]
@@ -234,6 +244,8 @@ mod tests {
             of(json!({"driver": "s3", "s3": {"bucket": "b", "credentialsSecretName": "keys"}}));
         let pod = &made[3].object["spec"]["template"]["spec"];
         assert_eq!(pod["volumes"][0]["secret"]["secretName"], "keys");
+        let args = pod["containers"][0]["args"].as_array().unwrap();
+        assert!(args.contains(&json!("--artifact-s3-cluster-uid=c")), "{args:?}");
         assert_eq!(of(json!({"driver": "s3"})), []);
     }
 

@@ -77,13 +77,18 @@ impl Store {
         Some(VolumeMount { name: volume.name, mount_path, read_only, ..VolumeMount::default() })
     }
 
-    pub(super) fn arguments(&self) -> Vec<String> {
+    /// What is kept in a bucket says of which `cluster` it is: others may share it.
+    pub(super) fn arguments(&self, cluster: Option<&str>) -> Vec<String> {
         match self {
             Self::Volume(claim) => vec![
                 "--artifact-store-driver=filesystem".to_owned(),
                 format!("--artifact-volume-claim={claim}"),
             ],
-            Self::Bucket(bucket) => of_bucket(bucket),
+            Self::Bucket(bucket) => {
+                let mut arguments = of_bucket(bucket);
+                arguments.extend(cluster.map(|uid| format!("--artifact-s3-cluster-uid={uid}")));
+                arguments
+            }
         }
     }
 }
@@ -127,7 +132,7 @@ mod tests {
         let store = of(json!({"driver": "s3", "s3": {"bucket": "b"}})).unwrap();
         let least = ["--artifact-store-driver=s3", "--artifact-s3-bucket=b"];
         assert_eq!(
-            (store.arguments(), store.volume(), store.mount()),
+            (store.arguments(None), store.volume(), store.mount()),
             (least.map(str::to_owned).to_vec(), None, None)
         );
         let all = json!({"bucket": "b", "prefix": "p", "region": "r", "endpoint": "http://h",
@@ -143,7 +148,11 @@ mod tests {
             "--artifact-s3-upload-part-size=5242880",
             "--artifact-s3-upload-concurrency=3",
         ];
-        assert_eq!(store.arguments(), [&least[..], &flags[..]].concat());
+        assert_eq!(store.arguments(None), [&least[..], &flags[..]].concat());
+        let marked = [&least[..], &flags[..], &["--artifact-s3-cluster-uid=c"]].concat();
+        assert_eq!(store.arguments(Some("c")), marked);
+        let volume = json!({"driver": "filesystem", "filesystem": {"volumeClaimName": "v"}});
+        assert_eq!(of(volume).unwrap().arguments(Some("c")).len(), 2);
         let volume = serde_json::to_value(store.volume()).unwrap();
         let secret = json!({"secretName": "keys", "optional": true});
         assert_eq!(volume, json!({"name": "kruntimes-artifact-credentials", "secret": secret}));

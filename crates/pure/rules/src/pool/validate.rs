@@ -23,13 +23,15 @@ pub struct Settings {
     pub api_server: BTreeSet<(IpAddr, u16)>,
     /// A pod that could not renew its Lease for so long kills what it executes.
     pub fence_after: Duration,
+    /// Which cluster this is, for those that share a bucket; none that is known.
+    pub cluster: Option<String>,
 }
 
 impl Settings {
-    /// Of an API server whose place is not known yet.
+    /// Of a cluster that is not known yet.
     #[must_use]
     pub const fn new(daemon_image: String, fence_after: Duration) -> Self {
-        Self { daemon_image, api_server: BTreeSet::new(), fence_after }
+        Self { daemon_image, api_server: BTreeSet::new(), fence_after, cluster: None }
     }
 }
 
@@ -62,6 +64,7 @@ pub struct ValidPool {
     pub(super) egress: Option<Vec<NetworkPolicyPeer>>,
     pub(super) api_server: BTreeSet<(IpAddr, u16)>,
     pub(super) fence_after: Duration,
+    pub(super) cluster: Option<String>,
     /// Where its artifacts are kept.
     pub(super) store: Option<Store>,
     /// Whether the logs of attempts that ended are kept there.
@@ -175,6 +178,7 @@ pub fn validate(runtime: &Runtime, settings: &Settings) -> Result<ValidPool, Inv
         egress: runtime.spec.egress.as_deref().map(egress::checked).transpose()?,
         api_server: settings.api_server.clone(),
         fence_after: settings.fence_after,
+        cluster: settings.cluster.clone(),
         store: runtime.spec.artifact_store.as_ref().map(store::check).transpose()?,
         archive_logs: runtime.spec.logs.as_ref().and_then(|logs| logs.archive).unwrap_or(true),
         secrets,

@@ -1,7 +1,7 @@
 //! Makes the maintainers of one namespace as they should be, and lets Runs of a namespace that ends go.
 
 use super::needed::Needed;
-use super::resource;
+use super::{Maintainers, resource};
 use crate::observe::MANAGER;
 use k8s_openapi::api::core::v1::Namespace;
 use kruntimes_api::Run;
@@ -34,7 +34,7 @@ pub(super) enum PassError {
 /// Makes what Runs of the namespace need and deletes what they need no more.
 pub(super) async fn pass(
     client: &Client,
-    image: &str,
+    config: &Maintainers,
     needed: &mut Needed,
     namespace: &str,
 ) -> Result<(), PassError> {
@@ -55,7 +55,9 @@ pub(super) async fn pass(
         }
     }
     for store in needed.stores(namespace) {
-        for wanted in maintainer::objects(namespace, &store, image)? {
+        for wanted in
+            maintainer::objects(namespace, &store, &config.image, config.cluster.as_deref())?
+        {
             make(client, needed, namespace, &wanted).await?;
         }
     }

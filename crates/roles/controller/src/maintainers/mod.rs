@@ -36,6 +36,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 pub struct Maintainers {
     /// The image of all roles.
     pub image: String,
+    /// Which cluster this is, once it is known.
+    pub cluster: Option<String>,
     /// How long one stays that no Run needs.
     pub lingers: Duration,
     /// How often namespaces with deleted Runs are looked at.
@@ -46,7 +48,7 @@ impl Maintainers {
     /// With this image.
     #[must_use]
     pub const fn new(image: String) -> Self {
-        Self { image, lingers: LINGERS, look_again: LOOK_AGAIN }
+        Self { image, cluster: None, lingers: LINGERS, look_again: LOOK_AGAIN }
     }
 }
 
@@ -115,7 +117,7 @@ async fn keep(client: Client, config: Maintainers, mut inputs: mpsc::Receiver<In
             }
         }
         for namespace in needed.namespaces(Instant::now()) {
-            match apply::pass(&client, &config.image, &mut needed, &namespace).await {
+            match apply::pass(&client, &config, &mut needed, &namespace).await {
                 Ok(()) => retries.succeeded(&namespace),
                 Err(error) => {
                     tracing::warn!(namespace, error = %Chain(&error), "the maintainers of a namespace are not as they should be");

@@ -3,11 +3,11 @@
 use crate::runtime;
 use crate::world::World;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Event, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kruntimes_api::Runtime;
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 /// Status, reason and message of a condition.
@@ -29,6 +29,22 @@ fn ready_pods(generation: i64) -> Value {
     json!({
         "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "observedGeneration": generation,
     })
+}
+
+#[tokio::test]
+async fn the_pods_of_a_runtime_with_a_bucket_know_which_cluster_this_is() {
+    let world = World::start();
+    let mut made = runtime("one");
+    made["spec"]["artifactStore"] = json!({"driver": "s3", "s3": {"bucket": "b"}});
+    world.create::<Runtime>(made).await;
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let uid = namespaces.get("kube-system").await.unwrap().uid().unwrap();
+    let told = format!("--artifact-s3-cluster-uid={uid}");
+    let is_told = |deployment: &Deployment| {
+        let spec = serde_json::to_string(&deployment.spec).unwrap();
+        spec.contains(&told)
+    };
+    world.until::<Deployment>("runtime-bash", is_told).await;
 }
 
 #[tokio::test]

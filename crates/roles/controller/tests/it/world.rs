@@ -88,6 +88,7 @@ impl World {
             reap_after,
             maintainers: Some(kruntimes_controller::Maintainers {
                 image: "kruntimes:latest".to_owned(),
+                cluster: None,
                 lingers: Duration::from_millis(200),
                 look_again: Duration::from_millis(200),
             }),
