@@ -6,12 +6,12 @@
 use crate::stores::{OpenError, Stores};
 use crate::sweep::{EVERY, SHOWN, uids};
 use futures::{StreamExt, stream};
-use kruntimes_api::ArtifactStore;
+use kruntimes_api::{ArtifactStore, Run};
 use kruntimes_artifacts::{Bucket, Own, Place, Stop, Store};
 use kruntimes_cluster::watch::Chain;
 use kruntimes_rules::artifact::{self, Stretch};
-use kube::Client;
-use std::collections::BTreeMap;
+use kube::{Api, Client};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -37,12 +37,18 @@ enum Error {
     Runs(#[source] kube::Error),
 }
 
-/// Which bucket for which namespace, and whether artifacts or logs.
-type Key = (String, String, bool);
+/// How far one bucket was looked through for one namespace.
+#[derive(Debug, Default)]
+struct Looked {
+    artifacts: Stretch,
+    logs: Stretch,
+    /// It was said that its uploads can't be listed: not every store does it for everybody.
+    is_without_uploads: bool,
+}
 
 /// Looks for ever.
 pub(crate) async fn serve(stores: &Stores, client: &Client) {
-    let mut stretches: BTreeMap<Key, Stretch> = BTreeMap::new();
+    let mut all: BTreeMap<(String, String), Looked> = BTreeMap::new();
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -54,52 +60,71 @@ pub(crate) async fn serve(stores: &Stores, client: &Client) {
                 continue;
             }
         };
-        let key = |namespace: &str, named: &ArtifactStore, is_log| {
-            (namespace.to_owned(), artifact::store_hash(named), is_log)
-        };
-        let mut before = std::mem::take(&mut stretches);
-        for (namespace, named) in &named {
-            for is_log in [false, true] {
-                let key = key(namespace, named, is_log);
-                let mut stretch = before.remove(&key).unwrap_or_default();
-                let looked = look(stores, client, namespace, named, is_log, &mut stretch).await;
-                if let Err(error) = looked {
-                    let bucket = artifact::bucket(named).map(|bucket| bucket.bucket.as_str());
-                    tracing::warn!(namespace, bucket, error = %Chain(&error), "what a bucket has of Runs that there are no more stays");
-                }
-                stretches.insert(key, stretch);
+        let mut before = std::mem::take(&mut all);
+        for (namespace, named) in named {
+            let key = (namespace, artifact::store_hash(&named));
+            let mut looked = before.remove(&key).unwrap_or_default();
+            if let Err(error) = look_at(stores, client, &key.0, &named, &mut looked).await {
+                let bucket = artifact::bucket(&named).map(|bucket| bucket.bucket.as_str());
+                tracing::warn!(namespace = key.0, bucket, error = %Chain(&error), "what a bucket has of Runs that there are no more stays");
             }
+            all.insert(key, looked);
         }
     }
 }
 
-async fn look(
+async fn look_at(
     stores: &Stores,
     client: &Client,
     namespace: &str,
     named: &ArtifactStore,
-    is_log: bool,
-    stretch: &mut Stretch,
+    looked: &mut Looked,
 ) -> Result<(), Error> {
     let store = stores.open(namespace, named).await?;
-    let Store::Bucket(bucket) = (if is_log { store.logs() } else { store }) else { return Ok(()) };
+    let runs = stores.runs_of(client, namespace);
+    let Store::Bucket(bucket) = &store else { return Ok(()) };
+    look(bucket, namespace, &runs, &mut looked.artifacts).await?;
+    if let Store::Bucket(bucket) = &store.logs() {
+        look(bucket, namespace, &runs, &mut looked.logs).await?;
+    }
+    let own = namespace.to_owned();
+    match of_bucket(bucket, move |bucket, stop| bucket.abort_cut_off(&own, stop)).await {
+        Ok(0) => {}
+        Ok(count) => {
+            tracing::info!(namespace, count, "uploads that a crash had cut off were aborted");
+        }
+        Err(error) if !looked.is_without_uploads => {
+            looked.is_without_uploads = true;
+            tracing::warn!(namespace, error = %Chain(&error), "uploads that a crash cut off are left to the bucket's own rules");
+        }
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+async fn look(
+    bucket: &Bucket,
+    namespace: &str,
+    runs: &Api<Run>,
+    stretch: &mut Stretch,
+) -> Result<(), Error> {
     if !bucket.marks() {
         return Ok(());
     }
     let (own, from) = (namespace.to_owned(), stretch.from().map(str::to_owned));
     let listed =
-        of_bucket(&bucket, move |bucket, stop| bucket.runs(&own, from.as_deref(), PAGES, stop));
+        of_bucket(bucket, move |bucket, stop| bucket.runs(&own, from.as_deref(), PAGES, stop));
     let listed = listed.await?;
     // After the bucket: a Run is there before its objects are.
     let known = match listed.run_uids.is_empty() {
-        true => std::collections::BTreeSet::new(),
-        false => uids(&stores.runs_of(client, namespace)).await.map_err(Error::Runs)?,
+        true => BTreeSet::new(),
+        false => uids(runs).await.map_err(Error::Runs)?,
     };
     let mut orphans = stretch.orphans(listed.run_uids, listed.next, |uid| known.contains(uid));
     orphans.truncate(REMOVED);
     let removing = stream::iter(orphans).map(|uid| {
         let (own, run_uid) = (namespace.to_owned(), uid.clone());
-        let removing = of_bucket(&bucket, move |bucket, stop| {
+        let removing = of_bucket(bucket, move |bucket, stop| {
             bucket.remove_own(Place::of(&own, &run_uid), stop)
         });
         async move { (uid, removing.await) }
@@ -120,15 +145,8 @@ async fn look(
         }
     }
     if objects > 0 {
-        let (count, runs) = (removed.len(), &removed[..removed.len().min(SHOWN)]);
-        tracing::info!(
-            namespace,
-            count,
-            objects,
-            ?runs,
-            is_log,
-            "what a bucket had of Runs that there are no more was removed"
-        );
+        let (count, some) = (removed.len(), &removed[..removed.len().min(SHOWN)]);
+        tracing::info!(namespace, count, objects, runs = ?some, "what a bucket had of Runs that there are no more was removed");
     }
     Ok(())
 }

@@ -39,8 +39,10 @@ pub(super) enum Trouble {
 /// An upload in parts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Begun {
-    headers: BTreeMap<String, String>,
-    parts: BTreeMap<usize, Vec<u8>>,
+    pub(super) key: String,
+    pub(super) initiated: String,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) parts: BTreeMap<usize, Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -124,10 +126,12 @@ impl Fake {
         let signature = head.headers.get("authorization").and_then(|text| text.to_str().ok());
         let answer = if let Trouble::Refuses(status, code) = trouble {
             error(status, code)
-        } else if !signature.is_some_and(|text| {
-            text.starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY_ID}/"))
-                && head.headers.contains_key("x-amz-content-sha256")
-        }) {
+        } else if !query.contains(&format!("X-Amz-Credential={KEY_ID}%2F"))
+            && !signature.is_some_and(|text| {
+                text.starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY_ID}/"))
+                    && head.headers.contains_key("x-amz-content-sha256")
+            })
+        {
             error(403, "AccessDenied")
         } else {
             let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
@@ -175,7 +179,7 @@ impl State {
             ("POST", None, None) if query == "uploads=" || query == "uploads" => {
                 self.number += 1;
                 let upload = format!("u{}", self.number);
-                let begun = Begun { headers, ..Begun::default() };
+                let begun = Begun { key: key.to_owned(), headers, ..Begun::default() };
                 self.uploads.insert(upload.clone(), begun);
                 ok(&format!(
                     "<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
@@ -192,6 +196,9 @@ impl State {
                     self.objects.remove(key);
                 }
                 answer
+            }
+            ("GET", None, None) if query.split('&').any(|pair| pair == "uploads=") => {
+                self.begun(&parameter)
             }
             ("GET", None, None) if key.is_empty() => self.list(&parameter),
             ("GET" | "HEAD", None, None) => self.read(key, headers.get("range")),
@@ -254,6 +261,30 @@ impl State {
             .unwrap()
     }
 
+    fn begun(&self, parameter: &impl Fn(&str) -> Option<String>) -> Answer {
+        let given = |name: &str| parameter(name).unwrap_or_default().replace("%2F", "/");
+        let (prefix, after) = (given("prefix"), given("upload-id-marker"));
+        let found = self.uploads.iter().filter(|(_, begun)| begun.key.starts_with(&prefix));
+        let all: Vec<_> = found.filter(|(id, _)| after.is_empty() || **id > after).collect();
+        let mut answer = String::from("<ListMultipartUploadsResult>");
+        if let (Some((id, begun)), true) = (all.get(PAGE - 1), all.len() > PAGE) {
+            answer.push_str(&format!(
+                "<NextKeyMarker>{}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>",
+                escaped(&begun.key)
+            ));
+        }
+        answer.push_str(&format!("<IsTruncated>{}</IsTruncated>", all.len() > PAGE));
+        for (id, begun) in all.into_iter().take(PAGE) {
+            answer.push_str(&format!(
+                "<Upload><Key>{}</Key><UploadId>{}</UploadId><Initiated>{}</Initiated></Upload>",
+                escaped(&begun.key),
+                escaped(id),
+                begun.initiated
+            ));
+        }
+        ok(&format!("{answer}</ListMultipartUploadsResult>"))
+    }
+
     fn list(&self, parameter: &impl Fn(&str) -> Option<String>) -> Answer {
         let given = |name: &str| parameter(name).unwrap_or_default().replace("%2F", "/");
         let (prefix, delimiter) = (given("prefix"), given("delimiter"));
@@ -285,6 +316,10 @@ impl State {
         }
         ok(&format!("{answer}</ListBucketResult>"))
     }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&#34;")
 }
 
 fn ok(body: &str) -> Answer {

@@ -1,9 +1,10 @@
 //! A store in a bucket: `[<prefix>/]namespaces/<namespace>/runs/<uid>/<name>`.
 //!
 //! Every request has a timeout and a bounded number of retries, and whoever waits for one can be told to stop. An object is
-//! there whole or not at all; what a process that was killed has begun is invisible and goes by the bucket's own rules.
+//! there whole or not at all; what a process that was killed has begun is invisible until it is aborted (`cut_off`).
 
 pub(crate) mod credentials;
+mod cut_off;
 mod executor;
 #[cfg(test)]
 mod fake;
@@ -82,6 +83,7 @@ pub struct Bucket {
     parts_at_once: usize,
     memory: Arc<Semaphore>,
     limits: Limits,
+    options: Arc<ClientOptions>,
     /// What its objects say of whose they are.
     cluster: Option<String>,
 }
@@ -94,15 +96,17 @@ impl Bucket {
         cluster: Option<String>,
     ) -> Self {
         let size = store.upload_part_size.and_then(|size| usize::try_from(size).ok());
+        let options = options(store, &limits);
         let at_once = store.upload_concurrency.and_then(|count| usize::try_from(count).ok());
         Self {
-            client: client(store, credentials, &limits).map(Arc::new),
+            client: client(store, credentials, &limits, &options).map(Arc::new),
             name: store.bucket.clone(),
             prefix: given(&store.prefix).map(str::to_owned),
             part_bytes: size.map_or(PART_BYTES, |size| size.clamp(PART_BYTES, MEMORY_MIB << 20)),
             parts_at_once: at_once.unwrap_or(PARTS_AT_ONCE).max(1),
             memory: Arc::new(Semaphore::new(MEMORY_MIB)),
             limits,
+            options: Arc::new(options),
             cluster,
         }
     }
@@ -218,14 +222,28 @@ async fn stopped(stop: Option<&Stop>) {
     }
 }
 
-fn client(store: &S3Store, credentials: Credentials, limits: &Limits) -> Result<AmazonS3, String> {
-    let endpoint = given(&store.endpoint).map(|endpoint| endpoint.trim_end_matches('/'));
-    let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let path_style = store.force_path_style == Some(true);
-    let options = ClientOptions::new()
-        .with_allow_http(plain)
+fn endpoint(store: &S3Store) -> Option<&str> {
+    given(&store.endpoint).map(|endpoint| endpoint.trim_end_matches('/'))
+}
+
+fn is_plain(store: &S3Store) -> bool {
+    endpoint(store).is_some_and(|endpoint| endpoint.starts_with("http://"))
+}
+
+fn options(store: &S3Store, limits: &Limits) -> ClientOptions {
+    ClientOptions::new()
+        .with_allow_http(is_plain(store))
         .with_timeout(limits.request)
-        .with_connect_timeout(limits.request.min(Duration::from_secs(10)));
+        .with_connect_timeout(limits.request.min(Duration::from_secs(10)))
+}
+
+fn client(
+    store: &S3Store,
+    credentials: Credentials,
+    limits: &Limits,
+    options: &ClientOptions,
+) -> Result<AmazonS3, String> {
+    let path_style = store.force_path_style == Some(true);
     let backoff = BackoffConfig {
         init_backoff: Duration::from_millis(100),
         max_backoff: Duration::from_secs(5),
@@ -235,13 +253,13 @@ fn client(store: &S3Store, credentials: Credentials, limits: &Limits) -> Result<
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&store.bucket)
         .with_virtual_hosted_style_request(!path_style)
-        .with_client_options(options)
+        .with_client_options(options.clone())
         .with_retry(retry)
         // Others than AWS may not know it, and a Run has few artifacts.
         .with_disable_bulk_delete(true)
         // TLS guards what is sent as well as a signature of it does.
-        .with_unsigned_payload(!plain);
-    if let Some(endpoint) = endpoint {
+        .with_unsigned_payload(!is_plain(store));
+    if let Some(endpoint) = endpoint(store) {
         builder = builder.with_endpoint(match endpoint.split_once("://") {
             Some((scheme, host)) if !path_style => format!("{scheme}://{}.{host}", store.bucket),
             Some(_) | None => endpoint.to_owned(),

@@ -94,6 +94,12 @@ async fn what_this_home_has_left_in_a_shared_bucket_goes_and_nothing_else() {
     for (key, cluster, run_uid) in &stays {
         put(&fake, key, *cluster, run_uid);
     }
+    let begun = fake::Begun {
+        key: format!("{runs}/{GONE}/large"),
+        initiated: "2020-01-01T00:00:00.000Z".to_owned(),
+        ..fake::Begun::default()
+    };
+    fake.look(|state| state.uploads.insert("cut-off".to_owned(), begun));
     let has = || fake.look(|state| state.objects.keys().cloned().collect::<BTreeSet<_>>());
     let began = tokio::time::Instant::now();
     while goes.iter().any(|key| has().contains(key)) {
@@ -103,6 +109,7 @@ async fn what_this_home_has_left_in_a_shared_bucket_goes_and_nothing_else() {
     // Not at the first look: its Run might not be known yet.
     assert!(began.elapsed() > Duration::from_secs(300), "{:?}", began.elapsed());
     tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(fake.look(|state| state.uploads.is_empty()));
     assert_eq!(has(), stays.iter().map(|(key, ..)| key.clone()).collect());
     // With its Run what it has becomes what nobody refers to.
     world.runs().delete("kept", &Default::default()).await.unwrap();
