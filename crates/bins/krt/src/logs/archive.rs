@@ -22,10 +22,22 @@ pub(super) async fn print(
     attempt: i32,
     printer: Printer,
 ) -> Result<(), Failure> {
-    let name = run.name_any();
     let gone = |why: &str| {
+        let name = run.name_any();
         Failure::new(format!("the output of attempt {attempt} of {name} can't be had: {why}"))
     };
+    match open(home, run, attempt).await? {
+        Ok(events) => follow(events, printer).await.map_err(|status| gone(status.message())),
+        Err(why) => Err(gone(&why)),
+    }
+}
+
+/// What is kept of an attempt, or why it can't be had.
+pub(crate) async fn open(
+    home: &Home,
+    run: &Run,
+    attempt: i32,
+) -> Result<Result<Streaming<ExecutionEvent>, String>, Failure> {
     let runtime = &run.spec.runtime;
     let mut why = format!(
         "its pod has it no more, and no pod of the Runtime {runtime} is ready, through which its archive is read"
@@ -39,13 +51,11 @@ pub(super) async fn print(
             }
         };
         match ask(channel, home, run, attempt).await {
-            Ok(events) => {
-                return follow(events, printer).await.map_err(|status| gone(status.message()));
-            }
+            Ok(events) => return Ok(Ok(events)),
             Err(status) => why = explained(&status, runtime),
         }
     }
-    Err(gone(&why))
+    Ok(Err(why))
 }
 
 fn explained(status: &Status, runtime: &str) -> String {

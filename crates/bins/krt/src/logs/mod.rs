@@ -1,6 +1,6 @@
 //! `krt logs`: what a Run wrote, from its pod, also after its end, and from the archive when its pod has it no more.
 
-mod archive;
+pub(crate) mod archive;
 mod args;
 mod lines;
 

@@ -1,20 +1,22 @@
-//! `krt workflow logs`: what the steps wrote, each line with its step before it.
+//! `krt workflow logs`: what the steps wrote, each line with its step before it, from their pods or from the archive when these are gone.
 
 use super::args::LogsArgs;
 use super::show;
 use crate::failure::{Failure, chain};
 use crate::home::Home;
+use crate::logs::archive;
 use crate::output::{Patience, Piece, Reader, Sink, Target, thrown_away};
 use crate::progress::Progress;
+use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::{Run, Workflow};
+use kruntimes_proto::executor::v1::execution_event::Event;
 use kruntimes_workflow::{Child, LABEL_WORKFLOW};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 /// Runs that are read at once.
 const AT_ONCE: usize = 16;
@@ -44,7 +46,7 @@ pub(super) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
     let mut sink = Sink::new();
     for (child, run) in runs {
         let (lines, mut read) = mpsc::channel(QUEUE);
-        let reading = read_run(pods(home), child, run, Patience::Once, lines);
+        let reading = read_run(home, child, run, lines);
         let printing = async {
             while let Some(line) = read.recv().await {
                 sink.write(line.stream, &line.text).await;
@@ -80,13 +82,13 @@ async fn follow(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
     let mut sink = Sink::new();
     let mut seen: BTreeSet<(String, i32)> = BTreeSet::new();
     let mut waiting: BTreeMap<(String, i32), (Child, Run)> = BTreeMap::new();
-    let mut reading = JoinSet::new();
+    let mut reading = FuturesUnordered::new();
     let mut has_ended = false;
     loop {
         while reading.len() < AT_ONCE
             && let Some((_, (child, run))) = waiting.pop_first()
         {
-            reading.spawn(read_run(pods(home), child, run, Patience::Retry, lines.clone()));
+            reading.push(read_run(home, child, run, lines.clone()));
         }
         if has_ended && reading.is_empty() && waiting.is_empty() {
             break;
@@ -94,8 +96,8 @@ async fn follow(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
         tokio::select! {
             event = runs.try_next() => if let Ok(Some(watcher::Event::Apply(run) | watcher::Event::InitApply(run))) = event {
                 let child = Child::of(run.labels()).filter(|child| is_wanted(args, child));
-                if let (Some(child), Some(Target { run_uid, attempt, .. })) = (child, target(&run)) {
-                    let key = (run_uid, attempt);
+                if let (Some(child), Some(attempt)) = (child, attempt(&run)) {
+                    let key = (run.uid().unwrap_or_default(), attempt);
                     if seen.insert(key.clone()) {
                         waiting.insert(key, (child, run));
                     }
@@ -110,8 +112,8 @@ async fn follow(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
                 Err(error) => Progress::new(false).note(&chain(&error)),
             },
             Some(line) = read.recv() => sink.write(line.stream, &line.text).await,
-            Some(done) = reading.join_next(), if !reading.is_empty() => {
-                if let Ok(Some(why)) = done {
+            Some(done) = reading.next(), if !reading.is_empty() => {
+                if let Some(why) = done {
                     Progress::new(false).say(&why);
                 }
             }
@@ -132,31 +134,75 @@ fn target(run: &Run) -> Option<Target> {
     Target::of(&run.uid()?, run.status.as_ref()?)
 }
 
+/// The attempt that there may be something of: one that has a pod, or the last one of a Run that lost its pod.
+fn attempt(run: &Run) -> Option<i32> {
+    let newest = run.status.as_ref().and_then(|status| status.attempt).unwrap_or(0);
+    let is_there = target(run).is_some() || (run.phase().is_terminal() && newest > 0);
+    is_there.then_some(newest)
+}
+
 /// Reads one Run to its end; the answer is why it could not be read.
 async fn read_run(
-    pods: Api<Pod>,
+    home: &Home,
     child: Child,
     run: Run,
-    patience: Patience,
     lines: mpsc::Sender<Line>,
 ) -> Option<String> {
-    let target = target(&run)?;
-    let mut reader = Reader::new(pods, target, patience);
+    let attempt = attempt(&run)?;
     let mut prefixed = Prefixed { prefix: prefix(&child), begun: [Vec::new(), Vec::new()], lines };
-    let why = loop {
-        match reader.next().await {
-            Ok(Some(Piece::Output(bytes))) => prefixed.push(bytes.stream, &bytes.data).await,
-            Ok(Some(Piece::Connected)) => {}
-            Ok(Some(Piece::Exited(exited))) => {
-                let dropped = Some(exited.dropped_bytes).filter(|bytes| *bytes > 0);
-                break dropped.map(thrown_away);
-            }
-            Ok(None) => break None,
-            Err(error) => break Some(error.to_string()),
-        }
+    let why = match target(&run) {
+        Some(target) => of_pod(home, &run, target, &mut prefixed).await,
+        None => of_archive(home, &run, attempt, &mut prefixed).await,
     };
     prefixed.finish().await;
     why.map(|why| format!("{}: {why}", run.name_any()))
+}
+
+/// The output as its pod has it, or the archive where the pod has it no more.
+async fn of_pod(home: &Home, run: &Run, target: Target, prefixed: &mut Prefixed) -> Option<String> {
+    let attempt = target.attempt;
+    let patience = if run.phase().is_terminal() { Patience::Once } else { Patience::Retry };
+    let mut reader = Reader::new(pods(home), target, patience);
+    loop {
+        match reader.next().await {
+            Ok(Some(Piece::Output(bytes))) => prefixed.push(bytes.stream, &bytes.data).await,
+            Ok(Some(Piece::Connected)) => {}
+            Ok(Some(Piece::Exited(exited))) => return dropped(exited.dropped_bytes),
+            Ok(None) => return None,
+            Err(error) if error.is_final() && reader.is_at_the_beginning() => {
+                return of_archive(home, run, attempt, prefixed).await;
+            }
+            Err(error) => return Some(error.to_string()),
+        }
+    }
+}
+
+async fn of_archive(
+    home: &Home,
+    run: &Run,
+    attempt: i32,
+    prefixed: &mut Prefixed,
+) -> Option<String> {
+    let mut events = match archive::open(home, run, attempt).await {
+        Ok(Ok(events)) => events,
+        Ok(Err(why)) => return Some(why),
+        Err(failure) => return Some(failure.lines.join("; ")),
+    };
+    loop {
+        match events.message().await {
+            Ok(Some(event)) => match event.event {
+                Some(Event::Output(output)) => prefixed.push(output.stream, &output.data).await,
+                Some(Event::Exited(exited)) => return dropped(exited.dropped_bytes),
+                Some(Event::Started(_)) | None => {}
+            },
+            Ok(None) => return None,
+            Err(status) => return Some(status.message().to_owned()),
+        }
+    }
+}
+
+fn dropped(bytes: i64) -> Option<String> {
+    (bytes > 0).then(|| thrown_away(bytes))
 }
 
 /// `job/step: `, or `job/leg/step: `.

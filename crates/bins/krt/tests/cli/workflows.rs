@@ -1,6 +1,12 @@
 //! `krt workflow` beside the shared local home: from a file to the tree, the logs and the next try.
 
-use crate::support::{Ended, finish_with_input, shared};
+use crate::api::{block_on, client};
+use crate::support::{Ended, User, finish_with_input, shared};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 fn run(args: &[&str], file: &str) -> Ended {
@@ -183,4 +189,39 @@ fn what_is_wrong_is_named_before_anything_runs() {
     }
     let set = run(&["--set", "x"], "jobs: {a: {steps: [{run: x}]}}");
     assert_eq!(set.expect(2).stderr, "error: --set \"x\" is not NAME=VALUE\n");
+}
+
+#[test]
+fn what_steps_wrote_is_read_from_the_archive_when_their_pods_are_gone() {
+    const FILE: &str = r#"
+apiVersion: kruntimes.io/v1alpha1
+kind: Workflow
+metadata: {name: kept}
+spec:
+  jobs:
+    one:
+      runs-on: bash
+      steps:
+      - {name: a, run: 'echo first; printf unended'}
+      - {name: b, run: 'echo second'}
+"#;
+    let user = User::new();
+    let _home = user.up(&["--runtimes", "bash"]);
+    let mut command = user.krt(&["workflow", "run", "-f", "-"]);
+    finish_with_input(&mut command, FILE.as_bytes()).expect(0);
+    let all = "one/a: first\none/a: unended\none/b: second\n";
+    assert_eq!(user.run(&["workflow", "logs", "kept"]).expect(0).out(), all);
+    block_on(async {
+        let kubeconfig = user.path("data/kruntimes/kubeconfig");
+        let pods: Api<Pod> = Api::default_namespaced(client(&kubeconfig).await);
+        for pod in pods.list(&ListParams::default()).await.unwrap().items {
+            let (name, uid) = (pod.name_any(), pod.uid().unwrap());
+            pods.delete(&name, &DeleteParams::default()).await.unwrap();
+            await_condition(pods.clone(), &name, is_deleted(&uid)).await.unwrap();
+        }
+    });
+    for follow in [&[][..], &["--follow"]] {
+        let logs = user.run(&[&["workflow", "logs", "kept"], follow].concat());
+        assert_eq!((logs.expect(0).out(), &*logs.stderr), (all, ""), "{follow:?}");
+    }
 }
