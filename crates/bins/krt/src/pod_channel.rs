@@ -16,6 +16,10 @@ use tower::service_fn;
 
 /// Time to connect to a pod on this machine.
 const CONNECT: Duration = Duration::from_secs(2);
+/// One who says nothing for so long is asked whether it lives, and has so long to answer: a stopped process can't, and one that
+/// waits for its store can.
+const SILENT: Duration = Duration::from_secs(2);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why there is no channel.
 #[derive(Debug, thiserror::Error)]
@@ -95,11 +99,15 @@ async fn find(pods: &Api<Pod>, name: &str, uid: Option<&str>) -> Result<Pod, Cha
 
 async fn direct(address: SocketAddr) -> Result<Channel, ChannelError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| ChannelError::Refused(chain(&error)))?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true);
+        .map_err(|error| ChannelError::Refused(chain(&error)))?;
+    let endpoint = watched(endpoint).connect_timeout(CONNECT).tcp_nodelay(true);
     // A refused connection may be a runtimed that restarts; the look at the pod before the next try says if it is gone.
     endpoint.connect().await.map_err(|_| ChannelError::NotNow)
+}
+
+/// As long as an answer is awaited, the other side has to show that it lives.
+fn watched(endpoint: Endpoint) -> Endpoint {
+    endpoint.http2_keep_alive_interval(SILENT).keep_alive_timeout(ANSWERS_WITHIN)
 }
 
 async fn forwarded(pods: &Api<Pod>, name: &str) -> Result<Channel, ChannelError> {
@@ -113,7 +121,7 @@ async fn forwarded(pods: &Api<Pod>, name: &str) -> Result<Channel, ChannelError>
         let stream: Option<DuplexStream> = stream.take();
         async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("it has ended")) }
     });
-    let endpoint = Endpoint::from_static("http://runtimed");
+    let endpoint = watched(Endpoint::from_static("http://runtimed"));
     endpoint.connect_with_connector(connector).await.map_err(|_| ChannelError::NotNow)
 }
 
@@ -142,17 +150,5 @@ fn refusal(error: &kube::Error) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{UpgradeConnectionError, refusal};
-    use http::StatusCode;
-    use kube::core::Status;
-
-    #[test]
-    fn a_refused_port_forward_has_its_code_in_either_form() {
-        let status = Status::failure("may not", "Forbidden").with_code(403);
-        assert_eq!(refusal(&kube::Error::Api(Box::new(status))), Some(403));
-        let switch = UpgradeConnectionError::ProtocolSwitch(StatusCode::FORBIDDEN);
-        assert_eq!(refusal(&kube::Error::UpgradeConnection(switch)), Some(403));
-        assert_eq!(refusal(&kube::Error::TlsRequired), None);
-    }
-}
+#[path = "pod_channel_tests.rs"]
+mod tests;

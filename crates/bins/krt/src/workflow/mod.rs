@@ -56,7 +56,7 @@ pub(crate) async fn ask(home: &Home, command: WorkflowCommand) -> Result<u8, Fai
             follow::watch(home, &args.name, &mut signals, &Progress::new(false)).await
         }
         WorkflowCommand::Graph(args) => graph::graph(home, &args).await.map(|()| 0),
-        WorkflowCommand::Logs(args) => logs::logs(home, &args).await.map(|()| 0),
+        WorkflowCommand::Logs(args) => Box::pin(logs::logs(home, &args)).await.map(|()| 0),
         WorkflowCommand::Cancel(args) => {
             change::spec(home, &args.name, json!({"cancelRequested": true}), "cancelled").await
         }

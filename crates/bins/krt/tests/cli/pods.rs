@@ -1,7 +1,7 @@
 //! Pods of a local home, seen through its API: replaced when they are killed, and never shared between namespaces.
 
 use crate::api::{block_on, client, create, namespace};
-use crate::support::{User, descendants, shared};
+use crate::support::{Up, User, descendants, shared};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// From the death of a pod to another one that is ready.
 const REPLACED: Duration = Duration::from_secs(3);
+/// From the question to a frozen pod to the answer of the next one.
+const PASSED_OVER: Duration = Duration::from_secs(20);
 const RUNS: usize = 200;
 
 fn is_ready(pod: &Pod) -> bool {
@@ -40,6 +42,44 @@ async fn pods_until(pods: Api<Pod>, done: impl Fn(&BTreeMap<String, Pod>) -> boo
     }
 }
 
+/// The processes of a pod.
+fn processes_of(pod: &str, up: &Up) -> Vec<u32> {
+    let mark = format!("HOSTNAME={pod}\0");
+    let pids = descendants(up.child.id()).into_iter().map(|(pid, _)| pid);
+    pids.filter(|pid| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(&mark)
+    })
+    .collect()
+}
+
+#[test]
+fn a_download_passes_over_a_frozen_pod() {
+    let user = User::new();
+    let up = user.up(&["--runtimes", "bash"]);
+    let script = "echo 1 > \"$KRUNTIME_ARTIFACTS_DIR/f\"";
+    user.run(&["run", "--", script]).expect(0);
+    let list: Value = serde_json::from_str(user.run(&["list", "-o", "json"]).out()).unwrap();
+    let run = &list["items"][0];
+    let name = run["metadata"]["name"].as_str().unwrap();
+    let frozen = processes_of(run["status"]["assignedPod"].as_str().unwrap(), &up);
+    let signal = |signal| {
+        for pid in &frozen {
+            kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+        }
+    };
+    signal(Signal::STOP);
+    let begun = Instant::now();
+    let target = user.path("f");
+    let words = ["artifact", "download", name, "f", "-o", target.to_str().unwrap()];
+    let downloaded = user.run(&words);
+    signal(Signal::CONT);
+    downloaded.expect(0);
+    assert_eq!(std::fs::read(&target).unwrap(), b"1\n");
+    assert!(begun.elapsed() < PASSED_OVER, "it took {:?}", begun.elapsed());
+    assert_eq!(up.stop(Signal::TERM), Some(0));
+}
+
 #[test]
 fn a_killed_pod_is_replaced_and_the_next_run_succeeds_on_another() {
     let user = User::new();
@@ -48,15 +88,7 @@ fn a_killed_pod_is_replaced_and_the_next_run_succeeds_on_another() {
     let list: Value = serde_json::from_str(user.run(&["list", "-o", "json"]).out()).unwrap();
     let pod = list["items"][0]["status"]["assignedPod"].as_str().unwrap().to_owned();
     let uid = list["items"][0]["status"]["assignedPodUID"].as_str().unwrap().to_owned();
-    let mark = format!("HOSTNAME={pod}\0");
-    let processes: Vec<u32> = descendants(up.child.id())
-        .into_iter()
-        .map(|(pid, _)| pid)
-        .filter(|pid| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            String::from_utf8_lossy(&environment).contains(&mark)
-        })
-        .collect();
+    let processes = processes_of(&pod, &up);
     assert!(processes.len() >= 2, "runtimed and the Runtime Server: {processes:?}");
     let killed = Instant::now();
     for pid in processes {
