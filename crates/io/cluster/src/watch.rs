@@ -5,7 +5,7 @@
 
 use crate::readable::Readable;
 use futures::{StreamExt, pin_mut};
-use kube::ResourceExt;
+pub use kruntimes_rules::observed::{ObjectKey, Observed};
 use kube::api::Api;
 use kube::core::Resource;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -13,35 +13,6 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use tokio::sync::mpsc;
-
-/// Namespace (empty for cluster-wide kinds) and name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ObjectKey {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-impl ObjectKey {
-    /// The key of an object.
-    pub fn of(object: &impl Resource) -> Self {
-        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
-    }
-}
-
-/// What a watch shows.
-#[derive(Debug, Clone)]
-pub enum Observed<K> {
-    /// The object is like this.
-    Applied(K),
-    /// The object does not exist any more, no longer matches, or can't be read.
-    Gone(ObjectKey),
-    /// Everything that existed has been shown.
-    Synced,
-    /// The watch has failed and is started again: until it shows something new, what it has shown may be old.
-    Interrupted,
-}
 
 /// Sends what a watch shows, wrapped, to `events` until its receiver is gone. The watch resumes by itself.
 pub async fn forward<K, E>(

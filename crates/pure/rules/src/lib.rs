@@ -9,6 +9,7 @@ pub mod fence;
 pub mod leader;
 pub mod mutant;
 pub mod network;
+pub mod observed;
 pub mod placement;
 pub mod pods;
 pub mod pool;

@@ -6,6 +6,7 @@
 mod child;
 mod execution;
 pub mod groups;
+pub mod keep;
 pub mod names;
 mod plan;
 mod script;

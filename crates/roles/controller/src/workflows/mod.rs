@@ -3,32 +3,29 @@
 //! A step's end starts the next at once; the status follows behind, as a record for people and for restarts. Children are
 //! matched by owner UID, never by name alone.
 
-mod answers;
-mod cache;
+mod clock;
 mod collect;
-mod flow;
-mod keep;
 mod work;
 
 use crate::observe::{EVENT_QUEUE, wait_until};
-use cache::ChildSeen;
-use jiff::Timestamp;
-use keep::Keep;
+use clock::Clock;
 use kruntimes_api::{Run, Workflow};
 use kruntimes_cluster::watch::{Observed, forward};
 use kruntimes_rules::retention::Policy;
 use kruntimes_workflow::LABEL_WORKFLOW;
+use kruntimes_workflow::keep::Keep;
 use kube::Client;
 use kube::api::Api;
 use kube::runtime::watcher;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
+use work::Work;
 
 /// What the watches show.
 #[derive(Debug)]
-pub(crate) enum Input {
+enum Input {
     Workflow(Box<Observed<Workflow>>),
-    Child(ChildSeen),
+    Run(Box<Observed<Run>>),
 }
 
 /// Keeps all Workflows going, for ever.
@@ -44,27 +41,35 @@ pub(crate) async fn run(client: Client, policy: Policy) {
         Api::<_>::all(client.clone()),
         watcher::Config::default().labels(LABEL_WORKFLOW),
         sender,
-        |seen: Observed<Run>| Input::Child(ChildSeen::of_run(seen)),
+        |seen: Observed<Run>| Input::Run(Box::new(seen)),
     );
     tokio::join!(workflows, runs, keep(client.clone(), inputs), collect::run(client, policy));
 }
 
 async fn keep(client: Client, mut inputs: mpsc::Receiver<Input>) {
-    let mut keep = Keep::new(client);
+    let (mut keep, mut work, clock) = (Keep::default(), Work::new(client), Clock::start());
     loop {
-        let wait = keep.deadline().map(|at| wait_until(at, Timestamp::now()));
+        let wait = keep.deadline().map(|at| wait_until(at, clock.now()));
         tokio::select! {
             input = inputs.recv() => match input {
-                Some(input) => keep.take(input),
+                Some(input) => take(&mut keep, input, &clock),
                 None => return,
             },
-            done = keep.work.next() => keep.done(done),
-            key = keep.retries.next() => keep.try_again(key),
+            (key, done) = work.next() => keep.done(key, done, clock.now()),
             () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
         }
         while let Ok(input) = inputs.try_recv() {
-            keep.take(input);
+            take(&mut keep, input, &clock);
         }
-        keep.advance(Timestamp::now());
+        for (key, request) in keep.advance(clock.now()) {
+            work.send(key, request);
+        }
+    }
+}
+
+fn take(keep: &mut Keep, input: Input, clock: &Clock) {
+    match input {
+        Input::Workflow(observed) => keep.workflow_seen(*observed, clock.now()),
+        Input::Run(observed) => keep.run_seen(*observed),
     }
 }

@@ -1,22 +1,22 @@
 //! Children as the watches show them, by the UID of their owner.
 
+use crate::execution::Seen;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kruntimes_api::{Run, Workflow};
-use kruntimes_cluster::watch::{ObjectKey, Observed};
-use kruntimes_workflow::Seen;
+use kruntimes_rules::observed::{ObjectKey, Observed};
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 /// Which kind a child is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     Run,
     Workflow,
 }
 
 /// What a watch shows of a child.
 #[derive(Debug)]
-pub(crate) enum ChildSeen {
+pub(super) enum ChildSeen {
     Is {
         key: ObjectKey,
         owner: String,

@@ -1,14 +1,16 @@
 //! One Workflow that has not ended.
 
+use crate::child::use_template;
+use crate::execution::{Creation, Execution, NewChild};
 use jiff::Timestamp;
 use kruntimes_api::{Run, Workflow};
-use kruntimes_cluster::watch::{Chain, ObjectKey};
-use kruntimes_workflow::{Creation, Execution, NewChild, use_template};
+use kruntimes_rules::observed::ObjectKey;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// One Workflow.
+#[derive(Debug)]
 pub(super) struct Flow {
     pub(super) uid: String,
     /// Its metadata, and nothing else: what children are made of.
@@ -20,6 +22,7 @@ pub(super) struct Flow {
     pub(super) written: Option<Timestamp>,
 }
 
+#[derive(Debug)]
 pub(super) enum State {
     /// Waits until everything that exists has been shown, or for the Workflow whose jobs it takes over.
     New(Box<Workflow>),
@@ -29,8 +32,11 @@ pub(super) enum State {
 }
 
 /// What is to be sent of a child.
-pub(super) enum Object {
+#[derive(Debug, Clone)]
+pub enum Object {
+    /// A step.
     Run(Box<Run>),
+    /// A job that uses a template.
     Workflow(Box<Workflow>),
 }
 
@@ -53,11 +59,6 @@ impl Flow {
             }
         }))
     }
-}
-
-pub(super) fn warn(key: &ObjectKey, error: &kube::Error, what: &str) {
-    let ObjectKey { namespace, name } = key;
-    tracing::warn!(namespace, name, error = %Chain(error), "{what}");
 }
 
 pub(super) fn with_version(mut patch: Value, version: &str) -> Value {

@@ -1,75 +1,92 @@
-//! All Workflows that have not ended.
+//! All Workflows that have not ended: what the watches show and what came of requests goes in, requests come out.
+//!
+//! Invariants: one status of a Workflow at a time is on its way, under the version that is known; creations and
+//! cancellations of each Workflow go in turn; children are matched by owner UID, never by name alone. A process that
+//! starts anew is given everything that exists, and goes on.
 
-use super::Input;
-use super::cache::{ChildSeen, Children, Kind};
-use super::flow::{Flow, State, newer, with_version};
-use super::work::{Cancel, Turn, Work};
-use crate::observe::Retries;
+mod answers;
+mod cache;
+mod flow;
+mod found;
+mod messages;
+mod queues;
+mod retries;
+
+use crate::execution::{Answer, Creation, Effect, Execution, invalid, template};
+use crate::groups::{Decision, Groups, Member};
+use crate::plan::{Invalid, Plan};
+use cache::{ChildSeen, Children, Kind};
+use flow::{Flow, State, newer, with_version};
 use jiff::{SignedDuration, Timestamp};
-use kruntimes_api::Workflow;
-use kruntimes_cluster::watch::{ObjectKey, Observed};
-use kruntimes_workflow::groups::{Decision, Groups, Member};
-use kruntimes_workflow::{Answer, Creation, Effect, Execution, Invalid, Plan, invalid, template};
-use kube::{Client, ResourceExt};
+use kruntimes_api::{Run, Workflow};
+use kruntimes_rules::observed::{ObjectKey, Observed};
+use kube::ResourceExt;
+use queues::{Queues, Turn};
+use retries::Retries;
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use flow::Object;
+pub use found::{found, is_asked, is_final};
+pub use messages::{Done, Failure, Request};
 
 /// Between two writes of the progress of a Workflow. Its begin and its end are written at once, and nothing waits for it.
 const PROGRESS_EVERY: SignedDuration = SignedDuration::from_millis(250);
 /// What a Workflow is told when a newer one of its group takes its place.
 const SUPERSEDED: &str = "a newer Workflow of its concurrency group takes its place";
 
-pub(super) struct Keep {
-    pub(super) work: Work,
-    pub(super) retries: Retries<ObjectKey>,
-    pub(super) flows: BTreeMap<ObjectKey, Flow>,
+/// Creations and cancellations on their way at once.
+const AT_ONCE: usize = 64;
+
+/// All Workflows that have not ended.
+#[derive(Debug, Default)]
+pub struct Keep {
+    queues: Queues,
+    on_its_way: usize,
+    requests: Vec<(ObjectKey, Request)>,
+    retries: Retries<ObjectKey>,
+    flows: BTreeMap<ObjectKey, Flow>,
     by_uid: BTreeMap<String, ObjectKey>,
     templates: BTreeMap<ObjectKey, Workflow>,
     children: Children,
     groups: Groups<ObjectKey>,
-    pub(super) due: BTreeSet<ObjectKey>,
+    due: BTreeSet<ObjectKey>,
     times: BTreeSet<(Timestamp, ObjectKey)>,
     workflows_synced: bool,
     runs_synced: bool,
 }
 
 impl Keep {
-    pub(super) fn new(client: Client) -> Self {
-        Self {
-            work: Work::new(client),
-            retries: Retries::new(),
-            flows: BTreeMap::new(),
-            by_uid: BTreeMap::new(),
-            templates: BTreeMap::new(),
-            children: Children::default(),
-            groups: Groups::new(),
-            due: BTreeSet::new(),
-            times: BTreeSet::new(),
-            workflows_synced: false,
-            runs_synced: false,
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.times.first().map(|(at, _)| *at)
+    /// When [`Self::advance`] is to be asked again though nothing has happened.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let time = self.times.first().map(|(at, _)| *at);
+        [time, self.retries.deadline()].into_iter().flatten().min()
     }
 
     fn is_synced(&self) -> bool {
         self.workflows_synced && self.runs_synced
     }
 
-    pub(super) fn take(&mut self, input: Input) {
-        match input {
-            Input::Workflow(observed) => match *observed {
-                Observed::Applied(workflow) => self.take_workflow(workflow),
-                Observed::Gone(key) => self.workflow_gone(&key),
-                Observed::Synced => {
-                    self.workflows_synced = true;
-                    self.take_up();
-                }
-                Observed::Interrupted => {}
-            },
-            Input::Child(seen) => self.take_child(Kind::Run, seen),
+    /// The watch of Workflows has shown something.
+    pub fn workflow_seen(&mut self, observed: Observed<Workflow>, now: Timestamp) {
+        match observed {
+            Observed::Applied(workflow) => self.take_workflow(workflow, now),
+            Observed::Gone(key) => self.workflow_gone(&key, now),
+            Observed::Synced => {
+                self.workflows_synced = true;
+                self.take_up();
+            }
+            Observed::Interrupted => {}
         }
+    }
+
+    /// The watch of Runs with the label of a Workflow has shown something.
+    pub fn run_seen(&mut self, observed: Observed<Run>) {
+        self.take_child(Kind::Run, ChildSeen::of_run(observed));
+    }
+
+    fn ask(&mut self, key: ObjectKey, request: Request) {
+        self.requests.push((key, request));
     }
 
     /// Everything that exists has been shown: all that waited for it is taken up.
@@ -123,7 +140,7 @@ impl Keep {
         }
     }
 
-    pub(super) fn take_workflow(&mut self, mut workflow: Workflow) {
+    fn take_workflow(&mut self, mut workflow: Workflow, now: Timestamp) {
         workflow.managed_fields_mut().clear();
         let key = ObjectKey::of(&workflow);
         if let Some(seen) = ChildSeen::of_workflow(&workflow) {
@@ -131,22 +148,22 @@ impl Keep {
         }
         let uid = workflow.uid().unwrap_or_default();
         if self.flows.get(&key).is_some_and(|flow| flow.uid != uid) {
-            self.drop_flow(&key);
+            self.drop_flow(&key, now);
         }
         if workflow.is_template() {
-            self.drop_flow(&key);
+            self.drop_flow(&key, now);
             let plan = Plan::of(&workflow.spec);
             let wrong = plan.err();
-            if let Some(patch) = template(&workflow, wrong.as_deref(), Timestamp::now()) {
+            if let Some(patch) = template(&workflow, wrong.as_deref(), now) {
                 let version = workflow.resource_version().unwrap_or_default();
-                self.work.write(key.clone(), with_version(patch, &version));
+                self.ask(key.clone(), Request::Write(with_version(patch, &version)));
             }
             self.templates.insert(key, workflow);
             return;
         }
         self.templates.remove(&key);
         if workflow.phase().is_terminal() {
-            self.drop_flow(&key);
+            self.drop_flow(&key, now);
             return;
         }
         if workflow.metadata.deletion_timestamp.is_some() {
@@ -160,14 +177,14 @@ impl Keep {
             Some(flow) => {
                 flow.version = newer(&flow.version, version);
                 match &mut flow.state {
-                    State::Runs(execution) => execution.changed(&workflow, Timestamp::now()),
+                    State::Runs(execution) => execution.changed(&workflow, now),
                     State::New(known) => **known = workflow,
                     State::Said => {}
                 }
             }
             None => {
                 // One of its name may have been deleted without a word.
-                self.leave_group(&key);
+                self.leave_group(&key, now);
                 self.by_uid.insert(uid.clone(), key.clone());
                 let metadata =
                     Workflow { metadata: workflow.metadata.clone(), ..Workflow::default() };
@@ -178,32 +195,32 @@ impl Keep {
         }
     }
 
-    fn workflow_gone(&mut self, key: &ObjectKey) {
+    fn workflow_gone(&mut self, key: &ObjectKey, now: Timestamp) {
         self.child_gone(Kind::Workflow, key);
         self.templates.remove(key);
-        self.drop_flow(key);
+        self.drop_flow(key, now);
     }
 
     /// A Workflow has ended or is gone.
-    pub(super) fn drop_flow(&mut self, key: &ObjectKey) {
+    fn drop_flow(&mut self, key: &ObjectKey, now: Timestamp) {
         self.forget(key);
-        self.leave_group(key);
+        self.leave_group(key, now);
     }
 
     fn forget(&mut self, key: &ObjectKey) {
         let Some(flow) = self.flows.remove(key) else { return };
         self.by_uid.remove(&flow.uid);
         self.children.forget(&flow.uid);
-        self.work.drop_creations(key);
+        self.queues.drop_creations(key);
     }
 
-    fn leave_group(&mut self, key: &ObjectKey) {
+    fn leave_group(&mut self, key: &ObjectKey, now: Timestamp) {
         if let Some(next) = self.groups.leave(key) {
-            self.decide(Decision::Admit(next));
+            self.decide(Decision::Admit(next), now);
         }
     }
 
-    fn decide(&mut self, decision: Decision<ObjectKey>) {
+    fn decide(&mut self, decision: Decision<ObjectKey>, now: Timestamp) {
         let (key, is_admitted) = match decision {
             Decision::Admit(key) => (key, true),
             Decision::Cancel(key) => (key, false),
@@ -212,14 +229,17 @@ impl Keep {
             if is_admitted {
                 execution.admit();
             } else {
-                execution.cancel(SUPERSEDED, Timestamp::now());
+                execution.cancel(SUPERSEDED, now);
             }
             self.due.insert(key);
         }
     }
 
     /// Goes on with every Workflow to which something has happened.
-    pub(super) fn advance(&mut self, now: Timestamp) {
+    pub fn advance(&mut self, now: Timestamp) -> Vec<(ObjectKey, Request)> {
+        while let Some(key) = self.retries.next(now) {
+            self.try_again(key, now);
+        }
         while let Some((at, key)) = self.times.first().cloned().filter(|(at, _)| *at <= now) {
             self.times.remove(&(at, key.clone()));
             self.due.insert(key);
@@ -229,10 +249,12 @@ impl Keep {
                 while let Some(key) = self.due.pop_first() {
                     self.advance_one(&key, now);
                 }
-                let Some(turn) = self.work.turn() else { return };
+                let turn = (self.on_its_way < AT_ONCE).then(|| self.queues.turn()).flatten();
+                let Some(turn) = turn else { break };
                 self.send(turn);
             }
         }
+        std::mem::take(&mut self.requests)
     }
 
     fn answered(&mut self, key: &ObjectKey, creation: &Creation, answer: Answer) {
@@ -247,13 +269,17 @@ impl Keep {
         let Turn { key, uid, effect } = turn;
         let creation = match effect {
             Effect::Cancel { name, child, why } => {
-                return self.work.cancel(key, Cancel { name, child, why });
+                self.on_its_way += 1;
+                return self.ask(key, Request::Cancel { name, child, why });
             }
             Effect::Create(creation) => creation,
         };
         let Some(flow) = self.flows.get(&key).filter(|flow| flow.uid == uid) else { return };
         match flow.object(&creation, &self.templates) {
-            Ok(Some(object)) => self.work.create(key, uid, creation, object),
+            Ok(Some(object)) => {
+                self.on_its_way += 1;
+                self.ask(key, Request::Create { uid, creation, object });
+            }
             Ok(None) => self.answered(&key, &creation, Answer::Unwanted),
             Err(why) => self.answered(&key, &creation, Answer::Refused(why)),
         }
@@ -267,7 +293,7 @@ impl Keep {
                 // `is_writing` keeps it from being asked for twice.
                 Some(name) => {
                     self.set_writing(key, true);
-                    self.work.read_earlier(key.clone(), name);
+                    self.ask(key.clone(), Request::ReadEarlier(name));
                     return;
                 }
                 None if flow.is_writing => return,
@@ -276,21 +302,21 @@ impl Keep {
         }
         let Some(flow) = self.flows.get_mut(key) else { return };
         let State::Runs(execution) = &mut flow.state else { return };
-        self.work.push(key, &flow.uid, execution.advance(now));
+        self.queues.push(key, &flow.uid, execution.advance(now));
         if let Some(at) = execution.deadline() {
             self.times.insert((at, key.clone()));
         }
         self.write_if_due(key, now);
     }
 
-    pub(super) fn set_writing(&mut self, key: &ObjectKey, is_writing: bool) {
+    fn set_writing(&mut self, key: &ObjectKey, is_writing: bool) {
         if let Some(flow) = self.flows.get_mut(key) {
             flow.is_writing = is_writing;
         }
     }
 
     /// Takes up a Workflow where its status and its children left it.
-    pub(super) fn resume(&mut self, key: &ObjectKey, earlier: Option<&Workflow>, now: Timestamp) {
+    fn resume(&mut self, key: &ObjectKey, earlier: Option<&Workflow>, now: Timestamp) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let State::New(workflow) = &flow.state else { return };
         let children = self.children.take(&flow.uid);
@@ -313,13 +339,13 @@ impl Keep {
                 if let Some(group) = group {
                     let group = (key.namespace.clone(), group);
                     let decisions = self.groups.enter(group, member);
-                    decisions.into_iter().for_each(|decision| self.decide(decision));
+                    decisions.into_iter().for_each(|decision| self.decide(decision, now));
                 }
             }
             Err(wrong) => {
                 let patch = with_version(invalid(workflow, &wrong, now), &flow.version);
                 flow.state = State::Said;
-                self.work.write(key.clone(), patch);
+                self.ask(key.clone(), Request::Write(patch));
             }
         }
     }
@@ -339,7 +365,7 @@ impl Keep {
                 let patch = with_version(execution.take_patch(), &flow.version);
                 flow.is_writing = true;
                 flow.written = Some(now);
-                self.work.write(key.clone(), patch);
+                self.ask(key.clone(), Request::Write(patch));
             }
         }
     }
