@@ -109,6 +109,11 @@ reasons! {
     STALE_RUN_FAILED = "StaleRunFailed";
     "An Event: the Run's pod was lost, and the Run has failed with it.";
     "`spec.retryPolicy` would move the Run to another pod. See what became of the pod and its machine.";
+
+    /// Event: a deleted Run stays, for its artifacts can't be removed.
+    ARTIFACT_CLEANUP_FAILED = "ArtifactCleanupFailed";
+    "An Event: a deleted Run stays, for its artifacts can't be removed from their store; it is tried again, each minute at last.";
+    "Mend the store as the message says: the Run goes by itself. If the store is gone for good, give the artifacts up with the command in the message, which takes the Run's finalizer away.";
 }
 
 /// Message of a Run that succeeded.

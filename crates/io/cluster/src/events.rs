@@ -69,9 +69,14 @@ impl std::fmt::Debug for Recording {
 impl Recorder {
     /// A change of a Run was written: what people are told of it, if anything. Never waits.
     pub fn changed(&self, before: &Run, after: &Run) {
-        if let Some(note) = notes::of_change(self.writer, before, after)
-            && self.notes.try_send(note).is_err()
-        {
+        if let Some(note) = notes::of_change(self.writer, before, after) {
+            self.say(note);
+        }
+    }
+
+    /// Tells people this, unless too much waits. Never waits.
+    pub fn say(&self, note: Note) {
+        if self.notes.try_send(note).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -16,9 +16,12 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kruntimes_api::Run;
 use kruntimes_artifacts::{Place, Stop};
+use kruntimes_cluster::events::{self, Recorder};
 use kruntimes_cluster::watch::{Chain, ObjectKey, Observed, forward};
 use kruntimes_daemon::{Shutdown, crash};
 use kruntimes_rules::artifact::{self, Guard};
+use kruntimes_rules::run::notes;
+use kruntimes_rules::run::phase::Writer;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +42,8 @@ const AT_ONCE: usize = 8;
 const REMOVED_WITHIN: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A Run that waits so long for the next try tells why.
+const TELLING_PAUSE: Duration = Duration::from_secs(5);
 /// Who writes, as managed fields name it.
 const MANAGER: &str = "kruntimes-maintainer";
 
@@ -73,17 +78,26 @@ pub async fn serve(config: Config, client: Client, mut shutdown: Shutdown) -> Re
     let (stores, labelled, door) = config.open(&client)?;
     let stores = Arc::new(stores);
     let (sender, runs) = mpsc::channel(EVENT_QUEUE);
+    // It writes no phase: what it tells is said by itself.
+    let (recorder, recording) =
+        events::recorder(client.clone(), Writer::Controller, MANAGER, MANAGER.to_owned());
     tokio::select! {
         () = shutdown.wait() => {}
         () = forward(stores.runs(&client), labelled, sender, |run| run) => {}
-        () = maintain(&stores, &client, runs) => {}
+        () = maintain(&stores, &client, runs, &recorder) => {}
+        () = recording.run() => {}
         () = buckets::serve(&stores, &client) => {}
         () = serving::serve(door, Arc::clone(&stores), client.clone()) => {}
     }
     Ok(())
 }
 
-async fn maintain(stores: &Stores, client: &Client, mut runs: mpsc::Receiver<Observed<Run>>) {
+async fn maintain(
+    stores: &Stores,
+    client: &Client,
+    mut runs: mpsc::Receiver<Observed<Run>>,
+    recorder: &Recorder,
+) {
     let mut open: BTreeMap<ObjectKey, Open> = BTreeMap::new();
     let mut work = FuturesUnordered::new();
     let (mut known, mut orphans) = (Known::default(), artifact::Sweep::new());
@@ -115,7 +129,7 @@ async fn maintain(stores: &Stores, client: &Client, mut runs: mpsc::Receiver<Obs
                     sweep::sweep(stores, client, &mut orphans, &known).await;
                 }
             }
-            Some(done) = work.next(), if !work.is_empty() => settle(&mut open, &mut known, done),
+            Some(done) = work.next(), if !work.is_empty() => settle(&mut open, &mut known, recorder, done),
             () = sleep_until(waiting.unwrap_or(now)), if room && waiting.is_some() => {}
         }
     }
@@ -142,6 +156,7 @@ fn observe(open: &mut BTreeMap<ObjectKey, Open>, observed: Observed<Run>, known:
 fn settle(
     open: &mut BTreeMap<ObjectKey, Open>,
     known: &mut Known,
+    recorder: &Recorder,
     (key, run, done): (ObjectKey, Arc<Run>, Result<(), Error>),
 ) {
     if done.is_ok() && run.metadata.deletion_timestamp.is_none() {
@@ -157,6 +172,9 @@ fn settle(
         Err(error) => {
             let (namespace, name) = (&key.namespace, &key.name);
             tracing::warn!(namespace, name, error = %Chain(&error), "artifacts that no Run refers to stay");
+            if one.pause >= TELLING_PAUSE && artifact::released(&one.run).is_some() {
+                recorder.say(notes::of_cleanup(&one.run, &Chain(&error).to_string()));
+            }
             one.under_way = false;
             one.due = Instant::now() + one.pause;
             one.pause = (one.pause * 2).min(LONGEST_PAUSE);

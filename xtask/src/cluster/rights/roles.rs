@@ -53,7 +53,10 @@ const RUNTIMED: &[Right] = &[
 ];
 
 /// Of the Role that the controller makes for the maintainers of a namespace.
-const MAINTAINER: &[Right] = &[("kruntimes.io", "runs", &["get", "list", "watch", "patch"])];
+const MAINTAINER: &[Right] = &[
+    ("kruntimes.io", "runs", &["get", "list", "watch", "patch"]),
+    ("", "events", &["create", "patch"]),
+];
 
 const SCHEDULER_LEADER: &[Right] = &[
     ("coordination.k8s.io", "leases", &["create"]),

@@ -40,7 +40,8 @@ pub(crate) async fn open(
 ) -> Result<Result<Streaming<ExecutionEvent>, String>, Failure> {
     let runtime = &run.spec.runtime;
     let mut why = format!(
-        "its pod has it no more, and no pod of the Runtime {runtime} is ready, through which its archive is read"
+        "its pod has it no more, and no pod of the Runtime {runtime} is ready, through which its archive is read: `krt runtime get {runtime}` says what it lacks; if it is gone, \
+         a Runtime of this name with the same spec.artifactStore gives it out again"
     );
     for sender in through::senders(home, run).await? {
         let channel = match sender.connect(home).await {

@@ -61,13 +61,18 @@ pub fn released(run: &Run) -> Option<Guard> {
     if !is_kept(run) {
         return None;
     }
-    let finalizers = run.metadata.finalizers.iter().flatten();
-    let others: Vec<&String> = finalizers.filter(|name| *name != ARTIFACT_FINALIZER).collect();
     let body = json!({ "metadata": {
         "resourceVersion": run.metadata.resource_version,
-        "finalizers": others,
+        "finalizers": others(run),
     }});
     Some(Guard { body })
+}
+
+/// The finalizers that somebody else has set.
+#[must_use]
+pub fn others(run: &Run) -> Vec<&str> {
+    let finalizers = run.metadata.finalizers.iter().flatten();
+    finalizers.map(String::as_str).filter(|name| *name != ARTIFACT_FINALIZER).collect()
 }
 
 /// The artifacts that a Run refers to, once it has ended where attempts may have left others: one that lost its pod while it

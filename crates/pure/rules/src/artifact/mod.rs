@@ -7,7 +7,7 @@ pub mod input;
 mod media;
 mod sweep;
 
-pub use guard::{Guard, guard, is_guarded, is_kept, only, released};
+pub use guard::{Guard, guard, is_guarded, is_kept, only, others, released};
 pub use media::{SNIFFED_BYTES, media_type};
 pub use sweep::{Stretch, Sweep, is_run_uid};
 

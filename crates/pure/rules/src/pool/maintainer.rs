@@ -26,8 +26,8 @@ pub const ACCOUNT: &str = "kruntimes-runtime-maintainer";
 const SHARED: &str = "rbac";
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// Group, resource and verbs. The controller must hold each of them itself.
-pub const RIGHTS: [(&str, &str, &[&str]); 1] =
-    [(GROUP, "runs", &["get", "list", "watch", "patch"])];
+pub const RIGHTS: [(&str, &str, &[&str]); 2] =
+    [(GROUP, "runs", &["get", "list", "watch", "patch"]), ("", "events", &["create", "patch"])];
 
 /// The Deployment for a store of this hash.
 #[must_use]

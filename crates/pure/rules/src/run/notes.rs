@@ -3,8 +3,10 @@
 //! Invariant: nothing of a Run that succeeds at its first attempt, that its user cancelled, or that never started.
 
 use super::phase::Writer;
+use crate::artifact::others;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kruntimes_api::{Phase, Reason, Run, RunStatus, events, limits};
+use serde_json::json;
 
 /// Whether something is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +73,24 @@ pub fn of_change(writer: Writer, before: &Run, after: &Run) -> Option<Note> {
     Some(Note { about: reference(after), severity, reason, message: message(attempt, status) })
 }
 
+/// What is said of a deleted Run whose artifacts can't be removed: how to let it go without, and why it does not go.
+#[must_use]
+pub fn of_cleanup(run: &Run, why: &str) -> Note {
+    let (namespace, name) = (run.metadata.namespace.as_deref(), run.metadata.name.as_deref());
+    // An empty list is the same as none.
+    let finalizers = json!(others(run));
+    let patch = json!({"metadata": {"finalizers": finalizers}});
+    let mut message = format!(
+        "the Run is deleted when its artifacts are, which is tried again; if they can't be had any more, give them up with `kubectl patch run {} \
+         -n {} --type=merge -p '{patch}'`. Why they stay: {why}",
+        name.unwrap_or_default(),
+        namespace.unwrap_or_default(),
+    );
+    message.truncate(message.floor_char_boundary(limits::MESSAGE_BYTES));
+    let reason = events::ARTIFACT_CLEANUP_FAILED;
+    Note { about: reference(run), severity: Severity::Warning, reason, message }
+}
+
 fn is_not_started(status: &RunStatus) -> bool {
     status.reason.as_deref() == Some(Reason::NotStarted.as_str())
 }
@@ -102,6 +122,7 @@ fn reference(run: &Run) -> ObjectReference {
 mod tests {
     use super::Writer::{Controller, Runtimed, Scheduler};
     use super::*;
+    use kruntimes_api::labels::ARTIFACT_FINALIZER;
     use serde_json::{Value, json};
 
     fn run(status: &Value) -> Run {
@@ -189,5 +210,26 @@ mod tests {
         assert!((1023..=1024).contains(&note.message.len()), "{}", note.message.len());
         assert!(note.message.ends_with('é'));
         assert_eq!(note.about.uid.as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn a_run_whose_artifacts_stay_says_how_it_goes_without_them() {
+        let mut run = run(&json!({"phase": "Succeeded"}));
+        run.metadata.finalizers = Some(vec![ARTIFACT_FINALIZER.to_owned()]);
+        let said = |run: &Run, why: &str| {
+            let note = of_cleanup(run, why);
+            (note.severity, note.reason, note.message)
+        };
+        let (severity, reason, message) = said(&run, "the bucket b does not answer");
+        assert_eq!((severity, reason), (Severity::Warning, "ArtifactCleanupFailed"));
+        let command =
+            "`kubectl patch run a -n n --type=merge -p '{\"metadata\":{\"finalizers\":[]}}'`";
+        assert!(message.contains(command), "{message}");
+        assert!(message.ends_with("Why they stay: the bucket b does not answer"), "{message}");
+        // What somebody else waits for stays.
+        run.metadata.finalizers = Some(vec![ARTIFACT_FINALIZER.to_owned(), "x/y".to_owned()]);
+        let message = said(&run, &"ü".repeat(limits::MESSAGE_BYTES)).2;
+        assert!(message.contains("{\"finalizers\":[\"x/y\"]}"), "{message}");
+        assert!((limits::MESSAGE_BYTES - 1..=limits::MESSAGE_BYTES).contains(&message.len()));
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of the artifacts of Runs that are deleted.
 
 use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::Event;
 use kruntimes_api::labels::{ARTIFACT_FINALIZER, ARTIFACT_STORE_HASH};
 use kruntimes_api::{Run, names};
 use kruntimes_apiserver::{ApiServer, Options, User};
@@ -138,6 +139,30 @@ async fn a_run_waits_until_the_store_lets_its_artifacts_go() {
     fs::remove_dir(own.join("d")).unwrap();
     world.until_released("r").await;
     assert!(!own.exists());
+}
+
+/// Time goes on whenever nothing else does.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_artifacts_stay_tells_how_it_goes_without_them() {
+    let world = World::start();
+    let (_, own) = world.kept("r", "pvc").await;
+    // No artifact is a directory: this one can't be removed.
+    fs::create_dir(own.join("d")).unwrap();
+    world.delete("r").await;
+    let events: Api<Event> = Api::default_namespaced(world.client.clone());
+    let about = watcher::Config::default().fields("involvedObject.name=r");
+    let told = watcher(events, about).applied_objects();
+    pin_mut!(told);
+    let event = tokio::time::timeout(PATIENCE, told.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(event.reason.as_deref(), Some("ArtifactCleanupFailed"));
+    let message = event.message.unwrap();
+    assert!(message.contains("Why they stay: the artifacts can't be removed"), "{message}");
+    let (_, command) =
+        message.split_once("kubectl patch run r -n default --type=merge -p '").unwrap();
+    let patch: Value = serde_json::from_str(command.split_once('\'').unwrap().0).unwrap();
+    world.patch("r", patch).await;
+    world.until_released("r").await;
+    assert!(own.exists());
 }
 
 /// The hash that the controller gives the label of Runs in the store of the claim `pvc1`.
