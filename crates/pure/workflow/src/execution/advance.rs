@@ -124,9 +124,14 @@ impl Execution {
         self.ready.pop_front()
     }
 
-    /// Whether another child may be created.
+    /// Whether another child may be created. After a restart those count too whose step has not been taken up.
     pub(super) fn may_create(&self) -> bool {
-        !(self.suspended && self.stop.is_none()) && self.active.len() < self.settings.parallelism
+        let most = self.settings.parallelism;
+        if self.suspended && self.stop.is_none() {
+            return false;
+        }
+        let early = || self.early.values().filter(|seen| seen.end.is_none()).count();
+        most == usize::MAX || self.active.len() + early() < most
     }
 
     fn start_job(&mut self, id: JobId, now: Timestamp) {

@@ -197,6 +197,9 @@ impl Player {
     }
 
     fn add(&mut self, name: &str, object: NewChild, lines: &mut Vec<String>) -> Answer {
+        let most = self.workflow["spec"]["parallelism"].as_u64().unwrap_or(u64::MAX);
+        let open = self.open();
+        assert!((open.len() as u64) < most, "{name} beside {open:?}");
         let child = match object {
             NewChild::Run(mut run) => {
                 lines.push(shown(&run));
