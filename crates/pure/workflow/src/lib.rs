@@ -17,6 +17,6 @@ pub use child::{
 };
 pub use execution::{
     After, Answer, Creation, Effect, End, Execution, How, Identity, NewChild, Seen, Stop, invalid,
-    template,
+    superseded, template,
 };
 pub use plan::{Invalid, JobPlan, Plan};

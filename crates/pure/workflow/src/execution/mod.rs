@@ -24,10 +24,13 @@ use kube::ResourceExt;
 pub use seen::{End, How, Seen};
 use serde_json::Value;
 use state::{Active, JobState, Outputs, WholeStop};
-pub use state::{After, Stop};
+pub use state::{After, Stop, superseded};
 pub use status::{invalid, template};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// What a Workflow is told when a newer one of its group takes its place.
+const SUPERSEDED: &str = "a newer Workflow of its concurrency group takes its place";
 
 /// Whose run it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub enum Effect {
         /// Why.
         why: Stop,
     },
+    /// Write [`superseded`] to the Workflow itself: before anything of it ends, for a restart must know it.
+    Supersede,
 }
 
 /// A child that is to be created. What it executes is made when it is sent: a thousand legs of a long script are a
@@ -266,9 +271,17 @@ impl Execution {
         self.admitted = true;
     }
 
-    /// Ends it, because of others.
-    pub fn cancel(&mut self, why: &str, now: Timestamp) {
+    fn cancel(&mut self, why: &str, now: Timestamp) {
         self.stop_whole(WholeStop::Cancelled(why.to_owned()), now);
+    }
+
+    /// Ends it: a newer one of its group takes its place.
+    pub fn supersede(&mut self, now: Timestamp) {
+        if self.has_begun() {
+            self.effects.push(Effect::Supersede);
+        } else {
+            self.cancel(SUPERSEDED, now);
+        }
     }
 
     /// Takes in what its user has changed.
@@ -285,7 +298,9 @@ impl Execution {
             }
         }
         if spec.cancel_requested == Some(true) {
-            self.cancel("cancelled by its user", now);
+            let why =
+                if state::is_superseded(workflow) { SUPERSEDED } else { "cancelled by its user" };
+            self.cancel(why, now);
         }
     }
 

@@ -3,7 +3,8 @@
 use super::LegId;
 use crate::child::Child;
 use jiff::Timestamp;
-use kruntimes_api::JobPhase;
+use kruntimes_api::{JobPhase, Workflow};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -77,6 +78,19 @@ impl Active {
 
 /// Annotation of a child that its Workflow has cancelled: why. A child that somebody else cancels has failed.
 pub(super) const STOPPED: &str = "kruntimes.io/workflow-stopped";
+
+/// Annotation of a Workflow that a newer one of its group has cancelled.
+const SUPERSEDED: &str = "kruntimes.io/workflow-superseded";
+
+/// The merge patch that says so.
+#[must_use]
+pub fn superseded() -> Value {
+    json!({"metadata": {"annotations": {SUPERSEDED: "true"}}, "spec": {"cancelRequested": true}})
+}
+
+pub(super) fn is_superseded(workflow: &Workflow) -> bool {
+    workflow.annotations().contains_key(SUPERSEDED)
+}
 
 /// Annotation of a child that was created after a stop, which does not end it: what had been stopped.
 pub(super) const AFTER: &str = "kruntimes.io/workflow-after-stop";

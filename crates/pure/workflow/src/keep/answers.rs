@@ -21,7 +21,7 @@ impl Keep {
             Done::Again(effect) => {
                 let uid = self.flows.get(&key).map(|flow| flow.uid.clone());
                 // What runs is asked to end though its Workflow is gone.
-                if uid.is_some() || matches!(effect, Effect::Cancel { .. }) {
+                if uid.is_some() || !matches!(effect, Effect::Create(_)) {
                     self.queues.again(&key, &uid.unwrap_or_default(), effect);
                     self.retries.failed(key, now);
                 }

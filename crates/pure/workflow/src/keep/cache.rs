@@ -99,6 +99,11 @@ impl Children {
         children.filter_map(Option::take).collect()
     }
 
+    /// Whether a Workflow has children.
+    pub(super) fn are_known(&self, owner: &str) -> bool {
+        self.by_owner.get(owner).is_some_and(|children| !children.is_empty())
+    }
+
     /// Forgets all children of a Workflow.
     pub(super) fn forget(&mut self, owner: &str) {
         for child in self.by_owner.remove(owner).unwrap_or_default().into_keys() {

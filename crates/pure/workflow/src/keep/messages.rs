@@ -27,6 +27,8 @@ pub enum Request {
         /// Why.
         why: Stop,
     },
+    /// Write [`crate::superseded`] to the Workflow.
+    Supersede,
     /// Merge this into the status.
     Write(Value),
     /// Read the Workflow.
@@ -47,7 +49,7 @@ pub enum Done {
         /// What was there.
         there: Option<Seen>,
     },
-    /// A child was asked to end.
+    /// A child was asked to end, or the Workflow itself.
     Cancelled,
     /// It could not be sent, and is to be sent again.
     Again(Effect),

@@ -8,12 +8,13 @@ mod answers;
 mod cache;
 mod flow;
 mod found;
+mod members;
 mod messages;
 mod queues;
 mod retries;
 
 use crate::execution::{Answer, Creation, Effect, Execution, invalid, template};
-use crate::groups::{Decision, Groups, Member};
+use crate::groups::{GroupKey, Groups, Member};
 use crate::plan::{Invalid, Plan};
 use cache::{ChildSeen, Children, Kind};
 use flow::{Flow, State, newer, with_version};
@@ -31,8 +32,6 @@ pub use messages::{Done, Failure, Request};
 
 /// Between two writes of the progress of a Workflow. Its begin and its end are written at once, and nothing waits for it.
 const PROGRESS_EVERY: SignedDuration = SignedDuration::from_millis(250);
-/// What a Workflow is told when a newer one of its group takes its place.
-const SUPERSEDED: &str = "a newer Workflow of its concurrency group takes its place";
 
 /// Creations and cancellations on their way at once.
 const AT_ONCE: usize = 64;
@@ -49,6 +48,8 @@ pub struct Keep {
     templates: BTreeMap<ObjectKey, Workflow>,
     children: Children,
     groups: Groups<ObjectKey>,
+    /// Members that are to enter their group.
+    entering: Vec<(GroupKey, Member<ObjectKey>)>,
     due: BTreeSet<ObjectKey>,
     times: BTreeSet<(Timestamp, ObjectKey)>,
     workflows_synced: bool,
@@ -212,27 +213,7 @@ impl Keep {
         self.by_uid.remove(&flow.uid);
         self.children.forget(&flow.uid);
         self.queues.drop_creations(key);
-    }
-
-    fn leave_group(&mut self, key: &ObjectKey, now: Timestamp) {
-        if let Some(next) = self.groups.leave(key) {
-            self.decide(Decision::Admit(next), now);
-        }
-    }
-
-    fn decide(&mut self, decision: Decision<ObjectKey>, now: Timestamp) {
-        let (key, is_admitted) = match decision {
-            Decision::Admit(key) => (key, true),
-            Decision::Cancel(key) => (key, false),
-        };
-        if let Some(State::Runs(execution)) = self.flows.get_mut(&key).map(|flow| &mut flow.state) {
-            if is_admitted {
-                execution.admit();
-            } else {
-                execution.cancel(SUPERSEDED, now);
-            }
-            self.due.insert(key);
-        }
+        self.entering.retain(|(_, member)| member.key != *key);
     }
 
     /// Goes on with every Workflow to which something has happened.
@@ -246,6 +227,8 @@ impl Keep {
         }
         if self.is_synced() {
             loop {
+                self.begin_new(now);
+                self.enter_groups(now);
                 while let Some(key) = self.due.pop_first() {
                     self.advance_one(&key, now);
                 }
@@ -272,6 +255,10 @@ impl Keep {
                 self.on_its_way += 1;
                 return self.ask(key, Request::Cancel { name, child, why });
             }
+            Effect::Supersede => {
+                self.on_its_way += 1;
+                return self.ask(key, Request::Supersede);
+            }
             Effect::Create(creation) => creation,
         };
         let Some(flow) = self.flows.get(&key).filter(|flow| flow.uid == uid) else { return };
@@ -285,21 +272,32 @@ impl Keep {
         }
     }
 
-    fn advance_one(&mut self, key: &ObjectKey, now: Timestamp) {
-        let Some(flow) = self.flows.get(key) else { return };
-        if let State::New(workflow) = &flow.state {
-            let earlier = workflow.spec.reuse.as_ref().map(|reuse| reuse.workflow.clone());
-            match earlier.filter(|_| !flow.is_writing) {
-                // `is_writing` keeps it from being asked for twice.
-                Some(name) => {
-                    self.set_writing(key, true);
-                    self.ask(key.clone(), Request::ReadEarlier(name));
-                    return;
-                }
-                None if flow.is_writing => return,
-                None => self.resume(key, None, now),
-            }
+    /// Takes up all that is due for it, before any of them goes on.
+    fn begin_new(&mut self, now: Timestamp) {
+        let new = |key: &&ObjectKey| {
+            self.flows.get(*key).is_some_and(|flow| matches!(flow.state, State::New(_)))
+        };
+        for key in self.due.iter().filter(new).cloned().collect::<Vec<_>>() {
+            self.begin_one(&key, now);
         }
+    }
+
+    fn begin_one(&mut self, key: &ObjectKey, now: Timestamp) {
+        let Some(flow) = self.flows.get(key) else { return };
+        let State::New(workflow) = &flow.state else { return };
+        let earlier = workflow.spec.reuse.as_ref().map(|reuse| reuse.workflow.clone());
+        match earlier.filter(|_| !flow.is_writing) {
+            // `is_writing` keeps it from being asked for twice.
+            Some(name) => {
+                self.set_writing(key, true);
+                self.ask(key.clone(), Request::ReadEarlier(name));
+            }
+            None if flow.is_writing => {}
+            None => self.resume(key, None, now),
+        }
+    }
+
+    fn advance_one(&mut self, key: &ObjectKey, now: Timestamp) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let State::Runs(execution) = &mut flow.state else { return };
         self.queues.push(key, &flow.uid, execution.advance(now));
@@ -337,9 +335,7 @@ impl Keep {
                 };
                 flow.state = State::Runs(Box::new(execution));
                 if let Some(group) = group {
-                    let group = (key.namespace.clone(), group);
-                    let decisions = self.groups.enter(group, member);
-                    decisions.into_iter().for_each(|decision| self.decide(decision, now));
+                    self.entering.push(((key.namespace.clone(), group), member));
                 }
             }
             Err(wrong) => {

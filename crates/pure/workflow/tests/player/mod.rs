@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kruntimes_api::{JobPhase, Phase, Run, RunStatus, Workflow, WorkflowPhase, WorkflowStatus};
 use kruntimes_objects::yaml;
-use kruntimes_workflow::{Answer, Creation, Effect, Execution, NewChild, Seen, use_template};
+use kruntimes_workflow::{
+    Answer, Creation, Effect, Execution, NewChild, Seen, superseded, use_template,
+};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -81,6 +83,10 @@ impl Player {
             ("delete", [name]) => {
                 self.children.remove(*name);
                 self.execution().gone(name);
+            }
+            ("supersede", []) => {
+                let now = self.now;
+                self.execution().supersede(now);
             }
             ("cancel", []) => self.edit("cancelRequested", json!(true)),
             ("suspend", []) => self.edit("suspend", json!(true)),
@@ -177,6 +183,12 @@ impl Player {
                     Object::Workflow(workflow) => workflow.metadata.annotations = Some(annotations),
                 }
                 self.end(&name, Phase::Cancelled, &[], "");
+            }
+            Effect::Supersede => {
+                lines.push("supersede".to_owned());
+                merge(&mut self.workflow, &superseded());
+                let (workflow, now) = (self.object(), self.now);
+                self.execution().changed(&workflow, now);
             }
         }
     }

@@ -8,7 +8,7 @@ use kruntimes_api::{Run, Workflow};
 use kruntimes_cluster::watch::{Chain, ObjectKey};
 use kruntimes_daemon::crash;
 use kruntimes_workflow::keep::{self, Done, Failure, Object, Request};
-use kruntimes_workflow::{Answer, Child, Effect, Seen};
+use kruntimes_workflow::{Answer, Child, Effect, Seen, superseded};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -78,6 +78,15 @@ async fn carry_out(client: Client, key: &ObjectKey, request: Request) -> Done {
                 Err(error) => {
                     warn(key, &error, "a child of a Workflow could not be asked to end");
                     Done::Again(Effect::Cancel { name, child, why })
+                }
+            }
+        }
+        Request::Supersede => {
+            match ask_to_end::<Workflow>(client, key, &key.name, &superseded()).await {
+                Ok(()) => Done::Cancelled,
+                Err(error) => {
+                    warn(key, &error, "a Workflow could not be asked to end");
+                    Done::Again(Effect::Supersede)
                 }
             }
         }

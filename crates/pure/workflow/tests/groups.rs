@@ -1,0 +1,76 @@
+//! Groups across a restart, as the controller keeps them.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use jiff::Timestamp;
+use kruntimes_api::Workflow;
+use kruntimes_rules::observed::{ObjectKey, Observed};
+use kruntimes_workflow::keep::{Keep, Request};
+use serde_json::{Value, json};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn workflow(name: &str, created: i64, more: &Value) -> Workflow {
+    let mut workflow = json!({
+        "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": "1",
+            "creationTimestamp": at(created).to_string()},
+        "spec": {"concurrency": {"group": "g"}, "jobs": {
+            "a": {"runs-on": "bash", "steps": [{"name": "s", "run": "true"}]}}},
+    });
+    workflow.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(workflow).unwrap()
+}
+
+/// Names of the Runs that are created once everything has been shown.
+fn created(all: Vec<Workflow>) -> (Keep, Vec<String>) {
+    let mut keep = Keep::default();
+    for workflow in all {
+        keep.workflow_seen(Observed::Applied(workflow), at(100));
+    }
+    keep.workflow_seen(Observed::Synced, at(100));
+    keep.run_seen(Observed::Synced);
+    let names = creations(keep.advance(at(100)));
+    (keep, names)
+}
+
+fn creations(requests: Vec<(ObjectKey, Request)>) -> Vec<String> {
+    let mut names = Vec::new();
+    for (_, request) in requests {
+        if let Request::Create { creation, .. } = request {
+            names.push(creation.name);
+        }
+    }
+    names
+}
+
+#[test]
+fn after_a_restart_who_has_begun_is_first_though_its_name_comes_later() {
+    let begun = json!({"status": {"phase": "Running", "startTime": at(2).to_string()}});
+    let all = vec![workflow("a", 5, &json!({})), workflow("b", 1, &begun)];
+    let (mut keep, names) = created(all);
+    assert_eq!(names, ["wf-b-a-s"]);
+    let gone = ObjectKey { namespace: "n".to_owned(), name: "b".to_owned() };
+    keep.workflow_seen(Observed::Gone(gone), at(101));
+    assert_eq!(creations(keep.advance(at(101))), ["wf-a-a-s"]);
+}
+
+#[test]
+fn of_those_that_wait_the_older_begins_though_its_name_comes_later() {
+    let all = vec![workflow("a", 5, &json!({})), workflow("b", 1, &json!({}))];
+    assert_eq!(created(all).1, ["wf-b-a-s"]);
+}
+
+#[test]
+fn one_that_has_begun_is_waited_for_while_the_workflow_that_it_takes_over_is_read() {
+    let mut begun =
+        workflow("b", 1, &json!({"status": {"phase": "Running", "startTime": at(2).to_string()}}));
+    begun.spec.reuse =
+        serde_json::from_value(json!({"workflow": "w", "uid": "u", "jobs": ["a"]})).ok();
+    assert!(begun.spec.reuse.is_some());
+    let (mut keep, names) = created(vec![workflow("a", 5, &json!({})), begun]);
+    assert!(names.is_empty(), "{names:?}");
+    let gone = ObjectKey { namespace: "n".to_owned(), name: "b".to_owned() };
+    keep.workflow_seen(Observed::Gone(gone), at(101));
+    assert_eq!(creations(keep.advance(at(101))), ["wf-a-a-s"]);
+}
