@@ -5,6 +5,7 @@ use crate::message::{Address, Body, ClientStep};
 use crate::random::Random;
 use crate::schema::Kind;
 use crate::store::Op;
+use crate::workflows::{self, Script as StepScript};
 use kruntimes_rules::capacity::Resources;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -68,6 +69,13 @@ impl Plan {
             ignores_term: self.ignores_term,
             request: Arc::clone(&self.request),
         }
+    }
+
+    /// A step of a Workflow, which may cancel it.
+    pub(crate) fn of_step(script: StepScript, most: i32) -> Self {
+        let succeeds_at = if script.succeeds { 1 } else { i32::MAX };
+        let lasts = script.lasts;
+        Self { max_attempts: most, lasts, succeeds_at, cancelled: true, ..Self::default() }
     }
 
     /// Whether the spec alone decides that it succeeds.
@@ -145,10 +153,11 @@ fn one(random: &mut Random, number: usize) -> Plan {
 
 /// Does what is due; tries again while the API server does not answer.
 pub(crate) fn handle(core: &mut Core, step: ClientStep) {
-    let number = match step {
+    let number = match &step {
         ClientStep::Create(number) | ClientStep::Cancel(number) | ClientStep::Delete(number) => {
-            number
+            *number
         }
+        ClientStep::Workflow(number, _) => *number,
     };
     let name = format!("run-{number:03}");
     let again = Body::Client(step.clone());
@@ -161,6 +170,13 @@ pub(crate) fn handle(core: &mut Core, step: ClientStep) {
             Op::Patch(Kind::Run, name, json!({"spec": {"cancelRequested": true}}))
         }
         ClientStep::Delete(_) => Op::Delete { kind: Kind::Run, name, uid: None, grace: None },
+        ClientStep::Workflow(_, act) => match workflows::op(core, number, &act) {
+            workflows::Do::Now(op) => op,
+            workflows::Do::Later => {
+                return core.post_any(core.now + Duration::from_secs(1), Address::Client, again);
+            }
+            workflows::Do::Never => return,
+        },
     };
     if !core.direct(Address::Client, &op) {
         core.post_any(core.now + Duration::from_secs(1), Address::Client, again);

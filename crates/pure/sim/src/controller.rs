@@ -8,6 +8,7 @@ use crate::schema::Kind;
 use crate::sources::Sources;
 use crate::store::{Code, NAMESPACE, Object, Op, Reply};
 use crate::watch::Observed;
+use crate::workflows::Driver;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kruntimes_api::labels;
@@ -20,6 +21,7 @@ use kruntimes_rules::reaper::{
 use kruntimes_rules::retention::{Policy, Retention};
 use kruntimes_rules::run::patch;
 use kruntimes_rules::run::phase::{Writer, legal};
+use kruntimes_workflow::LABEL_WORKFLOW;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,6 +45,8 @@ pub(crate) struct Controller {
     booth: Booth,
     reaper: Reaper,
     retention: Retention,
+    /// Where there are Workflows.
+    workflows: Option<Driver>,
     sources: Sources,
     calls: BTreeMap<u64, Call>,
     alarm: Option<Duration>,
@@ -55,6 +59,7 @@ impl Controller {
             booth: Booth::start(core, me, "kruntimes-controller", Effect::ControllerLease),
             reaper: Reaper::new(core.settings.reap_after),
             retention: Retention::new(POLICY),
+            workflows: core.settings.workflows.then(|| Driver::start(core, me)),
             sources: Sources::default(),
             calls: BTreeMap::new(),
             alarm: None,
@@ -117,7 +122,8 @@ impl Controller {
         });
         let reap =
             self.reaper.deadline().map(|at| core.monotonic(self.me) + at.saturating_sub(now));
-        self.sleep(core, until, [ttl, reap].into_iter().flatten().min());
+        let workflows = self.workflows.as_mut().and_then(|workflows| workflows.go_on(core));
+        self.sleep(core, until, [ttl, reap, workflows].into_iter().flatten().min());
         true
     }
 
@@ -138,12 +144,20 @@ impl Controller {
             (Kind::Run, "", ENDED),
         ];
         self.sources.open(core, self.me, &all);
+        if self.workflows.is_some() {
+            let all = [(Kind::Workflow, "", ""), (Kind::Run, LABEL_WORKFLOW, "")];
+            self.sources.open(core, self.me, &all);
+        }
     }
 
     fn observe(&mut self, core: &Core, at: usize, seen: Vec<Observed>) {
         let now = self.now(core);
         for observed in seen {
-            self.apply(at, observed, now);
+            match (at, &mut self.workflows) {
+                (4, Some(workflows)) => workflows.workflow_seen(core, observed),
+                (5, Some(workflows)) => workflows.run_seen(observed),
+                _ => self.apply(at, observed, now),
+            }
         }
     }
 
@@ -248,7 +262,12 @@ impl Controller {
                 let answer = if done { TakeAnswer::Done } else { TakeAnswer::Not };
                 self.reaper.took(&key, version.as_deref(), answer, now);
             }
-            Some(Call::Delete) | None => {}
+            Some(Call::Delete) => {}
+            None => {
+                if let Some(workflows) = &mut self.workflows {
+                    workflows.answered(core, call, result);
+                }
+            }
         }
     }
 }

@@ -16,6 +16,12 @@ pub struct Counts {
     pub runs: u64,
     /// Events that were handled.
     pub steps: u64,
+    /// Workflows that clients created.
+    pub workflows: u64,
+    /// Children of Workflows that were created.
+    pub children: u64,
+    /// Workflows that were held against what they come to without faults.
+    pub compared: u64,
     /// Processes that started.
     pub starts: u64,
     /// How often a pod killed what executed for want of a renewal.
@@ -52,6 +58,9 @@ impl Counts {
         self.seeds += other.seeds;
         self.runs += other.runs;
         self.steps += other.steps;
+        self.workflows += other.workflows;
+        self.children += other.children;
+        self.compared += other.compared;
         self.starts += other.starts;
         self.fenced += other.fenced;
         self.decisions += other.decisions;
@@ -72,6 +81,9 @@ impl Counts {
                 gaps.push(format!("{what}: {found} of {wanted}"));
             }
         };
+        need("Workflows".to_owned(), self.workflows, 5000);
+        need("children of Workflows".to_owned(), self.children, 20_000);
+        need("Workflows that are compared".to_owned(), self.compared, 2000);
         for fault in Fault::ALL {
             let found = self.faults.get(&fault).copied().unwrap_or(0);
             need(format!("fault {fault:?}"), found, 1000);
@@ -130,9 +142,12 @@ impl fmt::Display for Counts {
         let sum = |counts: &mut dyn Iterator<Item = &u64>| counts.sum::<u64>();
         write!(
             f,
-            "{} seeds: {} runs, {} starts, {} steps, {} faults of {} kinds, {} crashes at {} points, {} transitions of {} kinds, {} fenced, {} promises checked, {} violations",
+            "{} seeds: {} runs, {} workflows with {} children, {} compared, {} starts, {} steps, {} faults of {} kinds, {} crashes at {} points, {} transitions of {} kinds, {} fenced, {} promises checked, {} violations",
             self.seeds,
             self.runs,
+            self.workflows,
+            self.children,
+            self.compared,
             self.starts,
             self.steps,
             sum(&mut self.faults.values()),

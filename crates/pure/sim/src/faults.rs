@@ -184,6 +184,9 @@ impl Swarm {
 pub(crate) struct Settings {
     /// Whether faults strike now.
     pub(crate) active: bool,
+    pub(crate) faults: Faults,
+    /// Whether there are Workflows.
+    pub(crate) workflows: bool,
     messages: BTreeMap<Fault, u64>,
     /// Crashes at effects, as a multiple of the usual.
     crashes: u64,
@@ -212,6 +215,8 @@ impl Settings {
         let crashes = u64::from(keep(swarm.crashing));
         Self {
             active: false,
+            faults,
+            workflows: false,
             messages,
             crashes: crashes * random.pick(&swarm.crashes),
             timed,

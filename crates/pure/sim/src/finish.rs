@@ -6,15 +6,16 @@ use crate::message::Address;
 use crate::oracle::check as promise;
 use crate::pod::{Life, Pod};
 use crate::schema::Kind;
+use crate::workflows;
 use kruntimes_api::Phase;
 use serde_json::Value;
 
 /// Whether nothing is left to happen.
 pub(crate) fn is_settled(core: &Core) -> bool {
-    let created = core.oracle.runs.len() == core.oracle.plans.len();
+    let created = core.oracle.runs.len() >= core.oracle.plans.len();
     let all_ended =
         core.oracle.runs.values().all(|truth| truth.terminal.is_some() || truth.deleted);
-    created && all_ended && leftovers(core).is_empty()
+    created && all_ended && workflows::is_settled(core) && leftovers(core).is_empty()
 }
 
 /// Everything has ended, as its spec says, and nothing is left over.
@@ -27,6 +28,7 @@ pub(crate) fn check(core: &mut Core, faults: Faults) {
             stuck.push(format!("{uid} {} {}", truth.name, status.unwrap_or_default()));
         }
     }
+    workflows::check(core);
     promise(core, "every Run ends", stuck.is_empty(), || stuck.join("; "));
     let left = leftovers(core);
     promise(core, "nothing is left over", left.is_empty(), || left.join("; "));

@@ -35,6 +35,7 @@ mod store;
 mod strike;
 mod trace;
 mod watch;
+mod workflows;
 mod world;
 
 pub use count::Counts;

@@ -197,4 +197,15 @@ pub(crate) enum ClientStep {
     Create(usize),
     Cancel(usize),
     Delete(usize),
+    /// Of the Workflow with this number.
+    Workflow(usize, Act),
+}
+
+/// What the user of a Workflow does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Act {
+    Create,
+    Suspend(bool),
+    Approve(String),
+    Cancel,
 }

@@ -8,9 +8,11 @@ use crate::message::{Address, Body, ClusterStep};
 use crate::pod::Process;
 use crate::schema::Kind;
 use crate::status;
-use kruntimes_api::{Phase, labels};
+use crate::workflows::{self, Flows, Script as StepScript};
+use kruntimes_api::{Phase, Run, labels};
 use kruntimes_objects::window::Event;
 use kruntimes_rules::capacity::Resources;
+use kruntimes_rules::run::retry;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,6 +62,7 @@ pub(crate) struct Oracle {
     pub(crate) server_timeouts: BTreeMap<u64, Duration>,
     pub(crate) runs: BTreeMap<String, Truth>,
     pub(crate) plans: BTreeMap<String, Arc<Plan>>,
+    pub(crate) workflows: Flows,
     pub(crate) violations: Vec<Violation>,
     /// When each Lease was last written.
     leases: BTreeMap<String, Duration>,
@@ -270,6 +273,9 @@ pub(crate) fn on_change(core: &mut Core, from: Address, kind: Kind, event: &Arc<
     if kind == Kind::Lease {
         return check_break(core, from, event);
     }
+    if kind == Kind::Workflow {
+        return workflows::on_workflow(core, from, event);
+    }
     if kind != Kind::Run {
         return;
     }
@@ -281,8 +287,10 @@ pub(crate) fn on_change(core: &mut Core, from: Address, kind: Kind, event: &Arc<
     let uid = stored.uid.clone();
     if event.change.old.is_none() {
         let name = stored.key.name.clone();
-        let plan = core.oracle.plans.get(&name).cloned().unwrap_or_default();
+        let planned = core.oracle.plans.get(&name).cloned();
+        let plan = planned.or_else(|| plan_of_step(&new)).unwrap_or_default();
         core.counts.runs += 1;
+        workflows::on_run(core, from, &uid, &new);
         core.oracle.runs.insert(uid, Truth { name, plan, ..Truth::default() });
         return;
     }
@@ -300,4 +308,10 @@ pub(crate) fn on_change(core: &mut Core, from: Address, kind: Kind, event: &Arc<
     if old.get("status") != new.get("status") {
         status::check(core, from, &uid, &old, &new);
     }
+}
+
+fn plan_of_step(run: &Value) -> Option<Arc<Plan>> {
+    let run: Run = serde_json::from_value(run.clone()).ok()?;
+    let most = retry::max_attempts(run.spec.retry_policy.as_ref());
+    Some(Arc::new(Plan::of_step(StepScript::of(&run)?, most)))
 }

@@ -17,6 +17,12 @@ pub enum Effect {
     Collect,
     /// Controller: writes the leader's Lease.
     ControllerLease,
+    /// Controller: creates a child of a Workflow.
+    CreateChild,
+    /// Controller: asks a child of a Workflow to end.
+    CancelChild,
+    /// Controller: writes the status of a Workflow.
+    WorkflowStatus,
     /// runtimed: makes a workspace.
     Prepare,
     /// runtimed: journals an attempt.
@@ -59,7 +65,7 @@ pub enum Effect {
 
 impl Effect {
     /// All effects.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::Assign,
         Self::Refuse,
         Self::SchedulerLease,
@@ -67,6 +73,9 @@ impl Effect {
         Self::Take,
         Self::Collect,
         Self::ControllerLease,
+        Self::CreateChild,
+        Self::CancelChild,
+        Self::WorkflowStatus,
         Self::Prepare,
         Self::Journal,
         Self::Renew,
@@ -92,11 +101,13 @@ impl Effect {
     pub(crate) const fn permille(self, side: Side) -> u64 {
         match self {
             Self::Commit | Self::SchedulerLease | Self::ControllerLease | Self::Hold => 1,
+            Self::CreateChild | Self::WorkflowStatus => 15,
             Self::Renew | Self::Assign | Self::Running | Self::Report => 4,
             Self::Prepare | Self::Journal | Self::Execute | Self::Start => 8,
             Self::LookThrough | Self::Forget | Self::Remove | Self::Finish => 8,
             Self::KeepArtifacts
             | Self::Cancel
+            | Self::CancelChild
             | Self::Kill
             | Self::Retry
             | Self::Release

@@ -14,10 +14,12 @@ pub(crate) enum Kind {
     Runtime,
     Pod,
     Lease,
+    Workflow,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Run, Self::Runtime, Self::Pod, Self::Lease];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Run, Self::Runtime, Self::Pod, Self::Lease, Self::Workflow];
 
     const fn id(self) -> &'static str {
         match self {
@@ -25,6 +27,7 @@ impl Kind {
             Self::Runtime => "runtimes.kruntimes.io",
             Self::Pod => "pods",
             Self::Lease => "leases.coordination.k8s.io",
+            Self::Workflow => "workflows.kruntimes.io",
         }
     }
 }
@@ -36,7 +39,7 @@ pub(crate) fn kind_of(resource: &str) -> Option<Kind> {
 
 /// The resource of a kind.
 pub(crate) fn resource(kind: Kind) -> Arc<Resource> {
-    static ALL: OnceLock<[Arc<Resource>; 4]> = OnceLock::new();
+    static ALL: OnceLock<[Arc<Resource>; 5]> = OnceLock::new();
     let all = ALL.get_or_init(|| Kind::ALL.map(|kind| Arc::new(compiled(kind))));
     Arc::clone(&all[kind as usize])
 }

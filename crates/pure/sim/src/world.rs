@@ -13,7 +13,7 @@ use crate::runtimed::Runtimed;
 use crate::scheduler::Scheduler;
 use crate::store::Api;
 use crate::trace::{Detail, Trace};
-use crate::{finish, server};
+use crate::{finish, server, workflows};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -51,13 +51,18 @@ struct World {
 #[must_use]
 pub fn run(seed: u64, faults: Faults, detail: Detail) -> Report {
     let mut random = Random::new(seed ^ 0xD1B5_4A32_D192_ED03);
-    let settings = Settings::draw(&mut random, faults);
+    let mut settings = Settings::draw(&mut random, faults);
+    settings.workflows = workflows::has(seed);
     let lasts = settings.lasts;
     let mut world = World {
         core: Core::new(seed, settings, Api::new(), Trace::new(detail)),
         nodes: BTreeMap::new(),
     };
     world.begin(&mut random, lasts);
+    if workflows::has(seed) {
+        let mut random = Random::new(seed ^ 0x8E51_2F0B_77C3_91AD);
+        workflows::draw(&mut world.core, &mut random, lasts * 6 / 10);
+    }
     world.until(lasts);
     let mut at = lasts;
     while at < lasts + SETTLES_WITHIN && !finish::is_settled(&world.core) {
@@ -87,7 +92,10 @@ impl World {
         }
         let pods = core.settings.pods;
         cluster::create(core, pods);
-        let runs = usize::try_from(6 + random.below(24)).unwrap_or(8);
+        let mut runs = usize::try_from(6 + random.below(24)).unwrap_or(8);
+        if core.settings.workflows {
+            runs = runs.min(4);
+        }
         client::draw(core, runs, lasts * 8 / 10);
         core.settings.active = true;
         let begin = Duration::from_secs(1);
