@@ -280,11 +280,16 @@ impl ApiServer {
             if mode.dry_run {
                 return Ok(respond::warn(respond::value(200, &object), &findings));
             }
+            // What this change lets go is answered as it was changed, though it is stored so never.
+            let last = delete::is_complete(&call.res.id, &object).then(|| object.clone());
             match self.put(call, key.clone(), Expect::Version(stored.version), object).await {
                 Err(WriteError::Refused(Refused::Version)) => {}
                 Err(error) => return Err(failure(call, &call.name, error)),
                 Ok(stored) => {
-                    let response = respond::json(200, respond::shared(&stored.json));
+                    let response = last.map_or_else(
+                        || respond::json(200, respond::shared(&stored.json)),
+                        |last| respond::value(200, &last),
+                    );
                     return Ok(respond::warn(response, &findings));
                 }
             }

@@ -47,7 +47,9 @@ async fn finalizers_keep_an_object_until_the_last_is_gone() {
     let (status, refused) = api.patch(&path, &more).await;
     assert_eq!(status, 422);
     assert!(refused["message"].as_str().unwrap().contains("no new finalizers can be added"));
-    assert_eq!(api.patch(&path, &json!({ "metadata": { "finalizers": null } })).await.0, 200);
+    let (status, last) = api.patch(&path, &json!({ "metadata": { "finalizers": null } })).await;
+    assert_eq!((status, &last["metadata"]["uid"]), (200, &marked["metadata"]["uid"]));
+    assert!(last["metadata"]["finalizers"].is_null(), "as it was changed: {last}");
     assert_eq!(code(&api, "a").await, 404);
 }
 
