@@ -120,8 +120,8 @@ async fn look(
         true => BTreeSet::new(),
         false => uids(runs).await.map_err(Error::Runs)?,
     };
-    let mut orphans = stretch.orphans(listed.run_uids, listed.next, |uid| known.contains(uid));
-    orphans.truncate(REMOVED);
+    let is_known = |uid: &String| known.contains(uid);
+    let orphans = stretch.orphans(listed.run_uids, listed.next, REMOVED, is_known);
     let removing = stream::iter(orphans).map(|uid| {
         let (own, run_uid) = (namespace.to_owned(), uid.clone());
         let removing = of_bucket(bucket, move |bucket, stop| {

@@ -25,9 +25,6 @@ impl<K: Ord + Clone> Sweep<K> {
     }
 }
 
-/// UIDs of others' Runs that are kept in mind; beyond it they are looked at again.
-pub(super) const OTHERS: usize = 10_000;
-
 /// Looks at what a bucket holds, which others may share and which may be too large for one look: a stretch of it at a time, each twice.
 #[derive(Debug, Clone, Default)]
 pub struct Stretch {
@@ -50,19 +47,24 @@ impl Stretch {
         self.from.as_deref()
     }
 
-    /// What may be removed of what was `found` up to `next`, as [`Sweep::orphans`] says it, without what is others'.
+    /// What may be removed of what was `found` up to `next`, as [`Sweep::orphans`] says it, without what is others': the first so
+    /// many. The next stretch comes when none is left.
     pub fn orphans(
         &mut self,
         found: BTreeSet<String>,
         next: Option<String>,
+        most: usize,
         known: impl Fn(&String) -> bool,
     ) -> Vec<String> {
+        self.others.retain(|uid| found.contains(uid));
         let others = &self.others;
-        let orphans = self.sweep.orphans(found, |uid| known(uid) || others.contains(uid));
+        let mut orphans = self.sweep.orphans(found, |uid| known(uid) || others.contains(uid));
+        let is_all = orphans.len() <= most;
+        orphans.truncate(most);
         if self.from.is_none() && next.is_none() {
             // All of it is one stretch.
             self.is_second = false;
-        } else if self.is_second {
+        } else if self.is_second && is_all {
             (self.from, self.is_second, self.sweep) = (next, false, Sweep::new());
         } else {
             self.is_second = true;
@@ -70,11 +72,8 @@ impl Stretch {
         orphans
     }
 
-    /// What there is of this Run is others': it is not looked at again.
+    /// What there is of this Run is others': it is not looked at again in this stretch.
     pub fn is_others(&mut self, run_uid: String) {
-        if self.others.len() >= OTHERS {
-            self.others.clear();
-        }
         self.others.insert(run_uid);
     }
 }

@@ -1,6 +1,5 @@
 //! Names, places, hashes and guards.
 
-use super::sweep::OTHERS;
 use super::*;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kruntimes_api::labels::{ARTIFACT_FINALIZER, ARTIFACT_STORE_HASH};
@@ -232,31 +231,36 @@ fn what_no_run_is_known_of_at_two_looks_is_an_orphan() {
 #[test]
 fn a_large_bucket_is_looked_at_in_stretches_each_twice_and_what_is_others_once() {
     let mut stretch = Stretch::new();
-    let mut look = |from: Option<&str>, found: &[&str], next: Option<&str>| {
+    fn look(
+        stretch: &mut Stretch,
+        from: Option<&str>,
+        found: &[&str],
+        next: Option<&str>,
+    ) -> Vec<String> {
         assert_eq!(stretch.from(), from);
         let found = found.iter().map(|uid| (*uid).to_owned()).collect();
-        stretch.orphans(found, next.map(str::to_owned), |uid| uid == "known")
-    };
-    // One that fits into a stretch is looked at again and again.
-    assert!(look(None, &["a", "known"], None).is_empty());
-    assert_eq!(look(None, &["a", "b", "known"], None), ["a"]);
-    assert_eq!(look(None, &["b"], None), ["b"]);
-    // It has grown: each stretch comes twice, and what the one before had counts for no other.
-    assert!(look(None, &["c"], Some("d")).is_empty());
-    assert_eq!(look(None, &["c"], Some("d")), ["c"]);
-    assert!(look(Some("d"), &["c", "e"], None).is_empty());
-    assert_eq!(look(Some("d"), &["e"], None), ["e"]);
-    assert!(look(None, &["f"], None).is_empty());
-    assert_eq!(look(None, &["f"], None), ["f"]);
-    stretch.is_others("f".to_owned());
-    assert!(stretch.orphans(["f".to_owned()].into(), None, |_| false).is_empty());
-    assert!(stretch.orphans(["f".to_owned()].into(), None, |_| false).is_empty());
-    // No more of them are kept in mind than that.
-    for number in 0..OTHERS {
-        stretch.is_others(number.to_string());
+        stretch.orphans(found, next.map(str::to_owned), 2, |uid| uid == "known")
     }
-    assert!(stretch.orphans(["f".to_owned()].into(), None, |_| false).is_empty());
-    assert_eq!(stretch.orphans(["f".to_owned()].into(), None, |_| false), ["f"]);
+    let all = &mut stretch;
+    // One that fits into a stretch is looked at again and again.
+    assert!(look(all, None, &["a", "known"], None).is_empty());
+    assert_eq!(look(all, None, &["a", "b", "known"], None), ["a"]);
+    assert_eq!(look(all, None, &["b"], None), ["b"]);
+    // It has grown: each stretch comes twice, and what the one before had counts for no other.
+    assert!(look(all, None, &["c"], Some("d")).is_empty());
+    assert_eq!(look(all, None, &["c"], Some("d")), ["c"]);
+    assert!(look(all, Some("d"), &["c", "e"], None).is_empty());
+    assert_eq!(look(all, Some("d"), &["e"], None), ["e"]);
+    // Where there is more than can be removed at once it stays, and what is others' is passed over.
+    assert!(look(all, None, &["f", "g", "h"], Some("i")).is_empty());
+    assert_eq!(look(all, None, &["f", "g", "h"], Some("i")), ["f", "g"]);
+    all.is_others("f".to_owned());
+    assert_eq!(look(all, None, &["f", "g", "h"], Some("i")), ["g", "h"]);
+    assert!(look(all, Some("i"), &[], None).is_empty());
+    assert!(look(all, Some("i"), &[], None).is_empty());
+    // In the next round it is looked at again: it may be another one's by now.
+    assert!(look(all, None, &["f"], None).is_empty());
+    assert_eq!(look(all, None, &["f"], None), ["f"]);
 }
 
 #[test]
