@@ -73,11 +73,28 @@ mutants! {
     OutputsStay: "an assignment leaves the outputs of the attempt before",
     NothingCollected: "an attempt ends before what it left behind is looked through",
     TimeoutIgnored: "the deadline of a Run is not kept",
+    OwnerNotChecked: "a Run of others under a step's name counts as the step",
+    ChildrenForgotten: "a controller that starts anew takes up a Workflow without its Runs",
+    CreatedUnderOtherName: "a Run whose creation was not answered is created again under another name",
+    MaxParallelIgnored: "a matrix starts all of its legs at once",
+    ParallelismIgnored: "a Workflow creates all of its Runs at once",
+    RestoredNotCounted: "after a restart Runs that are not taken up yet do not count against the parallelism",
+    FailedLegRestoredWell: "after a restart a leg that failed has succeeded",
+    AllAdmitted: "every Workflow of a concurrency group begins at once",
+    GroupsByName: "after a restart the first by name begins in its group",
+    SupersededUnwritten: "a Workflow that gives way to a newer one is ended before that is written",
+    StatusWithoutVersion: "the status of a Workflow is written without a resourceVersion",
+    DeletedChildAwaited: "a step waits for a Run that was deleted",
+    UnwrittenForgotten: "what a refused write of a Workflow's status had is not written again",
+    AnswersByName: "what came of a request counts for another Workflow that has the name by now",
+    UnansweredIsAbsent: "a stopped Run whose creation was not answered counts as one that was never sent",
+    NeedsIgnored: "a job starts beside those that it needs",
+    CancelledGoesOn: "a Workflow that was cancelled starts what comes next",
 }
 
 /// Each breaks a guard that matters only when another one has failed just before, or within the milliseconds of a list. A
 /// thousand seeds may miss them; tables of this crate find four of them, and `--mutant NAME --seeds N` hunts one for longer.
-const RARE: [Mutant; 8] = [
+const RARE: [Mutant; 9] = [
     Mutant::BegunAnew,
     Mutant::AbsenceNotConfirmed,
     Mutant::TakeWhatIsNew,
@@ -86,6 +103,7 @@ const RARE: [Mutant; 8] = [
     Mutant::JournalLeftOpen,
     Mutant::TakingForgotten,
     Mutant::SweptNotCounted,
+    Mutant::UnansweredIsAbsent,
 ];
 
 thread_local! {

@@ -55,6 +55,17 @@ fn a_child_that_was_stopped_before_it_was_sent_is_never_sent() {
 }
 
 #[test]
+fn a_child_that_was_stopped_after_it_was_sent_without_an_answer_may_exist() {
+    let (mut workflow, mut execution, creation) = begun(&plain());
+    assert_eq!(cancel(&mut workflow, &mut execution), []);
+    let creation = creation.unanswered();
+    assert!(matches!(execution.object(&creation), Ok(Some(NewChild::Run(_)))));
+    execution.answered(&creation, Answer::Made);
+    assert!(is_cancel(&execution.advance(now())));
+    assert!(!execution.phase().is_terminal(), "its end is waited for");
+}
+
+#[test]
 fn a_child_that_was_stopped_on_its_way_is_cancelled_when_it_is_there() {
     let (mut workflow, mut execution, creation) = begun(&plain());
     run(&execution, &creation);

@@ -6,6 +6,7 @@ use crate::plan::{JobId, Work};
 use jiff::Timestamp;
 use kruntimes_api::{JobPhase, WorkflowPhase, limits};
 use kruntimes_expressions::{MatrixError, MatrixProblem, StatusFunction};
+use kruntimes_rules::mutant::{self, Mutant};
 use serde_json::Value;
 
 /// Whether a job starts.
@@ -77,7 +78,7 @@ impl Execution {
             if self.plan.jobs[id].finally || self.jobs[id].phase.is_terminal() {
                 continue;
             }
-            if self.jobs[id].waits == 0 {
+            if self.jobs[id].waits == 0 || mutant::is(Mutant::NeedsIgnored) {
                 self.ready.push_back(id);
             } else if !self.begun.contains_key(&id) {
                 self.jobs[id].phase = JobPhase::Waiting;
@@ -131,7 +132,11 @@ impl Execution {
             return false;
         }
         let early = || self.early.values().filter(|seen| seen.end.is_none()).count();
-        most == usize::MAX || self.active.len() + early() < most
+        if mutant::is(Mutant::RestoredNotCounted) {
+            return self.active.len() < most;
+        }
+        let is_free = most == usize::MAX || self.active.len() + early() < most;
+        is_free || mutant::is(Mutant::ParallelismIgnored)
     }
 
     fn start_job(&mut self, id: JobId, now: Timestamp) {
@@ -161,7 +166,8 @@ impl Execution {
     fn start_of(&self, id: JobId) -> Start {
         let plan = &self.plan.jobs[id];
         let asks = plan.condition.as_ref().is_some_and(|condition| condition.uses_status());
-        if let Some(stop) = self.stop.as_ref().filter(|_| !plan.finally && !asks) {
+        let goes_on = mutant::is(Mutant::CancelledGoesOn);
+        if let Some(stop) = self.stop.as_ref().filter(|_| !plan.finally && !asks && !goes_on) {
             return Start::Skipped(stopped(stop));
         }
         let view = super::context::View { of: self, job: Some(id), leg: None, env: None };

@@ -6,6 +6,7 @@ use super::{Answer, Creation, Effect, End, Execution, How, LegId, Seen};
 use crate::child::Child;
 use crate::plan::Work;
 use kruntimes_api::{JobPhase, Run, limits};
+use kruntimes_rules::mutant::{self, Mutant};
 
 /// Why a Run did not succeed, in one line.
 pub(super) fn why(run: &Run) -> String {
@@ -98,6 +99,9 @@ impl Execution {
     /// A child does not exist any more.
     pub fn gone(&mut self, name: &str) {
         self.early.retain(|_, seen| seen.name != name);
+        if mutant::is(Mutant::DeletedChildAwaited) {
+            return;
+        }
         if let Some(Active { leg, .. }) = self.active.remove(name) {
             let message = format!("{name} was deleted before its end");
             let end = End { how: How::Failed, outputs: Default::default(), message };
@@ -122,7 +126,10 @@ impl Execution {
                 let [first, other] = child.names(&self.identity);
                 if *name == first {
                     self.active.remove(name);
-                    self.create(leg, Creation { name: other, ..creation.clone() });
+                    self.create(
+                        leg,
+                        Creation { name: other, may_exist: false, ..creation.clone() },
+                    );
                     return;
                 }
                 format!("both names of its child belong to others: {first} and {other}")

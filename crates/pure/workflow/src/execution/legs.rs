@@ -8,6 +8,7 @@ use crate::child::Child;
 use crate::plan::{JobId, JobPlan, Work};
 use jiff::Timestamp;
 use kruntimes_api::JobPhase;
+use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::run::retry;
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ impl Execution {
     /// Starts legs as far as `max-parallel` allows.
     pub(super) fn start_legs(&mut self, job: JobId, now: Timestamp) {
         let most = self.plan.jobs[job].legs.as_ref().map_or(1, |legs| legs.max_parallel);
+        let most = if mutant::is(Mutant::MaxParallelIgnored) { usize::MAX } else { most };
         while self.jobs[job].running_legs < most
             && self.jobs[job].next_leg < self.jobs[job].legs.len()
         {
@@ -81,7 +83,7 @@ impl Execution {
                     let [name, _] = child.names(&self.identity);
                     let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
                     let after = self.after(leg, plan.finally);
-                    self.create(id, Creation { name, child, after });
+                    self.create(id, Creation { name, child, after, may_exist: false });
                     return;
                 }
             }

@@ -20,6 +20,7 @@ use crate::plan::{Invalid, JobId, Plan};
 use crate::values;
 use jiff::{SignedDuration, Timestamp};
 use kruntimes_api::{JobStatus, Run, Workflow, WorkflowPhase, WorkflowSpec, limits};
+use kruntimes_rules::mutant::{self, Mutant};
 use kube::ResourceExt;
 pub use seen::{End, How, Seen};
 use serde_json::Value;
@@ -71,6 +72,16 @@ pub struct Creation {
     pub child: Child,
     /// What had been stopped when it was decided.
     after: Option<After>,
+    /// Whether it was sent, and nobody knows what came of it.
+    may_exist: bool,
+}
+
+impl Creation {
+    /// It was sent, and was not answered: it may exist.
+    #[must_use]
+    pub fn unanswered(self) -> Self {
+        Self { may_exist: true, ..self }
+    }
 }
 
 /// A child to create.
@@ -277,7 +288,7 @@ impl Execution {
 
     /// Ends it: a newer one of its group takes its place.
     pub fn supersede(&mut self, now: Timestamp) {
-        if self.has_begun() {
+        if self.has_begun() && !mutant::is(Mutant::SupersededUnwritten) {
             self.effects.push(Effect::Supersede);
         } else {
             self.cancel(SUPERSEDED, now);

@@ -7,6 +7,7 @@ use super::{Execution, LegId, Seen};
 use crate::plan::{Invalid, JobId, Plan, Work};
 use jiff::Timestamp;
 use kruntimes_api::{JobPhase, JobStatus, LegStatus, StepStatus, Workflow, WorkflowSpec, limits};
+use kruntimes_rules::mutant::{self, Mutant};
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -207,6 +208,9 @@ impl Execution {
             let outputs = self.outputs_of_leg(id).unwrap_or_default();
             let leg = &mut self.jobs[job].legs[index];
             (leg.phase, leg.outputs) = (record.phase, outputs);
+            if mutant::is(Mutant::FailedLegRestoredWell) {
+                leg.phase = JobPhase::Succeeded;
+            }
             leg.message.clone_from(&record.message);
             self.message_bytes += record.message.as_deref().map_or(0, encoded);
             self.jobs[job].ended_legs += 1;

@@ -7,6 +7,7 @@ use crate::child::{self, Use};
 use crate::plan::{JobPlan, StepPlan, Work};
 use kruntimes_api::{JobPhase, RunInput, StepInput};
 use kruntimes_expressions::{Budget, Context, StatusFunction, Template};
+use kruntimes_rules::mutant::{self, Mutant};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -55,7 +56,9 @@ impl Execution {
         let Some(active) = self.active.get(&creation.name) else { return Ok(None) };
         let (job, index) = active.leg;
         let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
-        if active.is_stopped_by(leg).is_some() {
+        // What may exist is created all the same: then it can be cancelled, and its end waited for.
+        let may_exist = creation.may_exist && !mutant::is(Mutant::UnansweredIsAbsent);
+        if active.is_stopped_by(leg).is_some() && !may_exist {
             return Ok(None);
         }
         let mut metadata = active.child.metadata(&self.identity, creation.name.clone());

@@ -1,32 +1,41 @@
 //! What came of what was sent.
 
 use super::flow::{State, newer};
-use super::{Done, Failure, Keep, Request};
+use super::{Done, Failure, Keep, Request, Whose};
 use crate::execution::{Answer, Creation, Effect, Seen};
 use jiff::Timestamp;
 use kruntimes_api::Workflow;
+use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::observed::ObjectKey;
 use kube::ResourceExt;
 
 impl Keep {
-    /// Something was sent.
-    pub fn done(&mut self, key: ObjectKey, done: Done, now: Timestamp) {
+    /// Something was sent. What came of it means nothing to another Workflow that has the name by now.
+    pub fn done(&mut self, whose: Whose, done: Done, now: Timestamp) {
+        let Whose { key, uid } = whose;
         self.on_its_way -=
             usize::from(matches!(done, Done::Created { .. } | Done::Cancelled | Done::Again(_)));
+        let is_there = self.flows.get(&key).is_some_and(|flow| flow.uid == uid);
         match done {
+            Done::Again(Effect::Create(creation)) if mutant::is(Mutant::CreatedUnderOtherName) => {
+                self.created(&key, &creation, Answer::Taken, None);
+            }
+            Done::Again(effect) if is_there || !matches!(effect, Effect::Create(_)) => {
+                let effect = match effect {
+                    Effect::Create(creation) => Effect::Create(creation.unanswered()),
+                    // What runs is asked to end though its Workflow is gone.
+                    Effect::Cancel { .. } | Effect::Supersede => effect,
+                };
+                self.queues.again(&key, &uid, effect);
+                self.retries.failed(key, now);
+                return;
+            }
+            Done::Cancelled => self.went_well(&key),
+            _ if !is_there && !mutant::is(Mutant::AnswersByName) => return,
             Done::Created { creation, answer, there } => {
                 self.created(&key, &creation, answer, there);
             }
-            Done::Cancelled => self.went_well(&key),
-            Done::Again(effect) => {
-                let uid = self.flows.get(&key).map(|flow| flow.uid.clone());
-                // What runs is asked to end though its Workflow is gone.
-                if uid.is_some() || !matches!(effect, Effect::Create(_)) {
-                    self.queues.again(&key, &uid.unwrap_or_default(), effect);
-                    self.retries.failed(key, now);
-                }
-                return;
-            }
+            Done::Again(_) => return,
             Done::Written(written) => self.written(&key, written, now),
             Done::Read(read) => self.read(&key, read, now),
             Done::Earlier(read) => {
@@ -81,12 +90,15 @@ impl Keep {
             }
             Err(Failure::Missing) => self.drop_flow(key, now),
             Err(failure) => {
-                if let State::Runs(execution) = &mut flow.state {
+                if let State::Runs(execution) = &mut flow.state
+                    && !mutant::is(Mutant::UnwrittenForgotten)
+                {
                     execution.not_written();
                 }
                 flow.is_writing = true;
                 if failure == Failure::Conflict {
-                    self.ask(key.clone(), Request::Read);
+                    let uid = flow.uid.clone();
+                    self.ask(key, &uid, Request::Read);
                 } else {
                     self.retries.failed(key.clone(), now);
                 }
@@ -119,8 +131,9 @@ impl Keep {
     pub(super) fn try_again(&mut self, key: ObjectKey, now: Timestamp) {
         self.retries.postpone(&key, now);
         self.queues.unpause(&key);
-        match self.flows.get(&key).map(|flow| (flow.is_writing, &flow.state)) {
-            Some((true, State::Runs(_) | State::Said)) => self.ask(key, Request::Read),
+        let flow = self.flows.get(&key);
+        match flow.map(|flow| (flow.uid.clone(), flow.is_writing, &flow.state)) {
+            Some((uid, true, State::Runs(_) | State::Said)) => self.ask(&key, &uid, Request::Read),
             Some(_) => {
                 self.due.insert(key);
             }

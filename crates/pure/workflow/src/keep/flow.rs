@@ -4,6 +4,7 @@ use crate::child::use_template;
 use crate::execution::{Creation, Execution, NewChild};
 use jiff::Timestamp;
 use kruntimes_api::{Run, Workflow};
+use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::observed::ObjectKey;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -62,6 +63,9 @@ impl Flow {
 }
 
 pub(super) fn with_version(mut patch: Value, version: &str) -> Value {
+    if mutant::is(Mutant::StatusWithoutVersion) {
+        return patch;
+    }
     patch["metadata"] = json!({"resourceVersion": version});
     patch
 }

@@ -5,6 +5,7 @@ use super::flow::State;
 use crate::groups::{Decision, Member};
 use jiff::Timestamp;
 use kruntimes_api::Workflow;
+use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::observed::ObjectKey;
 
 impl Keep {
@@ -36,7 +37,9 @@ impl Keep {
         }
         let mut entering = std::mem::take(&mut self.entering);
         entering.sort_by(|(_, one), (_, other)| {
-            let order = |member: &Member<ObjectKey>| (!member.has_begun, member.created);
+            let order = |member: &Member<ObjectKey>| {
+                (!member.has_begun && !mutant::is(Mutant::GroupsByName), member.created)
+            };
             order(one).cmp(&order(other)).then_with(|| one.key.cmp(&other.key))
         });
         let begun = self.flows.values().any(|flow| match &flow.state {

@@ -4,15 +4,23 @@ use super::flow::Object;
 use crate::child::Child;
 use crate::execution::{Answer, Creation, Effect, Seen, Stop};
 use kruntimes_api::Workflow;
+use kruntimes_rules::observed::ObjectKey;
 use serde_json::Value;
+
+/// The Workflow that a request is for. Another one may have its name before the answer comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whose {
+    /// Its namespace and name.
+    pub key: ObjectKey,
+    /// Its UID.
+    pub uid: String,
+}
 
 /// What is asked of the API server for a Workflow.
 #[derive(Debug, Clone)]
 pub enum Request {
-    /// Create a child of the Workflow with this UID.
+    /// Create a child.
     Create {
-        /// Of the Workflow.
-        uid: String,
         /// Which child.
         creation: Creation,
         /// What to send.

@@ -20,6 +20,7 @@ use cache::{ChildSeen, Children, Kind};
 use flow::{Flow, State, newer, with_version};
 use jiff::{SignedDuration, Timestamp};
 use kruntimes_api::{Run, Workflow};
+use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::observed::{ObjectKey, Observed};
 use kube::ResourceExt;
 use queues::{Queues, Turn};
@@ -28,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use flow::Object;
 pub use found::{found, is_asked, is_final};
-pub use messages::{Done, Failure, Request};
+pub use messages::{Done, Failure, Request, Whose};
 
 /// Between two writes of the progress of a Workflow. Its begin and its end are written at once, and nothing waits for it.
 const PROGRESS_EVERY: SignedDuration = SignedDuration::from_millis(250);
@@ -41,7 +42,7 @@ const AT_ONCE: usize = 64;
 pub struct Keep {
     queues: Queues,
     on_its_way: usize,
-    requests: Vec<(ObjectKey, Request)>,
+    requests: Vec<(Whose, Request)>,
     retries: Retries<ObjectKey>,
     flows: BTreeMap<ObjectKey, Flow>,
     by_uid: BTreeMap<String, ObjectKey>,
@@ -86,8 +87,9 @@ impl Keep {
         self.take_child(Kind::Run, ChildSeen::of_run(observed));
     }
 
-    fn ask(&mut self, key: ObjectKey, request: Request) {
-        self.requests.push((key, request));
+    fn ask(&mut self, key: &ObjectKey, uid: &str, request: Request) {
+        let whose = Whose { key: key.clone(), uid: uid.to_owned() };
+        self.requests.push((whose, request));
     }
 
     /// Everything that exists has been shown: all that waited for it is taken up.
@@ -157,7 +159,7 @@ impl Keep {
             let wrong = plan.err();
             if let Some(patch) = template(&workflow, wrong.as_deref(), now) {
                 let version = workflow.resource_version().unwrap_or_default();
-                self.ask(key.clone(), Request::Write(with_version(patch, &version)));
+                self.ask(&key, &uid, Request::Write(with_version(patch, &version)));
             }
             self.templates.insert(key, workflow);
             return;
@@ -217,7 +219,7 @@ impl Keep {
     }
 
     /// Goes on with every Workflow to which something has happened.
-    pub fn advance(&mut self, now: Timestamp) -> Vec<(ObjectKey, Request)> {
+    pub fn advance(&mut self, now: Timestamp) -> Vec<(Whose, Request)> {
         while let Some(key) = self.retries.next(now) {
             self.try_again(key, now);
         }
@@ -253,11 +255,11 @@ impl Keep {
         let creation = match effect {
             Effect::Cancel { name, child, why } => {
                 self.on_its_way += 1;
-                return self.ask(key, Request::Cancel { name, child, why });
+                return self.ask(&key, &uid, Request::Cancel { name, child, why });
             }
             Effect::Supersede => {
                 self.on_its_way += 1;
-                return self.ask(key, Request::Supersede);
+                return self.ask(&key, &uid, Request::Supersede);
             }
             Effect::Create(creation) => creation,
         };
@@ -265,7 +267,7 @@ impl Keep {
         match flow.object(&creation, &self.templates) {
             Ok(Some(object)) => {
                 self.on_its_way += 1;
-                self.ask(key, Request::Create { uid, creation, object });
+                self.ask(&key, &uid, Request::Create { creation, object });
             }
             Ok(None) => self.answered(&key, &creation, Answer::Unwanted),
             Err(why) => self.answered(&key, &creation, Answer::Refused(why)),
@@ -289,8 +291,9 @@ impl Keep {
         match earlier.filter(|_| !flow.is_writing) {
             // `is_writing` keeps it from being asked for twice.
             Some(name) => {
+                let uid = flow.uid.clone();
                 self.set_writing(key, true);
-                self.ask(key.clone(), Request::ReadEarlier(name));
+                self.ask(key, &uid, Request::ReadEarlier(name));
             }
             None if flow.is_writing => {}
             None => self.resume(key, None, now),
@@ -317,7 +320,10 @@ impl Keep {
     fn resume(&mut self, key: &ObjectKey, earlier: Option<&Workflow>, now: Timestamp) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let State::New(workflow) = &flow.state else { return };
-        let children = self.children.take(&flow.uid);
+        let mut children = self.children.take(&flow.uid);
+        if mutant::is(Mutant::ChildrenForgotten) {
+            children.clear();
+        }
         let resumed = Execution::resume(workflow, children, earlier, now).and_then(|execution| {
             let group = execution.group();
             let group =
@@ -341,7 +347,8 @@ impl Keep {
             Err(wrong) => {
                 let patch = with_version(invalid(workflow, &wrong, now), &flow.version);
                 flow.state = State::Said;
-                self.ask(key.clone(), Request::Write(patch));
+                let uid = flow.uid.clone();
+                self.ask(key, &uid, Request::Write(patch));
             }
         }
     }
@@ -361,7 +368,8 @@ impl Keep {
                 let patch = with_version(execution.take_patch(), &flow.version);
                 flow.is_writing = true;
                 flow.written = Some(now);
-                self.ask(key.clone(), Request::Write(patch));
+                let uid = flow.uid.clone();
+                self.ask(key, &uid, Request::Write(patch));
             }
         }
     }

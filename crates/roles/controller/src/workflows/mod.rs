@@ -55,14 +55,14 @@ async fn keep(client: Client, mut inputs: mpsc::Receiver<Input>) {
                 Some(input) => take(&mut keep, input, &clock),
                 None => return,
             },
-            (key, done) = work.next() => keep.done(key, done, clock.now()),
+            (whose, done) = work.next() => keep.done(whose, done, clock.now()),
             () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
         }
         while let Ok(input) = inputs.try_recv() {
             take(&mut keep, input, &clock);
         }
-        for (key, request) in keep.advance(clock.now()) {
-            work.send(key, request);
+        for (whose, request) in keep.advance(clock.now()) {
+            work.send(whose, request);
         }
     }
 }

@@ -7,7 +7,7 @@ use futures::stream::FuturesUnordered;
 use kruntimes_api::{Run, Workflow};
 use kruntimes_cluster::watch::{Chain, ObjectKey};
 use kruntimes_daemon::crash;
-use kruntimes_workflow::keep::{self, Done, Failure, Object, Request};
+use kruntimes_workflow::keep::{self, Done, Failure, Object, Request, Whose};
 use kruntimes_workflow::{Answer, Child, Effect, Seen, superseded};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
@@ -19,7 +19,7 @@ use std::fmt::Debug;
 /// What is on its way.
 pub(super) struct Work {
     client: Client,
-    under_way: FuturesUnordered<BoxFuture<'static, (ObjectKey, Done)>>,
+    under_way: FuturesUnordered<BoxFuture<'static, (Whose, Done)>>,
 }
 
 impl Work {
@@ -28,16 +28,16 @@ impl Work {
     }
 
     /// Sends what is asked for.
-    pub(super) fn send(&mut self, key: ObjectKey, request: Request) {
+    pub(super) fn send(&mut self, whose: Whose, request: Request) {
         let client = self.client.clone();
         self.under_way.push(Box::pin(async move {
-            let done = carry_out(client, &key, request).await;
-            (key, done)
+            let done = carry_out(client, &whose, request).await;
+            (whose, done)
         }));
     }
 
     /// What came of the next; waits for ever where nothing is on its way.
-    pub(super) async fn next(&mut self) -> (ObjectKey, Done) {
+    pub(super) async fn next(&mut self) -> (Whose, Done) {
         match self.under_way.next().await {
             Some(done) => done,
             None => std::future::pending().await,
@@ -45,16 +45,17 @@ impl Work {
     }
 }
 
-async fn carry_out(client: Client, key: &ObjectKey, request: Request) -> Done {
+async fn carry_out(client: Client, whose: &Whose, request: Request) -> Done {
+    let Whose { key, uid } = whose;
     let api: Api<Workflow> = Api::namespaced(client.clone(), &key.namespace);
     match request {
-        Request::Create { uid, creation, object } => {
+        Request::Create { creation, object } => {
             crash::point("controller-workflow-creating");
             let child = &creation.child;
             let created = match &object {
-                Object::Run(run) => create(client, key, &uid, child, run.as_ref(), Seen::run).await,
+                Object::Run(run) => create(client, key, uid, child, run.as_ref(), Seen::run).await,
                 Object::Workflow(workflow) => {
-                    create(client, key, &uid, child, workflow.as_ref(), Seen::workflow).await
+                    create(client, key, uid, child, workflow.as_ref(), Seen::workflow).await
                 }
             };
             match created {
@@ -73,22 +74,11 @@ async fn carry_out(client: Client, key: &ObjectKey, request: Request) -> Done {
             } else {
                 ask_to_end::<Workflow>(client, key, &name, &patch).await
             };
-            match sent {
-                Ok(()) => Done::Cancelled,
-                Err(error) => {
-                    warn(key, &error, "a child of a Workflow could not be asked to end");
-                    Done::Again(Effect::Cancel { name, child, why })
-                }
-            }
+            asked(key, sent, Effect::Cancel { name, child, why })
         }
         Request::Supersede => {
-            match ask_to_end::<Workflow>(client, key, &key.name, &superseded()).await {
-                Ok(()) => Done::Cancelled,
-                Err(error) => {
-                    warn(key, &error, "a Workflow could not be asked to end");
-                    Done::Again(Effect::Supersede)
-                }
-            }
+            let sent = ask_to_end::<Workflow>(client, key, &key.name, &superseded()).await;
+            asked(key, sent, Effect::Supersede)
         }
         Request::Write(patch) => {
             crash::point("controller-workflow-status");
@@ -102,6 +92,16 @@ async fn carry_out(client: Client, key: &ObjectKey, request: Request) -> Done {
         Request::ReadEarlier(name) => {
             let read = api.get_opt(&name).await;
             Done::Earlier(told(key, read, "an earlier Workflow could not be read"))
+        }
+    }
+}
+
+fn asked(key: &ObjectKey, sent: Result<(), kube::Error>, effect: Effect) -> Done {
+    match sent {
+        Ok(()) => Done::Cancelled,
+        Err(error) => {
+            warn(key, &error, "a Workflow, or a child of one, could not be asked to end");
+            Done::Again(effect)
         }
     }
 }

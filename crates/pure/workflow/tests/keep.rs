@@ -1,10 +1,11 @@
-//! Groups across a restart, as the controller keeps them.
+//! Workflows as the controller keeps them: groups across a restart, and answers that come too late.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use jiff::Timestamp;
 use kruntimes_api::Workflow;
 use kruntimes_rules::observed::{ObjectKey, Observed};
-use kruntimes_workflow::keep::{Keep, Request};
+use kruntimes_workflow::Answer;
+use kruntimes_workflow::keep::{Done, Keep, Request, Whose};
 use serde_json::{Value, json};
 
 fn at(second: i64) -> Timestamp {
@@ -34,7 +35,7 @@ fn created(all: Vec<Workflow>) -> (Keep, Vec<String>) {
     (keep, names)
 }
 
-fn creations(requests: Vec<(ObjectKey, Request)>) -> Vec<String> {
+fn creations(requests: Vec<(Whose, Request)>) -> Vec<String> {
     let mut names = Vec::new();
     for (_, request) in requests {
         if let Request::Create { creation, .. } = request {
@@ -73,4 +74,29 @@ fn one_that_has_begun_is_waited_for_while_the_workflow_that_it_takes_over_is_rea
     let gone = ObjectKey { namespace: "n".to_owned(), name: "b".to_owned() };
     keep.workflow_seen(Observed::Gone(gone), at(101));
     assert_eq!(creations(keep.advance(at(101))), ["wf-a-a-s"]);
+}
+
+#[test]
+fn what_came_of_a_request_means_nothing_to_the_next_workflow_of_the_name() {
+    let mut keep = Keep::default();
+    keep.workflow_seen(Observed::Applied(workflow("a", 1, &json!({}))), at(100));
+    keep.workflow_seen(Observed::Synced, at(100));
+    keep.run_seen(Observed::Synced);
+    let sent = keep.advance(at(100)).into_iter().find_map(|(whose, request)| match request {
+        Request::Create { creation, .. } => Some((whose, creation)),
+        Request::Cancel { .. }
+        | Request::Supersede
+        | Request::Write(_)
+        | Request::Read
+        | Request::ReadEarlier(_) => None,
+    });
+    let (whose, creation) = sent.unwrap();
+    keep.workflow_seen(Observed::Gone(whose.key.clone()), at(101));
+    let mut next = workflow("a", 101, &json!({}));
+    next.metadata.uid = Some("next".to_owned());
+    keep.workflow_seen(Observed::Applied(next), at(101));
+    assert_eq!(creations(keep.advance(at(101))), ["wf-a-a-s"]);
+    let taken = Done::Created { creation, answer: Answer::Taken, there: None };
+    keep.done(whose, taken, at(102));
+    assert!(creations(keep.advance(at(102))).is_empty());
 }
