@@ -145,6 +145,7 @@ impl Controller {
         ];
         self.sources.open(core, self.me, &all);
         if self.workflows.is_some() {
+            core.counts.taken_up += core.oracle.workflows.begun();
             let all = [(Kind::Workflow, "", ""), (Kind::Run, LABEL_WORKFLOW, "")];
             self.sources.open(core, self.me, &all);
         }

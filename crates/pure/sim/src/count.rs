@@ -20,6 +20,8 @@ pub struct Counts {
     pub workflows: u64,
     /// Children of Workflows that were created.
     pub children: u64,
+    /// Workflows amid their run that another controller has taken up.
+    pub taken_up: u64,
     /// Workflows that were held against what they come to without faults.
     pub compared: u64,
     /// Processes that started.
@@ -60,6 +62,7 @@ impl Counts {
         self.steps += other.steps;
         self.workflows += other.workflows;
         self.children += other.children;
+        self.taken_up += other.taken_up;
         self.compared += other.compared;
         self.starts += other.starts;
         self.fenced += other.fenced;
@@ -83,6 +86,7 @@ impl Counts {
         };
         need("Workflows".to_owned(), self.workflows, 5000);
         need("children of Workflows".to_owned(), self.children, 20_000);
+        need("Workflows that are taken up amid their run".to_owned(), self.taken_up, 2000);
         need("Workflows that are compared".to_owned(), self.compared, 2000);
         for fault in Fault::ALL {
             let found = self.faults.get(&fault).copied().unwrap_or(0);
@@ -142,11 +146,12 @@ impl fmt::Display for Counts {
         let sum = |counts: &mut dyn Iterator<Item = &u64>| counts.sum::<u64>();
         write!(
             f,
-            "{} seeds: {} runs, {} workflows with {} children, {} compared, {} starts, {} steps, {} faults of {} kinds, {} crashes at {} points, {} transitions of {} kinds, {} fenced, {} promises checked, {} violations",
+            "{} seeds: {} runs, {} workflows with {} children, {} taken up amid, {} compared, {} starts, {} steps, {} faults of {} kinds, {} crashes at {} points, {} transitions of {} kinds, {} fenced, {} promises checked, {} violations",
             self.seeds,
             self.runs,
             self.workflows,
             self.children,
+            self.taken_up,
             self.compared,
             self.starts,
             self.steps,

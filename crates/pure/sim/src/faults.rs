@@ -59,6 +59,10 @@ faults! {
     PodRecreated: "a pod object is removed while its containers run, and another pod gets its name",
     PowerLoss: "a machine loses its power and comes back with the same pod",
     MachineLoss: "a machine is gone for ever",
+    ChildDeleted: "somebody deletes a Run of a Workflow",
+    NameTaken: "somebody makes a Run under the name that a Workflow would give to one of its own",
+    WorkflowDeleted: "a Workflow is deleted while it runs",
+    WorkflowEdited: "somebody edits a Workflow while it runs",
 }
 
 impl Fault {
@@ -88,6 +92,10 @@ impl Fault {
         Self::PowerLoss,
         Self::MachineLoss,
     ];
+
+    /// Those of seeds with Workflows, at times of their own too.
+    pub(crate) const OF_WORKFLOWS: [Self; 4] =
+        [Self::ChildDeleted, Self::NameTaken, Self::WorkflowDeleted, Self::WorkflowEdited];
 
     const MESSAGES: [(Self, u64); 13] = [
         (Self::LostRequest, 10),

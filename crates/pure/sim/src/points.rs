@@ -107,13 +107,13 @@ impl Effect {
             Self::LookThrough | Self::Forget | Self::Remove | Self::Finish => 8,
             Self::KeepArtifacts
             | Self::Cancel
-            | Self::CancelChild
             | Self::Kill
             | Self::Retry
             | Self::Release
             | Self::Refuse => 25,
             Self::Take | Self::Collect => 50,
             Self::Break => 60,
+            Self::CancelChild => 110,
             Self::HandBack => match side {
                 Side::Before => 330,
                 Side::After => 900,

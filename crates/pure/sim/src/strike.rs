@@ -45,6 +45,9 @@ fn strike(core: &mut Core, fault: Fault) -> bool {
         }
         Fault::ApiDown => core.kill(Address::Api),
         Fault::ClockStep => step_clock(core),
+        Fault::ChildDeleted | Fault::NameTaken | Fault::WorkflowDeleted | Fault::WorkflowEdited => {
+            crate::workflows::strike(core, fault)
+        }
         _ => match live_pod(core) {
             Some(pod) => of_pod(core, fault, pod),
             None => false,

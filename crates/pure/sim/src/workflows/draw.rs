@@ -1,6 +1,7 @@
 //! The Workflows of a seed: small ones of every feature, and what their users do with them.
 
 use crate::core::Core;
+use crate::faults::{Fault, Faults};
 use crate::message::{Act, Address, Body, ClientStep};
 use crate::random::Random;
 use crate::schema::Kind;
@@ -24,6 +25,8 @@ const INFRASTRUCTURE: [&str; 8] = [
     "ArtifactStoreFailed",
 ];
 
+/// Of a thousand seeds with Workflows so many have a fault of theirs.
+const FAULTS_PERMILLE: u64 = 450;
 /// So long a Workflow is suspended.
 const SUSPENDED: Duration = Duration::from_secs(17);
 
@@ -34,6 +37,10 @@ pub(crate) const fn has(seed: u64) -> bool {
 
 /// Draws the Workflows of a seed and when what happens to each.
 pub(crate) fn draw(core: &mut Core, random: &mut Random, within: Duration) {
+    if core.settings.faults != Faults::None {
+        let kept = Fault::OF_WORKFLOWS.into_iter().filter(|_| random.permille(FAULTS_PERMILLE));
+        core.settings.timed.extend(kept);
+    }
     let within = u64::try_from(within.as_millis()).unwrap_or(0);
     let count = 1 + random.below(4);
     for number in 0..usize::try_from(count).unwrap_or(1) {
@@ -45,15 +52,8 @@ pub(crate) fn draw(core: &mut Core, random: &mut Random, within: Duration) {
             core.post_any(later, Address::Client, Body::Client(step));
         };
         post(0, Act::Create);
-        if spec["suspend"] == json!(true) {
-            post(random.below(30_000), Act::Suspend(false));
-        } else if random.permille(100) {
+        if random.permille(100) {
             post(random.below(20_000), Act::Suspend(true));
-        }
-        for (name, job) in spec["jobs"].as_object().into_iter().flatten() {
-            if job.get("approval").is_some() {
-                post(random.below(40_000), Act::Approve(name.clone()));
-            }
         }
         if random.permille(120) {
             post(random.below(30_000), Act::Cancel);
@@ -61,7 +61,27 @@ pub(crate) fn draw(core: &mut Core, random: &mut Random, within: Duration) {
         let name = name(number);
         let body = json!({"apiVersion": "kruntimes.io/v1alpha1", "kind": "Workflow",
             "metadata": {"name": name}, "spec": spec});
+        core.oracle.workflows.awaited.insert(name.clone());
         core.oracle.workflows.plans.insert(name, body);
+        agree(core, random, number, at);
+    }
+}
+
+/// Its user lets go on what waits for that.
+pub(crate) fn agree(core: &mut Core, random: &mut Random, number: usize, from: Duration) {
+    let Some(plan) = core.oracle.workflows.plans.get(&name(number)) else { return };
+    let mut acts = Vec::new();
+    if plan["spec"]["suspend"] == json!(true) {
+        acts.push(Act::Suspend(false));
+    }
+    for (name, job) in plan["spec"]["jobs"].as_object().into_iter().flatten() {
+        if job.get("approval").is_some() {
+            acts.push(Act::Approve(name.clone()));
+        }
+    }
+    for act in acts {
+        let at = from + random.millis(0, 40_000);
+        core.post_any(at, Address::Client, Body::Client(ClientStep::Workflow(number, act)));
     }
 }
 
@@ -91,7 +111,7 @@ fn spec(random: &mut Random) -> Value {
         spec["parallelism"] = json!(1 + random.below(3));
     }
     if random.permille(350) {
-        spec["concurrency"] = json!({"group": "g", "cancel-in-progress": random.permille(200)});
+        spec["concurrency"] = json!({"group": "g", "cancel-in-progress": random.permille(450)});
     }
     if random.permille(60) {
         spec["timeoutSeconds"] = json!(5 + random.below(40));
@@ -172,8 +192,8 @@ pub(crate) fn op(core: &mut Core, number: usize, act: &Act) -> Do {
         return body.map_or(Do::Never, |body| Do::Now(Op::Create(Kind::Workflow, body)));
     }
     let Some(stored) = core.api.get(Kind::Workflow, &name) else {
-        let gone = core.oracle.workflows.is_created(&name);
-        return if gone { Do::Never } else { Do::Later };
+        let awaited = core.oracle.workflows.awaited.contains(&name);
+        return if awaited { Do::Later } else { Do::Never };
     };
     let spec = match act {
         Act::Create => return Do::Never,

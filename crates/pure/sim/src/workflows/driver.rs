@@ -9,7 +9,7 @@ use crate::watch::Observed as Shown;
 use jiff::Timestamp;
 use kruntimes_api::{Run, Workflow};
 use kruntimes_rules::observed::{ObjectKey, Observed};
-use kruntimes_workflow::keep::{self, Done, Failure, Keep, Object, Request};
+use kruntimes_workflow::keep::{self, Done, Failure, Keep, Object, Request, Whose};
 use kruntimes_workflow::{Answer, Child, Creation, Effect, Seen, superseded};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -18,8 +18,8 @@ use std::time::Duration;
 
 #[derive(Debug)]
 enum Call {
-    Create { kind: Kind, uid: String, creation: Creation },
-    Find { kind: Kind, uid: String, creation: Creation },
+    Create { kind: Kind, creation: Creation },
+    Find { kind: Kind, creation: Creation },
     Cancel(Effect),
     Write,
     Read,
@@ -33,7 +33,7 @@ pub(crate) struct Driver {
     keep: Keep,
     wall: Timestamp,
     started: Duration,
-    calls: BTreeMap<u64, (ObjectKey, Call)>,
+    calls: BTreeMap<u64, (Whose, Call)>,
 }
 
 impl Driver {
@@ -59,8 +59,8 @@ impl Driver {
 
     /// When to come again, by the monotonic clock.
     pub(crate) fn go_on(&mut self, core: &mut Core) -> Option<Duration> {
-        for (key, request) in self.keep.advance(self.now(core)) {
-            self.perform(core, key, request);
+        for (whose, request) in self.keep.advance(self.now(core)) {
+            self.perform(core, whose, request);
         }
         let now = self.now(core);
         let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
@@ -68,15 +68,15 @@ impl Driver {
         deadline.map(|at| core.monotonic(self.me) + wait(at).max(Duration::from_millis(1)))
     }
 
-    fn perform(&mut self, core: &mut Core, key: ObjectKey, request: Request) {
-        let name = key.name.clone();
+    fn perform(&mut self, core: &mut Core, whose: Whose, request: Request) {
+        let name = whose.key.name.clone();
         let (point, op, call) = match request {
-            Request::Create { uid, creation, object } => {
+            Request::Create { creation, object } => {
                 let (kind, body) = match &object {
                     Object::Run(run) => (Kind::Run, json!(run)),
                     Object::Workflow(workflow) => (Kind::Workflow, json!(workflow)),
                 };
-                let call = Call::Create { kind, uid, creation };
+                let call = Call::Create { kind, creation };
                 (Some(Point::CreateChild), Op::Create(kind, body), call)
             }
             Request::Cancel { name, child, why } => {
@@ -99,7 +99,7 @@ impl Driver {
         };
         if point.is_none_or(|point| core.gate(self.me, point, Side::Before)) {
             let number = core.request(self.me, op);
-            self.calls.insert(number, (key, call));
+            self.calls.insert(number, (whose, call));
             if let Some(point) = point {
                 core.gate(self.me, point, Side::After);
             }
@@ -107,13 +107,13 @@ impl Driver {
     }
 
     pub(crate) fn answered(&mut self, core: &mut Core, call: u64, result: &Result<Reply, Code>) {
-        let Some((key, call)) = self.calls.remove(&call) else { return };
+        let Some((whose, call)) = self.calls.remove(&call) else { return };
         let done = match call {
-            Call::Create { kind, uid, creation } => match result {
+            Call::Create { kind, creation } => match result {
                 Err(409) => {
                     let op = Op::Get(kind, creation.name.clone());
                     let number = core.request(self.me, op);
-                    self.calls.insert(number, (key, Call::Find { kind, uid, creation }));
+                    self.calls.insert(number, (whose, Call::Find { kind, creation }));
                     return;
                 }
                 Ok(_) => Done::Created { creation, answer: Answer::Made, there: None },
@@ -123,8 +123,8 @@ impl Driver {
                 }
                 Err(_) => Done::Again(Effect::Create(creation)),
             },
-            Call::Find { kind, uid, creation } => match result {
-                Ok(Reply::Object(there)) => match found(kind, there, &uid, &creation.child) {
+            Call::Find { kind, creation } => match result {
+                Ok(Reply::Object(there)) => match found(kind, there, &whose.uid, &creation.child) {
                     Some((answer, there)) => Done::Created { creation, answer, there },
                     None => Done::Again(Effect::Create(creation)),
                 },
@@ -138,7 +138,7 @@ impl Driver {
             Call::Read => Done::Read(optional(result)),
             Call::ReadEarlier => Done::Earlier(optional(result)),
         };
-        self.keep.done(key, done, self.now(core));
+        self.keep.done(whose, done, self.now(core));
     }
 }
 

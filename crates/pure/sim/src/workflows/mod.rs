@@ -6,9 +6,11 @@ mod end;
 mod expected;
 mod promises;
 mod script;
+mod strike;
 
 pub(crate) use draw::{Do, draw, has, op};
 pub(crate) use driver::Driver;
 pub(crate) use end::{check, is_settled};
 pub(crate) use promises::{Flows, on_run, on_workflow};
 pub(crate) use script::Script;
+pub(crate) use strike::strike;

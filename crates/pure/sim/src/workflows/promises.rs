@@ -40,6 +40,8 @@ pub(crate) struct Made {
 pub(crate) struct Flows {
     /// What the client creates, by name.
     pub(crate) plans: BTreeMap<String, Value>,
+    /// Those of them that are still to be created.
+    pub(crate) awaited: std::collections::BTreeSet<String>,
     pub(crate) all: BTreeMap<String, Flow>,
     /// By the UID of the owner.
     pub(crate) children: BTreeMap<String, BTreeMap<Child, Made>>,
@@ -48,8 +50,9 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
-    pub(crate) fn is_created(&self, name: &str) -> bool {
-        self.all.values().any(|flow| flow.workflow.metadata.name.as_deref() == Some(name))
+    /// How many are amid their run.
+    pub(crate) fn begun(&self) -> u64 {
+        self.all.values().filter(|flow| flow.has_begun && !flow.is_over()).count() as u64
     }
 }
 
@@ -85,6 +88,7 @@ pub(crate) fn on_workflow(core: &mut Core, from: Address, event: &Arc<Event>) {
                 jobs: BTreeMap::new(),
             };
             let uid = flow.workflow.uid().unwrap_or_default();
+            core.oracle.workflows.awaited.remove(&flow.workflow.name_any());
             core.oracle.workflows.all.insert(uid, flow);
         }
         (Some(old), None) => {
@@ -221,6 +225,10 @@ pub(crate) fn on_run(core: &mut Core, from: Address, uid: &str, value: &Value) {
     let Some(run) = decoded::<Run>(Some(value.clone())) else { return };
     let (Some(owner), Some(child)) = (owner(value), Child::of(run.labels())) else { return };
     core.counts.children += 1;
+    // A request may be late: its Workflow is gone by now, and so is all that it had.
+    if core.oracle.workflows.all.get(&owner).is_none_or(|flow| flow.deleted) {
+        return;
+    }
     begins(core, &owner);
     let made = Made { uid: uid.to_owned(), name: run.name_any() };
     let known = core.oracle.workflows.children.entry(owner.clone()).or_default();
@@ -230,9 +238,12 @@ pub(crate) fn on_run(core: &mut Core, from: Address, uid: &str, value: &Value) {
     promise(core, "a step has one Run", alone, || {
         format!("{owner} {child:?}: {former:?} and {uid}")
     });
-    let live = live(core, &owner);
-    check_order(core, &owner, &child, &live);
-    check_limits(core, &owner, &child, &live);
+    // A Run that somebody deleted may be created again: as a step that never ran, or by a request that is late.
+    if !core.oracle.workflows.bereft.contains(&owner) {
+        let live = live(core, &owner);
+        check_order(core, &owner, &child, &live);
+        check_limits(core, &owner, &child, &live);
+    }
     check_cancelled(core, &owner, &child);
     core.oracle.workflows.children.entry(owner).or_default().insert(child, made);
 }
@@ -248,10 +259,6 @@ pub(crate) fn live(core: &Core, owner: &str) -> Vec<Child> {
 }
 
 fn check_order(core: &mut Core, owner: &str, child: &Child, live: &[Child]) {
-    // A Run that somebody deleted after its end may be created again, as a step that never ran.
-    if core.oracle.workflows.bereft.contains(owner) {
-        return;
-    }
     let Some(flow) = core.oracle.workflows.all.get(owner) else { return };
     let spec = &flow.workflow.spec;
     let needs = spec.jobs.get(&child.job).map(|job| job.needs.clone()).unwrap_or_default();
@@ -289,7 +296,7 @@ fn check_limits(core: &mut Core, owner: &str, child: &Child, live: &[Child]) {
 fn check_cancelled(core: &mut Core, owner: &str, child: &Child) {
     let Some(flow) = core.oracle.workflows.all.get(owner) else { return };
     let calm = core.settings.faults == Faults::None;
-    let within = if calm { Duration::from_secs(1) } else { CANCEL_SEEN_WITHIN };
+    let within = if calm { Duration::from_millis(50) } else { CANCEL_SEEN_WITHIN };
     let Some(at) = flow.cancelled.filter(|at| *at + within < core.now) else { return };
     let spec = &flow.workflow.spec;
     let asks = |condition: Option<&String>| condition.is_some_and(|text| text != "success()");

@@ -5,6 +5,7 @@ use super::state::{JobState, Leg, StepState, Stop, WholeStop};
 use crate::plan::{JobId, JobPlan, Work};
 use kruntimes_api::JobPhase;
 use kruntimes_expressions::{Context, StatusFunction, descend};
+use kruntimes_rules::mutant::{self, Mutant};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
@@ -148,10 +149,11 @@ impl Execution {
     pub(super) fn job_status(&self, id: JobId, function: StatusFunction) -> bool {
         let before = || self.plan.jobs[id].ancestors.iter().map(|other| self.counted(*other));
         let cancelled = matches!(self.stop, Some(WholeStop::Cancelled(_)));
+        let goes_on = mutant::is(Mutant::CancelledGoesOn);
         match function {
             StatusFunction::Always => true,
             StatusFunction::Success => {
-                !cancelled && before().all(|phase| phase == JobPhase::Succeeded)
+                (!cancelled || goes_on) && before().all(|phase| phase == JobPhase::Succeeded)
             }
             StatusFunction::Failure => before().any(|phase| phase == JobPhase::Failed),
             StatusFunction::Cancelled => cancelled,
