@@ -17,6 +17,9 @@ use std::time::Duration;
 /// So late a controller may see that its user has cancelled a Workflow, and so late its requests may arrive.
 const CANCEL_SEEN_WITHIN: Duration = Duration::from_secs(180);
 
+/// A Run has it whose controller knew of a stop.
+const AFTER: &str = "kruntimes.io/workflow-after-stop";
+
 /// What is true of one Workflow.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -244,7 +247,7 @@ pub(crate) fn on_run(core: &mut Core, from: Address, uid: &str, value: &Value) {
         check_order(core, &owner, &child, &live);
         check_limits(core, &owner, &child, &live);
     }
-    check_cancelled(core, &owner, &child);
+    check_cancelled(core, &owner, &child, run.annotations().contains_key(AFTER));
     core.oracle.workflows.children.entry(owner).or_default().insert(child, made);
 }
 
@@ -293,11 +296,14 @@ fn check_limits(core: &mut Core, owner: &str, child: &Child, live: &[Child]) {
 }
 
 /// After a cancellation only what asks for it starts.
-fn check_cancelled(core: &mut Core, owner: &str, child: &Child) {
+fn check_cancelled(core: &mut Core, owner: &str, child: &Child, is_after: bool) {
     let Some(flow) = core.oracle.workflows.all.get(owner) else { return };
     let calm = core.settings.faults == Faults::None;
     let within = if calm { Duration::from_millis(50) } else { CANCEL_SEEN_WITHIN };
-    let Some(at) = flow.cancelled.filter(|at| *at + within < core.now) else { return };
+    let is_late = flow.cancelled.is_some_and(|at| at + within < core.now);
+    if !is_late && !is_after {
+        return;
+    }
     let spec = &flow.workflow.spec;
     let asks = |condition: Option<&String>| condition.is_some_and(|text| text != "success()");
     let job = spec.jobs.get(&child.job);
@@ -307,6 +313,6 @@ fn check_cancelled(core: &mut Core, owner: &str, child: &Child) {
         || asks(job.and_then(|job| job.condition.as_ref()))
         || asks(step.and_then(|step| step.condition.as_ref()));
     promise(core, "what was cancelled starts only what asks for it", may, || {
-        format!("{owner}: {child:?}, cancelled at {at:?}")
+        format!("{owner}: {child:?}, known: {is_after}")
     });
 }
