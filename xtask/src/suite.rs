@@ -14,7 +14,7 @@ const KUBECTL: &str = "kubectl";
 pub(crate) type Case = fn(&Tools) -> anyhow::Result<()>;
 
 /// All cases, in order.
-pub(crate) const CASES: [(&str, Case); 13] = [
+pub(crate) const CASES: [(&str, Case); 14] = [
     ("apply and wait", apply_and_wait),
     ("get as a table", tables),
     ("get -w", watches),
@@ -27,6 +27,7 @@ pub(crate) const CASES: [(&str, Case); 13] = [
     ("all 49 pairs of phases", phases::all_pairs),
     ("workflows", suite_workflows::runs),
     ("workflows that end early", suite_workflows::ends),
+    ("steps that share a directory", suite_workflows::shares),
     ("delete", deletes),
 ];
 

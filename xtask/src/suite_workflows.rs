@@ -1,7 +1,8 @@
 //! What of Workflows holds in both homes.
 
 use crate::suite::{Tools, contains};
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A Workflow from kubectl to its end: expressions, a computed matrix, jobs in `finally`; its Runs go with it.
@@ -83,6 +84,36 @@ pub(crate) fn ends(tools: &Tools) -> anyhow::Result<()> {
         &tools.refused(&format!("apply -f {wrong}"))?,
         &["needs names a job that spec.jobs does not have"],
     )?;
+    Ok(())
+}
+
+/// Steps share a directory, which a Run holds for as long as its job goes on; a step of another directory sees none of it.
+pub(crate) fn shares(tools: &Tools) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let build = manifest(
+        directory.path(),
+        "build",
+        "{jobs: {app: {runs-on: bash, workspace: shared, steps: [{name: one, run: 'echo kept > file'}, \
+         {name: two, run: 'cat file; ls; sleep 1'}, {name: three, run: 'rm file; git init -q .; ls -A'}]}, \
+         alone: {runs-on: bash, steps: [{name: one, run: 'echo kept > file'}, {name: two, run: 'ls -A'}]}}}",
+    )?;
+    tools.krt(&format!("workflow create -f {build}"))?;
+    tools.kubectl("wait --for=jsonpath={.status.phase}=Running run/wf-build-app --timeout=60s")?;
+    tools.kubectl("wait --for=condition=Finished wf/build --timeout=60s")?;
+    let logs = tools.krt("workflow logs build")?;
+    contains(
+        &logs,
+        &["app/two: kept\n", "app/two: file\n", "app/three: .git\n", "alone/two: script\n"],
+    )?;
+    ensure!(logs.lines().count() == 4, "the logs are {logs}");
+    let phases = tools.kubectl(
+        "get runs -l workflow=build,job=app -o jsonpath={.items[*].status.phase},{.items[*].status.assignedPod}",
+    )?;
+    let (phases, pods) = phases.split_once(',').context("no phases")?;
+    ensure!(phases == "Cancelled Succeeded Succeeded Succeeded", "the phases are {phases}");
+    let pods: BTreeSet<&str> = pods.split(' ').collect();
+    ensure!(pods.len() == 1, "the Runs of one workspace are on {pods:?}");
+    tools.kubectl("delete wf build --cascade=foreground --timeout=60s")?;
     Ok(())
 }
 

@@ -42,6 +42,13 @@ reasons! {
     "Nothing, if waiting is fine: the Run starts when another one ends. To shorten the queue raise `spec.replicas` or \
      `spec.capacity.resources` of the Runtime.";
 
+    /// No Run holds the workspace of the group, or another one works in it.
+    WORKSPACE_NOT_FREE = "WorkspaceNotFree";
+    "The Run shares a workspace (`spec.workspaceGroup`), and no Run with `holdsWorkspace: true` holds it and is Running, or another \
+     Run of the group works in it.";
+    "Nothing, if the holder is on its way (`kubectl get runs`) or the other Run ends. Else create a Run of the same Runtime and group with \
+     `holdsWorkspace: true`; the Run starts by itself as soon as that one is Running.";
+
     /// A pod can't pull its image.
     IMAGE_PULL_FAILED = "ImagePullFailed";
     "No pod of the Runtime is ready, and at least one can't get the image of a container.";

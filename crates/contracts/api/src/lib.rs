@@ -16,6 +16,7 @@ pub mod pools;
 mod reasons;
 mod run;
 mod runtime;
+mod share;
 mod sources;
 mod workflow;
 pub mod workflows;
@@ -31,11 +32,12 @@ pub use run::{
     Source, Timeline,
 };
 pub use runtime::{Capacity, Isolation, LogSettings, Runtime, RuntimeSpec, RuntimeStatus};
+pub use share::Share;
 pub use sources::SourceKind;
 pub use workflow::{
     Approval, Concurrency, Input, InputType, Job, JobPhase, JobRetryPolicy, JobStatus, LegStatus,
     Reuse, Step, StepInput, StepStatus, Strategy, Workflow, WorkflowPhase, WorkflowSpec,
-    WorkflowStatus,
+    WorkflowStatus, Workspace,
 };
 
 /// API group of every kind.

@@ -43,6 +43,8 @@ pub const SOURCE_FILES: u64 = 100_000;
 pub const SOURCE_DEPTH: usize = 64;
 /// How long fetching a Git source may take: seconds.
 pub const SOURCE_SECONDS: u64 = 30;
+/// `spec.workspaceGroup` of a Run: characters.
+pub const WORKSPACE_GROUP_CHARS: u32 = 253;
 /// `spec.timeoutSeconds`: a year.
 pub const TIMEOUT_SECONDS: i64 = 31_536_000;
 /// `spec.retryPolicy.maxAttempts`.

@@ -23,6 +23,8 @@ pub enum Reason {
     InputUnavailable,
     /// An artifact of `spec.inputs` can't be put into the workspace. Never tried again.
     InputInvalid,
+    /// The workspace that the Run shares is not where the Run is. Never tried again.
+    WorkspaceLost,
     /// The Runtime Server refused to execute.
     RuntimeExecute,
     /// The command failed.
@@ -61,7 +63,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::RunCompleted,
         Self::Timeout,
         Self::PrepareSource,
@@ -69,6 +71,7 @@ impl Reason {
         Self::EnvUnavailable,
         Self::InputUnavailable,
         Self::InputInvalid,
+        Self::WorkspaceLost,
         Self::RuntimeExecute,
         Self::RuntimeError,
         Self::ExecutionLost,
@@ -99,6 +102,7 @@ impl Reason {
             Self::EnvUnavailable => "EnvUnavailable",
             Self::InputUnavailable => "InputUnavailable",
             Self::InputInvalid => "InputInvalid",
+            Self::WorkspaceLost => "WorkspaceLost",
             Self::RuntimeExecute => "RuntimeExecute",
             Self::RuntimeError => "RuntimeError",
             Self::ExecutionLost => "ExecutionLost",
@@ -167,6 +171,12 @@ impl Reason {
                  at its path already, a link leads there, or it holds what no artifact holds. The message says which. It is \
                  never tried again.",
                 "Name another `path` for it, or make the artifact anew, and create the Run again.",
+            ),
+            Self::WorkspaceLost => (
+                "The Run works in the workspace of `spec.workspaceGroup`, and the Run that holds it has ended on this pod \
+                 meanwhile: nothing was executed, for an empty directory must not stand in for that one. It is never tried again.",
+                "`kubectl get run HOLDER` says why that one has ended. Begin the whole of it again: the `retryPolicy` of a Workflow's \
+                 job does that by itself.",
             ),
             Self::RuntimeExecute => (
                 "The Runtime Server of the pod refused to execute the Run, or did not answer in time.",

@@ -89,6 +89,17 @@ pub struct RunSpec {
     /// at all but pairs of its own; where the Runtime Server can't refuse them the Run fails. Default: full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// A working directory that it shares with the other Runs of the namespace and Runtime that name the same group: any text.
+    /// One of them holds it, see `holdsWorkspace`. The others wait for that one, go to its pod, take no slot of their own and
+    /// execute one at a time; each has its own outputs, artifacts and `$TMPDIR`. Where the workspace is lost a Run ends with
+    /// reason WorkspaceLost. Default: a directory of its own, empty for each attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = "limits::WORKSPACE_GROUP_CHARS"))]
+    pub workspace_group: Option<String>,
+    /// Whether the Run is the one that holds the workspace of its group: it executes nothing, takes one slot of its pod and is
+    /// Running until it is cancelled, which removes the workspace. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_workspace: Option<bool>,
     /// Set it to true to cancel the Run: all its processes get SIGTERM, 2 s later SIGKILL. It can't be taken back.
     /// Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]

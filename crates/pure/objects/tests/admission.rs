@@ -7,6 +7,9 @@
 #[path = "admission/env.rs"]
 mod env;
 #[cfg(test)]
+#[path = "admission/shared.rs"]
+mod shared;
+#[cfg(test)]
 #[path = "admission/sources.rs"]
 mod sources;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! [`limits::CAPACITY_RUNS`] Runs in a pod their sum fits into 64 bits.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kruntimes_api::{RunSpec, RuntimeSpec, labels, limits};
+use kruntimes_api::{RunSpec, RuntimeSpec, Share, labels, limits};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -83,6 +83,10 @@ impl Resources {
     /// # Errors
     /// The first amount that is no integer within the limits.
     pub fn requested(spec: &RunSpec) -> Result<Arc<Self>, InvalidAmount> {
+        if let Share::Within(_) = spec.share() {
+            // It has the slot of the Run that holds its workspace.
+            return Ok(Arc::new(Self::runs(0)));
+        }
         match spec.resources.as_ref().map(|resources| &resources.requests) {
             Some(requests) if !requests.is_empty() => read(REQUESTS, requests, 1).map(Arc::new),
             Some(_) | None => Ok(Self::one_run()),

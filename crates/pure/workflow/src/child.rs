@@ -110,6 +110,7 @@ pub(crate) struct Work {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) timeout_seconds: Option<i64>,
     pub(crate) retry_policy: Option<kruntimes_api::RetryPolicy>,
+    pub(crate) workspace_group: Option<String>,
 }
 
 /// The Run of a step. It stays as long as its Workflow does, which deletes it.
@@ -125,6 +126,22 @@ pub(crate) fn run(metadata: ObjectMeta, work: Work) -> Run {
             env: work.env.into_iter().map(variable).collect(),
             timeout_seconds: work.timeout_seconds,
             retry_policy: work.retry_policy,
+            workspace_group: work.workspace_group,
+            ttl_seconds_after_finished: Some(0),
+            ..RunSpec::default()
+        },
+        ..Run::default()
+    }
+}
+
+/// The Run that holds the workspace of a group.
+pub(crate) fn holder(metadata: ObjectMeta, runtime: String, group: String) -> Run {
+    Run {
+        metadata,
+        spec: RunSpec {
+            runtime,
+            workspace_group: Some(group),
+            holds_workspace: Some(true),
             ttl_seconds_after_finished: Some(0),
             ..RunSpec::default()
         },

@@ -16,7 +16,7 @@ pub use child::{
     Child, LABEL_ATTEMPT, LABEL_JOB, LABEL_LEG, LABEL_STEP, LABEL_WORKFLOW, Use, use_template,
 };
 pub use execution::{
-    After, Answer, Creation, Effect, End, Execution, How, Identity, NewChild, Seen, Stop, invalid,
-    superseded, template,
+    After, Answer, Creation, Effect, End, Execution, How, Identity, Kind, NewChild, Seen, Stop,
+    invalid, superseded, template,
 };
 pub use plan::{Invalid, JobPlan, Plan};

@@ -3,8 +3,9 @@
 
 use jiff::Timestamp;
 use kruntimes_api::Workflow;
-use kruntimes_workflow::{Answer, Creation, Effect, Execution, NewChild, Seen};
+use kruntimes_workflow::{Answer, Creation, Effect, End, Execution, How, NewChild, Seen, Stop};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
@@ -120,4 +121,50 @@ fn script_and_arguments_see_the_environment_of_their_own_step() {
         of.and_then(|variable| variable.value.clone())
     };
     assert_eq!(value("KRUNTIMES_EXPR_0").as_deref(), Some("own b"));
+}
+
+#[test]
+fn what_holds_a_workspace_is_cancelled_when_it_is_there_and_its_end_is_waited_for() {
+    let spec = json!({"jobs": {"a": {"runs-on": "bash", "workspace": "shared", "steps": [{"name": "s", "run": "true"}]}}});
+    let workflow = workflow(&spec);
+    for unanswered in [false, true] {
+        let mut execution = Execution::resume(&workflow, Vec::new(), None, now()).unwrap();
+        let effects = execution.advance(now());
+        let [Effect::Create(holder), Effect::Create(step)] = effects.as_slice() else {
+            panic!("{effects:?}")
+        };
+        let holder = if unanswered { holder.clone().unanswered() } else { holder.clone() };
+        let seen = run(&execution, &holder);
+        assert_eq!(cancel(&mut workflow.clone(), &mut execution), []);
+        assert_eq!(execution.object(step), Ok(None));
+        execution.answered(step, Answer::Unwanted);
+        assert_eq!(execution.advance(now()), []);
+        assert_eq!(
+            execution.object(&holder).unwrap().is_some(),
+            unanswered,
+            "what may exist is made"
+        );
+        assert!(!execution.phase().is_terminal());
+        if unanswered {
+            execution.answered(&holder, Answer::Made);
+            let effects = execution.advance(now());
+            assert!(
+                matches!(effects.as_slice(), [Effect::Cancel { name, .. }] if *name == holder.name),
+                "{effects:?}"
+            );
+            assert!(!execution.phase().is_terminal(), "it has not ended");
+            execution.see(Seen {
+                end: Some(End {
+                    how: How::Cancelled(Stop::Cancelled),
+                    outputs: BTreeMap::new(),
+                    message: String::new(),
+                }),
+                ..seen
+            });
+        } else {
+            execution.answered(&holder, Answer::Unwanted);
+        }
+        assert_eq!(execution.advance(now()), []);
+        assert!(execution.phase().is_terminal());
+    }
 }

@@ -199,3 +199,30 @@ fn a_matrix_asks_for_no_files_and_not_how_things_went() {
         );
     }
 }
+
+/// Something of this schema, with every field.
+fn example(schema: &Value) -> Value {
+    if let Some(fields) = schema["properties"].as_object() {
+        return fields.iter().map(|(name, field)| (name.clone(), example(field))).collect();
+    }
+    if let Some(inner) = schema["additionalProperties"].as_object() {
+        return json!({"x": example(&Value::Object(inner.clone()))});
+    }
+    if let Some(items) = schema["items"].as_object() {
+        return json!([example(&Value::Object(items.clone()))]);
+    }
+    json!("x")
+}
+
+#[test]
+fn every_field_of_a_workflow_is_known_in_a_file_of_githubs_syntax() {
+    let crds = kruntimes_api::crd::all();
+    let crd = crds.iter().find(|crd| crd["spec"]["names"]["kind"] == "Workflow").unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let file = example(schema);
+    assert!(file["jobs"]["x"]["steps"][0]["run"].is_string(), "{file}");
+    let refusals = kruntimes_expressions::github::check_keys(&file);
+    let unknown =
+        |refusal: &&kruntimes_expressions::github::Refusal| refusal.message.contains("no such key");
+    assert_eq!(refusals.iter().filter(unknown).collect::<Vec<_>>(), [] as [&_; 0]);
+}

@@ -119,11 +119,10 @@ impl Confine {
         &self.said
     }
 
-    /// For a Run with this working directory and this place for temporary files; an error is its outcome.
+    /// For a Run with these places; an error is its outcome.
     pub(crate) fn confinement(
         &self,
-        working_dir: &Path,
-        temporary: &Path,
+        own: &Own<'_>,
         bounds: Bounds,
     ) -> Result<Option<Arc<Confinement>>, Outcome> {
         let network = match bounds.network {
@@ -131,14 +130,16 @@ impl Confine {
             kruntimes_proto::Network::Full => Network::Full,
             kruntimes_proto::Network::None => Network::None,
         };
-        let places = self.own(working_dir, temporary);
+        let places = self.own(own);
         let files = self.rules(&places, network).map_err(|error| {
             Outcome::failed(0, format!("the Run can't be confined: {}", describe(&error)))
         })?;
         let view = self.scene.as_ref().map(|scene| {
-            let [own, temporary] = places.map(|place| real(&place));
+            let places: Vec<PathBuf> =
+                self.workspaces(own).iter().map(|place| real(place)).collect();
+            let places: Vec<&Path> = places.iter().map(PathBuf::as_path).collect();
             let memory = bounds.memory.unwrap_or(SHARED_MEMORY_BYTES);
-            scene.view(&[&own], &temporary, memory.max(LEAST_SHARED_MEMORY_BYTES))
+            scene.view(&places, &real(own.temporary), memory.max(LEAST_SHARED_MEMORY_BYTES))
         });
         Ok(Some(Arc::new(Confinement { files, network, view })))
     }
@@ -154,29 +155,43 @@ impl Confine {
     }
 
     /// What a Run may use; where Runs are kept apart there is a limit of processes even if nobody has set one.
-    pub(crate) fn allowance(
-        &self,
-        working_dir: &Path,
-        temporary: &Path,
-        bounds: Bounds,
-    ) -> Result<Allowance, Outcome> {
+    pub(crate) fn allowance(&self, own: &Own<'_>, bounds: Bounds) -> Result<Allowance, Outcome> {
         let Bounds { memory, processes, disk, .. } = bounds;
         let default = (self.isolation == Isolation::Process).then_some(PROCESSES);
         let places = match disk {
             None => Vec::new(),
-            Some(_) => self
-                .own(working_dir, temporary)
-                .iter()
-                .map(|path| path_string(path))
-                .collect::<Result<_, _>>()?,
+            Some(_) => {
+                self.own(own).iter().map(|path| path_string(path)).collect::<Result<_, _>>()?
+            }
         };
         Ok(Allowance { memory, processes: processes.or(default), disk, places })
     }
 
     /// A Run's places.
-    fn own(&self, working_dir: &Path, temporary: &Path) -> [PathBuf; 2] {
-        [workspace(&self.work_dir, working_dir), temporary.to_owned()]
+    fn own(&self, own: &Own<'_>) -> Vec<PathBuf> {
+        let mut places = self.workspaces(own);
+        places.push(own.temporary.to_owned());
+        places
     }
+
+    /// That of its working directory, and its own where it works in one that Runs share.
+    fn workspaces(&self, own: &Own<'_>) -> Vec<PathBuf> {
+        let mut places = vec![workspace(&self.work_dir, own.working_dir)];
+        let of_id = self.work_dir.join(own.id);
+        if places[0] != of_id && of_id.is_dir() {
+            places.push(of_id);
+        }
+        places
+    }
+}
+
+/// What a Run may write to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) working_dir: &'a Path,
+    /// For temporary files.
+    pub(crate) temporary: &'a Path,
 }
 
 fn warn_of(uncoverable: &[PathBuf]) {

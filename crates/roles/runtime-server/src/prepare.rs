@@ -2,7 +2,7 @@
 //!
 //! Of the server's own environment the command gets what [`crate::inherited()`] leaves.
 
-use crate::confine::{Confine, Settings};
+use crate::confine::{Confine, Own, Settings};
 use kruntimes_confine::{Allowance, Command, Confinement, Zygote};
 use kruntimes_daemon::{Layout, Spares, remove_tree};
 use kruntimes_proto::{BOUNDS_METADATA, Bounds};
@@ -128,12 +128,7 @@ impl Places {
     pub(crate) fn check(&self, request: Request<ExecuteRequest>) -> Result<Valid, Status> {
         let bounds = bounds(&request)?;
         let request = request.into_inner();
-        if !request.entrypoint.is_empty() && !is_plain(Path::new(&request.entrypoint)) {
-            return Err(invalid(format!(
-                "entrypoint {:?} must be a relative path without ..",
-                request.entrypoint
-            )));
-        }
+        let entrypoint = self.entrypoint(&request)?;
         let working_dir = if request.working_dir.is_empty() {
             self.work_dir.join(&request.id)
         } else {
@@ -144,7 +139,7 @@ impl Places {
             working_dir
         };
         Ok(Valid {
-            entrypoint: request.entrypoint,
+            entrypoint,
             id: request.id,
             working_dir,
             handler: request.handler,
@@ -154,12 +149,30 @@ impl Places {
         })
     }
 
+    /// A path below the working directory. The script of a Run that works elsewhere is in its own workspace.
+    fn entrypoint(&self, request: &ExecuteRequest) -> Result<String, Status> {
+        let named = Path::new(&request.entrypoint);
+        let place = self.real(named);
+        let in_own = place.strip_prefix(self.work_dir.join(&request.id)).is_ok_and(is_plain);
+        if request.entrypoint.is_empty() || is_plain(named) {
+            return Ok(request.entrypoint.clone());
+        }
+        match place.to_str().filter(|_| in_own) {
+            Some(place) => Ok(place.to_owned()),
+            None => Err(invalid(format!(
+                "entrypoint {:?} must be a relative path without .., or a file in the workspace of the execution itself",
+                request.entrypoint
+            ))),
+        }
+    }
+
     /// Makes the directories; an error is the outcome of an execution that never started.
     pub(crate) fn stage(&self, valid: Valid) -> Result<Staged, Outcome> {
         let temporary = self.make_directories(&valid)?;
-        let script = script(&valid)?;
-        let confinement = self.confine.confinement(&valid.working_dir, &temporary, valid.bounds)?;
-        let allowance = self.confine.allowance(&valid.working_dir, &temporary, valid.bounds)?;
+        let script = script(&valid, &self.work_dir.join(&valid.id))?;
+        let own = Own { id: &valid.id, working_dir: &valid.working_dir, temporary: &temporary };
+        let confinement = self.confine.confinement(&own, valid.bounds)?;
+        let allowance = self.confine.allowance(&own, valid.bounds)?;
         let env = self.environment(&valid.working_dir, &temporary, valid.env);
         Ok(Staged {
             script,
@@ -264,7 +277,7 @@ fn invalid(message: impl Into<String>) -> Status {
 
 /// The file that is executed, if there is one. What is there and can't be one is said, unless nobody asked for it: to open
 /// a pipe would wait for ever, and a link out of the working directory is none of the Run's files.
-fn script(valid: &Valid) -> Result<Option<PathBuf>, Outcome> {
+fn script(valid: &Valid, own: &Path) -> Result<Option<PathBuf>, Outcome> {
     let named = Some(&valid.entrypoint).filter(|name| !name.is_empty());
     let path = valid.working_dir.join(named.map_or(DEFAULT_ENTRYPOINT, String::as_str));
     let refuse = |what: &str| match named {
@@ -274,7 +287,10 @@ fn script(valid: &Valid) -> Result<Option<PathBuf>, Outcome> {
     match fs::metadata(&path) {
         Ok(file) if file.is_file() => {
             let real = |path: &Path| fs::canonicalize(path).unwrap_or_default();
-            if real(&path).starts_with(real(&valid.working_dir)) {
+            let place = real(&path);
+            let is_below =
+                |root: &Path| fs::canonicalize(root).is_ok_and(|root| place.starts_with(root));
+            if is_below(&valid.working_dir) || is_below(own) {
                 Ok(Some(path))
             } else {
                 refuse(

@@ -5,10 +5,11 @@ mod effects;
 use crate::artifacts::Keeping;
 use crate::clock::Clock;
 use crate::pod::Pod;
-use crate::preparing::{Preparing, Variables};
+use crate::preparing::{Made, Preparing};
+use crate::shared::Inside;
 use crate::slots::Held;
 use crate::spool::Log;
-use kruntimes_api::{Run, RunSpec};
+use kruntimes_api::{Run, RunSpec, Share};
 use kruntimes_rules::capacity::Resources;
 use kruntimes_rules::run::event::Event;
 use kruntimes_rules::run::machine::Machine;
@@ -61,7 +62,11 @@ pub(crate) struct Attempt {
     gone: Arc<AtomicBool>,
     keeping: Arc<Keeping>,
     /// Set when the attempt is prepared. It may hold Secrets: nothing prints it.
-    environment: Arc<OnceLock<Variables>>,
+    made: Arc<OnceLock<Made>>,
+    /// That it works in a workspace that Runs share.
+    inside: Option<Inside>,
+    /// The pod ends, and with it the workspace that it holds, as soon as nobody works in it.
+    leaves: bool,
 }
 
 /// Only reached through a branch that is switched off.
@@ -79,6 +84,35 @@ async fn granted(waits: &mut Option<oneshot::Receiver<Held>>) -> Held {
     std::future::pending().await
 }
 
+/// Takes its part in a workspace that Runs share.
+fn join(pod: &Pod, uid: &str, run: &Run) -> Option<Inside> {
+    let shared = &pod.workspaces.shared;
+    match run.spec.share() {
+        Share::None => None,
+        Share::Holds(group) => {
+            shared.hold(group, uid);
+            None
+        }
+        Share::Within(group) => Some(shared.enter(group)),
+    }
+}
+
+/// What the machine needs of a Run: its source may be large.
+fn slim(spec: &RunSpec) -> RunSpec {
+    RunSpec {
+        timeout_seconds: spec.timeout_seconds,
+        retry_policy: spec.retry_policy.clone(),
+        holds_workspace: spec.holds_workspace,
+        ..RunSpec::default()
+    }
+}
+
+async fn emptied(pod: &Pod, run: &Run) {
+    if let Share::Holds(group) = run.spec.share() {
+        pod.workspaces.shared.emptied(group).await;
+    }
+}
+
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Attempt").field("uid", &self.uid).finish_non_exhaustive()
@@ -91,12 +125,7 @@ impl Attempt {
         let clock = Clock::start();
         let status = run.status.as_ref();
         let number = status.and_then(|status| status.attempt).unwrap_or(0);
-        // The machine needs no source: it may be large.
-        let spec = RunSpec {
-            timeout_seconds: run.spec.timeout_seconds,
-            retry_policy: run.spec.retry_policy.clone(),
-            ..RunSpec::default()
-        };
+        let spec = slim(&run.spec);
         let journalled = pod.journal.find(&uid).filter(|entry| entry.attempt == number);
         let mut held = None;
         let ((machine, first), log) = match journalled {
@@ -121,6 +150,7 @@ impl Attempt {
         };
         let (events, received) = mpsc::unbounded_channel();
         let keeping = Arc::new(Keeping::under_lease_of(&pod));
+        let inside = join(&pod, &uid, &run);
         let mut attempt = Self {
             pod,
             uid,
@@ -142,7 +172,9 @@ impl Attempt {
             ending: Arc::default(),
             gone: Arc::default(),
             keeping,
-            environment: Arc::default(),
+            made: Arc::default(),
+            inside,
+            leaves: false,
         };
         attempt.see_guard();
         attempt.perform_all(first);
@@ -171,6 +203,10 @@ impl Attempt {
                 () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => {
                     Some(Event::Deadline)
                 }
+                () = emptied(&pod, &self.run), if self.leaves => {
+                    self.leaves = false;
+                    Some(Event::Shutdown)
+                }
             };
             if let Some(event) = event {
                 self.handle(event);
@@ -183,7 +219,7 @@ impl Attempt {
         let executed = event == Event::Executed;
         let effects = self.machine.handle(event, self.clock.now());
         self.perform_all(effects);
-        if executed && self.log.exit().is_none() {
+        if executed && !self.holds() && self.log.exit().is_none() {
             self.poll(false);
         }
     }
@@ -195,7 +231,10 @@ impl Attempt {
                 Some(Event::Deleted)
             }
             Update::Shutdown => Some(Event::Shutdown),
-            Update::Drain => Some(Event::Drain),
+            Update::Drain => {
+                self.leaves = self.holds();
+                Some(Event::Drain)
+            }
             Update::Fenced => Some(Event::Fenced),
             Update::Broken => Some(Event::Broken),
             Update::Run(run) => {
@@ -204,6 +243,18 @@ impl Attempt {
                 self.tell_cancel();
                 None
             }
+        }
+    }
+
+    /// Whether it executes nothing, but holds a workspace.
+    fn holds(&self) -> bool {
+        matches!(self.run.spec.share(), Share::Holds(_))
+    }
+
+    /// Nobody enters the workspace that it holds any more.
+    fn let_go(&self) {
+        if let Share::Holds(group) = self.run.spec.share() {
+            self.pod.workspaces.shared.let_go(group, &self.uid);
         }
     }
 
@@ -233,6 +284,8 @@ impl Attempt {
             }
             self.pod.spool.retire(&self.log);
         }
+        drop(self.inside.take());
+        self.let_go();
         // What is journalled may be an earlier attempt, which a crash left open.
         self.pod.journal.ended(&self.uid);
         self.uid

@@ -1,9 +1,9 @@
 //! The one Execute of an attempt: under a held Lease, with the server's dead-man switch set, never sent twice.
 
 use crate::pod::Pod;
-use crate::preparing::Variables;
+use crate::preparing::Made;
 use crate::runtime::{EXECUTE_WITHIN, RenewError, Sent};
-use crate::workspace::{DEFAULT_ENTRYPOINT, environment};
+use crate::workspace::environment;
 use kruntimes_api::Run;
 use kruntimes_proto::executor::v1::ExecuteRequest;
 use kruntimes_proto::{Bounds, Network};
@@ -62,21 +62,19 @@ pub(crate) fn bounds(run: &Run, others: Limits) -> Bounds {
 }
 
 /// What the server is asked to execute.
-pub(crate) fn request(pod: &Pod, uid: &str, run: &Run, own: &Variables) -> ExecuteRequest {
+pub(crate) fn request(pod: &Pod, uid: &str, run: &Run, made: &Made) -> ExecuteRequest {
     let spec = &run.spec;
-    let inline = spec.source.as_ref().is_some_and(|source| source.inline.is_some());
-    let default = if inline { DEFAULT_ENTRYPOINT } else { "" };
     ExecuteRequest {
         id: uid.to_owned(),
         args: spec.args.clone(),
         env: environment(
-            own,
+            &made.variables,
             &pod.workspaces.outputs(uid),
             pod.workspaces.artifacts(uid).as_deref(),
         ),
         timeout_seconds: spec.timeout_seconds.unwrap_or(0),
-        working_dir: pod.workspaces.working_directory(uid, run).display().to_string(),
-        entrypoint: spec.entrypoint.as_deref().unwrap_or(default).to_owned(),
+        working_dir: pod.workspaces.working_directory(&made.place).display().to_string(),
+        entrypoint: made.place.entrypoint.clone(),
         handler: spec.handler.clone().unwrap_or_default(),
     }
 }

@@ -5,7 +5,7 @@ use crate::artifacts::Artifacts;
 use crate::execute;
 use crate::pod::Pod;
 use crate::source::Stop;
-use crate::workspace::PrepareError;
+use crate::workspace::{Place as Workplace, PrepareError};
 use kruntimes_api::{Reason, Run};
 use kruntimes_artifacts::{Inputs, Place, PutError, Stop as Halt};
 use kruntimes_cluster::watch::Chain;
@@ -112,7 +112,7 @@ async fn read(pod: &Pod, name: &str, stop: &Stop) -> Result<Option<Run>, InputEr
 /// Puts all of them into the working directory, which was made just now. Nothing of it runs any more when this returns.
 pub(crate) async fn put(
     pod: Arc<Pod>,
-    uid: String,
+    place: Workplace,
     run: Arc<Run>,
     wanted: Vec<Wanted>,
     stop: &Stop,
@@ -127,7 +127,7 @@ pub(crate) async fn put(
     let until = Instant::now() + PUT_WITHIN;
     let given_up = halt.or(move || Instant::now() >= until);
     let work = move || {
-        let put = put_all(&pod, &uid, &run, &artifacts, wanted, &given_up);
+        let put = put_all(&pod, &place, &run, &artifacts, wanted, &given_up);
         match put {
             Err(PrepareError::Input(InputError::Put { source: PutError::Stopped, .. }))
                 if Instant::now() >= until =>
@@ -152,13 +152,13 @@ pub(crate) async fn put(
 
 fn put_all(
     pod: &Pod,
-    uid: &str,
+    place: &Workplace,
     run: &Run,
     artifacts: &Artifacts,
     wanted: Vec<Wanted>,
     stop: &Halt,
 ) -> Result<(), PrepareError> {
-    let directory = pod.workspaces.open_working(uid, run)?;
+    let directory = pod.workspaces.open_working(place)?;
     let disk = execute::bounds(run, pod.run_limits).disk;
     let mut inputs = Inputs::within(disk.unwrap_or(u64::MAX));
     let namespace = run.metadata.namespace.as_deref().unwrap_or_default();

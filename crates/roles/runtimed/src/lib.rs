@@ -28,6 +28,7 @@ mod ready;
 mod registry;
 mod runtime;
 mod serving;
+mod shared;
 mod shelf;
 mod slots;
 mod source;

@@ -3,7 +3,7 @@
 use crate::inputs;
 use crate::pod::Pod;
 use crate::source::Stop;
-use crate::workspace::PrepareError;
+use crate::workspace::{Place, PrepareError};
 use kruntimes_api::Run;
 use kruntimes_daemon::crash;
 use kruntimes_rules::run::env;
@@ -16,6 +16,13 @@ use tokio::sync::{oneshot, watch};
 
 /// Names and values of an execution. They may hold Secrets: nothing prints them.
 pub(crate) type Variables = BTreeMap<String, String>;
+
+/// What was made for an execution.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) variables: Variables,
+    pub(crate) place: Place,
+}
 
 /// A workspace in the making.
 #[derive(Debug)]
@@ -32,18 +39,18 @@ impl Preparing {
         pod: Arc<Pod>,
         uid: String,
         run: Arc<Run>,
-        environment: Arc<OnceLock<Variables>>,
+        made: Arc<OnceLock<Made>>,
     ) -> (Self, impl Future<Output = Option<Event>> + Send + 'static) {
         let (stop, stopped) = watch::channel(());
         let (end, ended) = oneshot::channel::<()>();
         let work = async move {
-            let made = make(pod, uid, run, Stop(stopped)).await;
+            let new = make(pod, uid, run, Stop(stopped)).await;
             drop(end);
             crash::point("runtimed-prepared");
-            Some(match made {
-                Ok(variables) => {
+            Some(match new {
+                Ok(new) => {
                     // An attempt is prepared once.
-                    drop(environment.set(variables));
+                    drop(made.set(new));
                     Event::Prepared
                 }
                 Err(error) => Event::PrepareFailed(error.reason(), error.to_string()),
@@ -64,12 +71,8 @@ impl Preparing {
     }
 }
 
-async fn make(
-    pod: Arc<Pod>,
-    uid: String,
-    run: Arc<Run>,
-    stop: Stop,
-) -> Result<Variables, PrepareError> {
+async fn make(pod: Arc<Pod>, uid: String, run: Arc<Run>, stop: Stop) -> Result<Made, PrepareError> {
+    let place = pod.workspaces.place(&uid, &run)?;
     let variables = variables(&pod, &run).await?;
     // What can't be had is known before anything is fetched.
     let wanted = inputs::find(&pod, &run, &stop).await?;
@@ -80,15 +83,15 @@ async fn make(
     };
     if pod.workspaces.is_soon_made(&uid, &run) {
         pod.workspaces.prepare(&uid, &run, None)?;
-        return Ok(variables);
+        return Ok(Made { variables, place });
     }
     let (workspaces, own, of) = (pod.workspaces.clone(), uid.clone(), Arc::clone(&run));
     let prepare = move || workspaces.prepare(&own, &of, fetched);
     tokio::task::spawn_blocking(prepare).await.unwrap_or_else(crashed)?;
     if !wanted.is_empty() {
-        inputs::put(pod, uid, run, wanted, &stop).await?;
+        inputs::put(pod, place.clone(), run, wanted, &stop).await?;
     }
-    Ok(variables)
+    Ok(Made { variables, place })
 }
 
 /// The Run's own variables; files are read only where it names a Secret or ConfigMap.

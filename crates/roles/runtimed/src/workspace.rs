@@ -3,8 +3,9 @@
 //! Every step is relative to an open directory and follows no symbolic link.
 
 use crate::inputs::InputError;
+use crate::shared::Shared;
 use crate::source::{FetchError, Fetched, place};
-use kruntimes_api::{Reason, Run};
+use kruntimes_api::{Reason, Run, Share};
 use kruntimes_daemon::{Layout, Spares, remove_tree};
 use kruntimes_rules::artifact::InvalidArtifact;
 use kruntimes_rules::run::env::EnvFailure;
@@ -42,6 +43,8 @@ pub(crate) enum PrepareError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Input(#[from] InputError),
+    #[error("spec.workspaceGroup: the Run that holds the workspace is not on this pod any more")]
+    Lost,
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
 }
@@ -52,6 +55,7 @@ impl PrepareError {
         match self {
             Self::Environment(failure) => failure.reason(),
             Self::Input(error) => error.reason(),
+            Self::Lost => Reason::WorkspaceLost,
             Self::Entrypoint(_) | Self::Source(_) | Self::Fetch(_) | Self::Io { .. } => {
                 Reason::PrepareSource
             }
@@ -70,6 +74,18 @@ pub(crate) struct Workspaces {
     /// Whether a Run has a directory for artifacts.
     keeps: bool,
     spares: Arc<Spares>,
+    pub(crate) shared: Shared,
+}
+
+/// Where a Run executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// UID of the Run whose workspace it is.
+    owner: String,
+    /// Its directory there.
+    directory: &'static str,
+    /// The file to execute: below that directory, or absolute where the script is not in it.
+    pub(crate) entrypoint: String,
 }
 
 const BARE: Layout = Layout { mode: 0o755, inner: &[(WORK, 0o755)] };
@@ -78,7 +94,7 @@ const KEEPING: Layout = Layout { mode: 0o755, inner: &[(ARTIFACTS, 0o750), (WORK
 impl Workspaces {
     pub(crate) fn new(root: PathBuf) -> Self {
         let spares = Arc::new(Spares::new(&root, BARE));
-        Self { root, keeps: false, spares }
+        Self { root, keeps: false, spares, shared: Shared::new() }
     }
 
     /// With a directory for artifacts in each of them, or without.
@@ -109,15 +125,30 @@ impl Workspaces {
         }
     }
 
-    /// The working directory of a Run: its repository, if it has one.
-    pub(crate) fn working_directory(&self, uid: &str, run: &Run) -> PathBuf {
-        self.root.join(uid).join(working(run))
+    /// Where a Run executes: in its repository, if it has one, or in the workspace that it shares.
+    pub(crate) fn place(&self, uid: &str, run: &Run) -> Result<Place, PrepareError> {
+        let inline = run.spec.source.as_ref().is_some_and(|source| source.inline.is_some());
+        let default = if inline { DEFAULT_ENTRYPOINT } else { "" };
+        let entrypoint = run.spec.entrypoint.as_deref().unwrap_or(default).to_owned();
+        let Share::Within(group) = run.spec.share() else {
+            return Ok(Place { owner: uid.to_owned(), directory: working(run), entrypoint });
+        };
+        let owner = self.shared.holder(group).ok_or(PrepareError::Lost)?;
+        // A script among the files of all would be in the way of `git clone`, and of the next one.
+        let script = || self.root.join(uid).join(WORK).join(&entrypoint).display().to_string();
+        let entrypoint = if inline { script() } else { entrypoint };
+        Ok(Place { owner, directory: WORK, entrypoint })
+    }
+
+    /// The working directory.
+    pub(crate) fn working_directory(&self, place: &Place) -> PathBuf {
+        self.root.join(&place.owner).join(place.directory)
     }
 
     /// Opens it, once it is prepared.
-    pub(crate) fn open_working(&self, uid: &str, run: &Run) -> Result<OwnedFd, PrepareError> {
-        let own = self.open(uid).map_err(io_error("open"))?;
-        openat(own, working(run), DIRECTORY, Mode::empty()).map_err(io_error("open"))
+    pub(crate) fn open_working(&self, place: &Place) -> Result<OwnedFd, PrepareError> {
+        let own = self.open(&place.owner).map_err(io_error("open"))?;
+        openat(own, place.directory, DIRECTORY, Mode::empty()).map_err(io_error("open"))
     }
 
     /// What the Run may write its outputs to, beside the working directory.

@@ -38,7 +38,7 @@ fn each_attempt_begins_with_an_empty_directory_and_leaves_nothing() {
     fs::write(outside.join("file"), "stays").unwrap();
     let workspaces = Workspaces::new(root.clone());
     workspaces.prepare("u", &run(None, None), None).unwrap();
-    let work = workspaces.working_directory("u", &run(None, None));
+    let work = workspaces.working_directory(&workspaces.place("u", &run(None, None)).unwrap());
     fs::create_dir_all(work.join("closed/inner")).unwrap();
     fs::write(work.join("closed/inner/file"), "").unwrap();
     symlink(&outside, work.join("link")).unwrap();
@@ -104,4 +104,31 @@ fn a_run_can_not_name_a_variable_of_ours() {
     assert_eq!(environment["A"], "2");
     assert_eq!(environment["KRUNTIME_OUTPUTS"], "/w/u/outputs");
     assert_eq!(environment.len(), 2);
+}
+
+#[test]
+fn runs_of_a_group_work_where_the_one_that_holds_it_does_with_a_script_of_their_own() {
+    let root = crate::testing::directory("workspace-shared");
+    let workspaces = Workspaces::new(root.clone());
+    let mut step = run(None, Some("echo"));
+    step.spec.workspace_group = Some("g".to_owned());
+    assert!(matches!(workspaces.place("s", &step), Err(PrepareError::Lost)));
+    let mut holder = run(None, None);
+    holder.spec.workspace_group = step.spec.workspace_group.clone();
+    holder.spec.holds_workspace = Some(true);
+    workspaces.shared.hold("g", "h");
+    workspaces.prepare("h", &holder, None).unwrap();
+    for uid in ["s", "t"] {
+        let place = workspaces.place(uid, &step).unwrap();
+        workspaces.prepare(uid, &step, None).unwrap();
+        assert_eq!(workspaces.working_directory(&place), root.join("h/work"));
+        assert_eq!(fs::read_to_string(&place.entrypoint).unwrap(), "echo");
+        assert!(place.entrypoint.ends_with(&format!("/{uid}/work/script")), "{place:?}");
+        fs::write(root.join("h/work").join(uid), "").unwrap();
+        workspaces.remove(uid).unwrap();
+    }
+    assert_eq!(fs::read_dir(root.join("h/work")).unwrap().count(), 2);
+    let mut file = run(Some("a/b.sh"), None);
+    file.spec.workspace_group = step.spec.workspace_group;
+    assert_eq!(workspaces.place("u", &file).unwrap().entrypoint, "a/b.sh");
 }

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, realpathSync } from "node:fs";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { Output } from "./output.js";
 import { type ExecuteRequest, FAILED, RUNNING, type StatusResponse, SUCCEEDED } from "./wire.js";
 
@@ -102,9 +102,8 @@ export class Execution {
 
   /** What stands in a workspace may be anything, and may lead anywhere. */
   private file(name: string): string {
-    const path = join(this.directory, name);
-    const inside = realpathSync(path) === join(realpathSync(this.directory), name);
-    if (!inside || !lstatSync(path).isFile()) throw new Error(`${name} is no file of the working directory`);
+    const path = resolve(realpathSync(this.directory), name);
+    if (realpathSync(path) !== path || !lstatSync(path).isFile()) throw new Error(`${name} is no file of the working directory`);
     return path;
   }
 

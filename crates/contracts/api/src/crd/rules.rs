@@ -7,7 +7,7 @@ use super::rule::{Rule, add, at};
 use crate::limits;
 use serde_json::{Value, json};
 
-const IMMUTABLE: [&str; 11] = [
+const IMMUTABLE: [&str; 13] = [
     "source",
     "inputs",
     "entrypoint",
@@ -19,6 +19,8 @@ const IMMUTABLE: [&str; 11] = [
     "runtime",
     "resources",
     "network",
+    "workspaceGroup",
+    "holdsWorkspace",
 ];
 
 pub(super) fn add_run(root: &mut Value) {
@@ -26,6 +28,7 @@ pub(super) fn add_run(root: &mut Value) {
     add_immutability(root);
     add_paths(root);
     add_text(root);
+    add_share(root);
     limit_outputs(root);
     add_run_status(root);
 }
@@ -118,6 +121,44 @@ fn add_text(root: &mut Value) {
             &format!("must have at most {total} characters in all"),
         ),
     );
+}
+
+/// A shared workspace, and the Run that holds it.
+fn add_share(root: &mut Value) {
+    let holds = "!has(self.holdsWorkspace) || !self.holdsWorkspace";
+    for (rule, message, field) in [
+        (
+            format!("{holds} || has(self.workspaceGroup)"),
+            "a Run that holds a workspace needs the name of its group in workspaceGroup",
+            "workspaceGroup",
+        ),
+        (
+            format!(
+                "{holds} || !(has(self.source) || has(self.args) || has(self.entrypoint) || has(self.handler) || has(self.inputs))"
+            ),
+            "a Run that holds a workspace executes nothing: it has no source, args, entrypoint, handler or inputs",
+            "holdsWorkspace",
+        ),
+        (
+            format!("{holds} || !has(self.retryPolicy)"),
+            "a Run that holds a workspace has one attempt: what was in the workspace is lost with it",
+            "retryPolicy",
+        ),
+        (
+            "!has(self.workspaceGroup) || !has(self.resources) || !has(self.resources.requests)"
+                .to_owned(),
+            "the Runs of a group have one slot together: they can't request resources",
+            "resources",
+        ),
+        (
+            "!has(self.workspaceGroup) || !has(self.source) || !has(self.source.repoURL)"
+                .to_owned(),
+            "a repository is not fetched into a workspace that Runs share: clone it in a script",
+            "source",
+        ),
+    ] {
+        add(root, "spec", Rule::new(&rule, message).field(field));
+    }
 }
 
 fn limit_outputs(root: &mut Value) {

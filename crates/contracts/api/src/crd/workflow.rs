@@ -136,6 +136,11 @@ fn add_jobs(root: &mut Value) {
             "uses",
         ),
         ("!has(self.with) || has(self.uses)", "with belongs to uses", "with"),
+        (
+            "!has(self.workspace) || has(self.steps)",
+            "workspace is of steps: the Workflow that the job uses says it for its own jobs",
+            "workspace",
+        ),
     ] {
         rule(root, "spec.jobs{}", Rule::new(text, message).field(field));
     }

@@ -53,6 +53,12 @@ pub struct Job {
     /// Whether the job starts again with its first step when a step has failed. Default: that of the Workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<JobRetryPolicy>,
+    /// shared: the steps work in one directory, one after the other, each as a Run of its own; it is held by one more Run of the
+    /// job, which takes a slot until the job ends. Where that one's pod is lost the job fails, and starts again with its first
+    /// step in an empty directory if its `retryPolicy` allows. separate: each step has a directory of its own.
+    /// Default: separate; shared in files in GitHub's syntax.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Workspace>,
     /// required: the job waits, when all it needs is done, until its name stands in `spec.approvals`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
@@ -66,6 +72,17 @@ pub struct Job {
     /// Values of the inputs of the Workflow in `uses`, by name; they may hold expressions. Default: its defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with: BTreeMap<String, String>,
+}
+
+/// The directories of a job's steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Workspace {
+    /// One for all.
+    Shared,
+    /// One each.
+    #[default]
+    Separate,
 }
 
 /// Whether somebody must agree.

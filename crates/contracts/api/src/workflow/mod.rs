@@ -3,7 +3,7 @@
 mod job;
 mod status;
 
-pub use job::{Approval, Job, JobRetryPolicy, Step, StepInput, Strategy};
+pub use job::{Approval, Job, JobRetryPolicy, Step, StepInput, Strategy, Workspace};
 pub use status::{JobPhase, JobStatus, LegStatus, StepStatus, WorkflowPhase, WorkflowStatus};
 
 use crate::{limits, namespaced_kind};

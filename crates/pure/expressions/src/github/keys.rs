@@ -24,7 +24,7 @@ pub struct Key {
     pub verdict: Verdict,
 }
 
-const STARTS: &str = "a Workflow runs when it is created, and by nothing else: have the event create it with krt or kubectl";
+pub(super) const STARTS: &str = "a Workflow runs when it is created, and by nothing else: have the event create it with krt or kubectl";
 const RIGHTS: &str = "the ServiceAccount of a Runtime has the rights of its Runs: take it out";
 const SHELLS: &str = "the Runtime that runs-on names executes every script: take it out";
 const DIRECTORIES: &str = "begin the script with cd";
@@ -50,20 +50,30 @@ const fn refused(path: &'static str, instead: &'static str) -> Key {
 }
 
 /// In the order of GitHub's documentation.
-pub const KEYS: [Key; 84] = [
+pub const KEYS: [Key; 91] = [
     differs("name", "the Workflow's name begins with it"),
     refused("run-name", "a Workflow has the name of its object alone: take it out"),
-    refused("on", STARTS),
+    differs("on", "workflow_dispatch alone: krt workflow run does it; any other event is refused"),
     refused("on.*", STARTS),
     refused("on.schedule", "a CronJob that creates the Workflow with kubectl does it"),
     refused(
         "on.workflow_call",
         "put its inputs under inputs and its outputs under outputs, and set template: true",
     ),
-    refused(
+    differs(
         "on.workflow_dispatch",
-        "put its inputs under inputs: krt workflow run gives them values",
+        "its inputs become those of the Workflow: krt workflow run gives them values",
     ),
+    same("on.workflow_dispatch.inputs"),
+    same("on.workflow_dispatch.inputs.*"),
+    same("on.workflow_dispatch.inputs.*.description"),
+    same("on.workflow_dispatch.inputs.*.required"),
+    same("on.workflow_dispatch.inputs.*.default"),
+    differs(
+        "on.workflow_dispatch.inputs.*.type",
+        "string, boolean, number and choice; there are no environments",
+    ),
+    same("on.workflow_dispatch.inputs.*.options"),
     refused("permissions", RIGHTS),
     same("env"),
     same("env.*"),
@@ -106,7 +116,7 @@ pub const KEYS: [Key; 84] = [
     refused("jobs.*.defaults.run.working-directory", DIRECTORIES),
     differs(
         "jobs.*.steps",
-        "at most 128; each has a working directory of its own, and gives outputs to the next",
+        "at most 128; they share a directory (workspace: shared), and processes that one leaves behind end with it",
     ),
     differs("jobs.*.steps[].id", "it becomes the step's name"),
     same("jobs.*.steps[].if"),
@@ -156,7 +166,7 @@ pub const KEYS: [Key; 84] = [
 ];
 
 /// Keys that GitHub has not, in the order of the paths.
-const OURS: [&str; 41] = [
+const OURS: [&str; 42] = [
     "template",
     "inputs",
     "inputs.*",
@@ -187,6 +197,7 @@ const OURS: [&str; 41] = [
     "jobs.*.retryPolicy.maxAttempts",
     "jobs.*.retryPolicy.backoff",
     "jobs.*.approval",
+    "jobs.*.workspace",
     "jobs.*.steps[].args",
     "jobs.*.steps[].timeoutSeconds",
     "jobs.*.steps[].retryPolicy",

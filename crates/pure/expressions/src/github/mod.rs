@@ -2,6 +2,7 @@
 //!
 //! What has another meaning, or none, is refused by its path: nothing is left out silently.
 
+mod events;
 mod keys;
 mod translate;
 

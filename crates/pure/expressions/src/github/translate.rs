@@ -1,6 +1,7 @@
 //! From a file in GitHub's syntax to the `spec` of a Workflow.
 
 use super::{MAX_REFUSALS, Refusal, check_keys};
+use crate::script::Interpreter;
 use crate::value;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -31,11 +32,20 @@ pub fn translate(file: &Value) -> Result<Translated, Vec<Refusal>> {
                 continue;
             }
             "env" | "with" | "outputs" => translation.texts(value, key),
+            "on" => {
+                if let Some(inputs) = translation.events(value) {
+                    spec.insert("inputs".to_owned(), inputs);
+                }
+                continue;
+            }
             "concurrency" => translation.concurrency(value),
             "jobs" => translation.jobs(value),
             _ => value.clone(),
         };
         spec.insert(key.clone(), translated);
+    }
+    if file.get("inputs").is_some() && file.pointer("/on/workflow_dispatch/inputs").is_some() {
+        translation.refuse("on.workflow_dispatch.inputs", "there are inputs at the top already");
     }
     // On GitHub a job that fails ends those alone that need it.
     spec.entry("fail-fast").or_insert(Value::Bool(false));
@@ -47,19 +57,19 @@ pub fn translate(file: &Value) -> Result<Translated, Vec<Refusal>> {
     }
 }
 
-struct Translation {
+pub(super) struct Translation {
     refusals: Vec<Refusal>,
 }
 
 impl Translation {
-    fn refuse(&mut self, path: &str, message: &str) {
+    pub(super) fn refuse(&mut self, path: &str, message: &str) {
         if !self.refusals.iter().any(|refusal| refusal.path == path) {
             self.refusals.push(Refusal::new(path, message));
         }
     }
 
     /// YAML's numbers and booleans are texts, as GitHub has them.
-    fn text(&mut self, value: &Value, path: &str) -> String {
+    pub(super) fn text(&mut self, value: &Value, path: &str) -> String {
         match value::text(value) {
             Ok(text) => text.into_owned(),
             Err(_) => {
@@ -127,7 +137,10 @@ impl Translation {
                 "needs" if !value.is_array() => ("needs", json!([self.text(value, &at)])),
                 "env" | "outputs" | "with" => (key.as_str(), self.texts(value, &at)),
                 "timeout-minutes" => ("timeoutSeconds", self.seconds(value, &at)),
-                "steps" => ("steps", self.steps(value, &at)),
+                "steps" => {
+                    let runtime = job.get("runs-on").and_then(Value::as_str).unwrap_or(RUNTIME);
+                    ("steps", self.steps(value, &at, Interpreter::of(runtime)))
+                }
                 "runs-on" if !value.is_string() => {
                     self.refuse(&at, "the name of one Runtime is needed here");
                     continue;
@@ -144,6 +157,7 @@ impl Translation {
         self.switch(job, "continue-on-error", path);
         if job.get("uses").is_none() {
             translated.entry("runs-on").or_insert_with(|| RUNTIME.into());
+            translated.entry("workspace").or_insert_with(|| "shared".into());
         }
         translated.into()
     }
@@ -160,14 +174,19 @@ impl Translation {
         }
     }
 
-    fn steps(&mut self, value: &Value, path: &str) -> Value {
+    fn steps(&mut self, value: &Value, path: &str, of: Interpreter<'_>) -> Value {
         let Some(steps) = value.as_array() else {
             self.refuse(path, "a list of steps is needed here");
             return Value::Null;
         };
         let ids = steps.iter().filter_map(|step| step.get("id")?.as_str());
         let mut taken: BTreeSet<String> = ids.map(str::to_owned).collect();
-        let step = |(place, step)| self.step(step, place, &format!("{path}[{place}]"), &mut taken);
+        let step = |(place, step)| {
+            let path = format!("{path}[{place}]");
+            let mut translated = self.step(step, place, &path, &mut taken);
+            self.script(step, &path, of, &mut translated);
+            Value::Object(translated)
+        };
         steps.iter().enumerate().map(step).collect::<Vec<_>>().into()
     }
 
@@ -177,26 +196,16 @@ impl Translation {
         place: usize,
         path: &str,
         taken: &mut BTreeSet<String>,
-    ) -> Value {
+    ) -> Map<String, Value> {
         let mut translated = Map::new();
         self.object(step, path, "a step is an object with run");
         for (key, value) in step.as_object().into_iter().flatten() {
             let at = format!("{path}.{key}");
             let (key, value) = match key.as_str() {
-                "id" | "name" => continue,
-                "shell" if value == "bash" => continue,
-                "shell" => {
-                    self.refuse(&at, "bash is the only one: the Runtime executes the script");
-                    continue;
-                }
+                "id" | "name" | "shell" | "run" => continue,
                 "if" => ("if", self.text(value, &at).into()),
                 "env" => ("env", self.texts(value, &at)),
                 "timeout-minutes" => ("timeoutSeconds", self.seconds(value, &at)),
-                "run" => {
-                    let options = if step.get("shell").is_some() { "-eo pipefail" } else { "-e" };
-                    // On its first line, so that no line of the script has another number.
-                    ("run", format!("set {options}; {}", self.text(value, &at)).into())
-                }
                 other => (other, value.clone()),
             };
             translated.insert(key.to_owned(), value);
@@ -210,7 +219,34 @@ impl Translation {
             (None, None) => unique(&fit("", place), taken),
         };
         translated.insert("name".to_owned(), name.into());
-        translated.into()
+        translated
+    }
+
+    /// What GitHub's runners tell bash before a script.
+    fn script(
+        &mut self,
+        step: &Value,
+        path: &str,
+        of: Interpreter<'_>,
+        into: &mut Map<String, Value>,
+    ) {
+        let options = match (step.get("shell"), of) {
+            (None, Interpreter::Bash) => "set -e; ",
+            (Some(shell), Interpreter::Bash) if shell == "bash" => "set -eo pipefail; ",
+            (None, Interpreter::Other(_)) => "",
+            (Some(_), _) => {
+                let path = format!("{path}.shell");
+                return self.refuse(
+                    &path,
+                    "bash of a Runtime of bash is the only one: the Runtime executes the script",
+                );
+            }
+        };
+        if let Some(run) = step.get("run") {
+            // On its first line, so that no line of the script has another number.
+            let text = self.text(run, &format!("{path}.run"));
+            into.insert("run".to_owned(), format!("{options}{text}").into());
+        }
     }
 }
 

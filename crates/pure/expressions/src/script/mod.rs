@@ -21,6 +21,21 @@ pub enum Interpreter<'a> {
     Other(&'a str),
 }
 
+/// Words in names of Runtimes that execute no shell, whatever number is behind them. What is missing here is safe all the
+/// same: a variable of bash is an error in any other language, never a value.
+const NO_SHELLS: [&str; 3] = ["python", "node", "nodejs"];
+
+impl<'a> Interpreter<'a> {
+    /// What a Runtime of this name executes.
+    #[must_use]
+    pub fn of(runtime: &'a str) -> Self {
+        let words = runtime.split(['-', '.', '_']);
+        let mut words =
+            words.map(|word| word.trim_end_matches(|letter: char| letter.is_ascii_digit()));
+        if words.any(|word| NO_SHELLS.contains(&word)) { Self::Other(runtime) } else { Self::Bash }
+    }
+}
+
 /// A script without expressions, and the variables that it reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Script {

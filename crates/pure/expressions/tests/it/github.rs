@@ -37,7 +37,7 @@ fn all_fields_of_a_workflow_may_stand_in_a_file() {
         "timeoutSeconds": 5, "retryPolicy": {"maxAttempts": 2, "backoff": "1s"}, "suspend": true, "approvals": ["b"],
         "cancelRequested": false, "ttlSecondsAfterFinished": 0, "reuse": {"workflow": "w", "uid": "u", "jobs": ["b"]},
         "jobs": {"b": {
-            "timeoutSeconds": 5, "retryPolicy": {"maxAttempts": 2, "backoff": "1s"}, "approval": "required",
+            "timeoutSeconds": 5, "retryPolicy": {"maxAttempts": 2, "backoff": "1s"}, "approval": "required", "workspace": "separate",
             "strategy": {"matrix": {"os": ["a"], "include": [{"anything": {"on": 1}}]}},
             "steps": [{"name": "s", "run": "x", "args": ["y"], "timeoutSeconds": 5,
                 "inputs": [{"job": "a", "step": "s", "name": "n", "path": "p"}],
@@ -71,10 +71,8 @@ fn what_nobody_knows_is_refused_with_the_nearest_name() {
             &["defaults.run: say it in each step"],
         ),
         (
-            json!({"on": {}}),
-            &[
-                "on: a Workflow runs when it is created, and by nothing else: have the event create it with krt or kubectl",
-            ],
+            json!({"on": {"workflow_dispatch": {"input": {}}}}),
+            &["on.workflow_dispatch.input: there is no such key: did you mean inputs?"],
         ),
         (
             json!({"concurrency": {"groups": "x"}}),
@@ -135,7 +133,7 @@ fn a_file_becomes_a_workflow_that_means_the_same() {
         "concurrency": {"group": "ci"},
         "jobs": {
             "build": {
-                "runs-on": "bash",
+                "runs-on": "bash", "workspace": "shared",
                 "timeoutSeconds": 90,
                 "if": "true",
                 "outputs": {"n": "5"},
@@ -151,9 +149,9 @@ fn a_file_becomes_a_workflow_that_means_the_same() {
                 ],
             },
             "test": {
-                "needs": ["build"], "runs-on": "python",
+                "needs": ["build"], "runs-on": "python", "workspace": "shared",
                 "strategy": {"fail-fast": false, "matrix": {"os": ["a"]}},
-                "steps": [{"name": "step-1", "run": "set -e; t"}],
+                "steps": [{"name": "step-1", "run": "t"}],
             },
             "deploy": {"needs": ["build", "test"], "uses": "deploy", "with": {"n": "3"}},
         },
@@ -224,7 +222,7 @@ fn so_are_those_of_steps_and_strategies() {
         ),
         (
             json!({"jobs": {"a": {"steps": [{"shell": "python", "run": "x"}]}}}),
-            "jobs.a.steps[0].shell: bash is the only one: the Runtime executes the script",
+            "jobs.a.steps[0].shell: bash of a Runtime of bash is the only one: the Runtime executes the script",
         ),
         (
             json!({"jobs": {"a": {"steps": [{"run": "x"}, {"continue-on-error": 1, "run": "x"}]}}}),
@@ -236,7 +234,7 @@ fn so_are_those_of_steps_and_strategies() {
         ),
         (
             json!({"on": "push", "jobs": {"a": {"steps": "x"}}}),
-            "on: a Workflow runs when it is created, and by nothing else: have the event create it with krt or kubectl\njobs.a.steps: a list of steps is needed here",
+            "jobs.a.steps: a list of steps is needed here\non: a Workflow runs when it is created, and by nothing else: have the event create it with krt or kubectl",
         ),
         (json!(null), ": a workflow is an object with jobs"),
         (json!({"jobs": {"a": 5}}), "jobs.a: a job is an object with steps or uses"),
@@ -248,4 +246,57 @@ fn so_are_those_of_steps_and_strategies() {
     ]);
     let jobs: Value = (0..100).map(|n| (format!("j{n}"), json!({"steps": 1}))).collect();
     assert_eq!(translate(&json!({"jobs": jobs})).unwrap_err().len(), MAX_REFUSALS);
+}
+
+const STARTS: &str = "a Workflow runs when it is created, and by nothing else: have the event create it with krt or kubectl";
+
+#[test]
+fn a_file_that_is_started_by_hand_is_taken_and_any_other_event_is_named() {
+    let with = |on: Value| json!({"on": on, "jobs": {"a": {"steps": [{"run": "x"}]}}});
+    for on in [
+        json!("workflow_dispatch"),
+        json!(["workflow_dispatch"]),
+        json!({"workflow_dispatch": null}),
+    ] {
+        let spec = translate(&with(on)).unwrap().spec;
+        assert_eq!(spec.get("on"), None);
+        assert_eq!(spec.get("inputs"), None);
+    }
+    let inputs = json!({
+        "level": {"description": "How loud", "required": true, "default": 3, "type": "number"},
+        "dry": {"type": "boolean", "default": false}, "who": {"type": "choice", "options": ["a", "b"]}, "free": null,
+    });
+    let spec = translate(&with(json!({"workflow_dispatch": {"inputs": inputs}}))).unwrap().spec;
+    let expected = json!({
+        "level": {"description": "How loud", "required": true, "default": "3", "type": "number"},
+        "dry": {"type": "boolean", "default": "false"}, "who": {"type": "choice", "options": ["a", "b"]}, "free": {},
+    });
+    assert_eq!(spec["inputs"], expected);
+    let inputs = json!({"e": {"type": "environment"}});
+    let mut twice = with(json!({"workflow_dispatch": {"inputs": {"a": {}}}}));
+    twice["inputs"] = json!({"b": {}});
+    for (file, expected) in [
+        (with(json!("push")), format!("on: {STARTS}")),
+        (with(json!(["workflow_dispatch", "push"])), format!("on[1]: {STARTS}")),
+        (with(json!({"workflow_dispatch": null, "push": null})), format!("on.push: {STARTS}")),
+        (with(json!({})), format!("on: {STARTS}")),
+        (
+            with(json!({"workflow_dispatch": {"inputs": inputs}})),
+            "on.workflow_dispatch.inputs.e.type: there are no environments: take choice, with its options".to_owned(),
+        ),
+        (twice, "on.workflow_dispatch.inputs: there are inputs at the top already".to_owned()),
+    ] {
+        let refusals = translate(&file).unwrap_err();
+        let shown: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, [expected], "{file}");
+    }
+}
+
+#[test]
+fn the_steps_of_a_job_share_a_directory_unless_it_says_otherwise() {
+    let steps = json!([{"run": "x"}]);
+    let jobs = json!({"a": {"steps": steps}, "b": {"steps": steps, "workspace": "separate"}, "c": {"uses": "w"}});
+    let spec = translate(&json!({"jobs": jobs})).unwrap().spec;
+    let of = |job: &str| spec["jobs"][job].get("workspace").cloned();
+    assert_eq!([of("a"), of("b"), of("c")], [Some(json!("shared")), Some(json!("separate")), None]);
 }

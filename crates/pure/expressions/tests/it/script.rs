@@ -317,3 +317,13 @@ fn a_script_may_be_nested_so_deep() {
     let bomb = format!("echo ${{{{ env.A }}}} {}", "\"$(".repeat(80_000));
     assert_eq!(script(&bomb), Err(Problem::Script(Place::TooDeep)));
 }
+
+#[test]
+fn what_a_runtime_executes_is_known_by_the_words_of_its_name() {
+    for name in ["python", "python3", "python-3.12", "my-node20", "nodejs"] {
+        assert_eq!(Interpreter::of(name), Interpreter::Other(name));
+    }
+    for name in ["bash", "nodepool-bash", "monty-pythons", "a-1"] {
+        assert_eq!(Interpreter::of(name), Interpreter::Bash, "{name}");
+    }
+}

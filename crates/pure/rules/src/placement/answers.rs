@@ -2,6 +2,7 @@
 
 use super::board::{Answer, Board, State, Tracked};
 use super::decision::{attempt_of, pod_of};
+use super::shared::Part;
 use super::{PodRef, PoolKey, RunKey};
 use crate::capacity::Resources;
 use jiff::Timestamp;
@@ -73,6 +74,8 @@ impl Board {
                 Resources::requested(&run.spec).unwrap_or_else(|_| Resources::one_run())
             }
         };
+        let part = Part::of(&run);
+        self.join(&key, &pool_key, &part, run.phase(), &pod);
         let mut kept = None;
         match former {
             Some(Tracked { state: State::Placed { attempt: known, answer, .. }, .. }) if stays => {
@@ -86,6 +89,7 @@ impl Board {
             former => {
                 if let Some(former) = &former {
                     self.leave(&key, &pool_key, former);
+                    self.join(&key, &pool_key, &part, run.phase(), &pod);
                 }
                 self.pools.entry(pool_key.clone()).or_default().take(&pod, &request);
                 self.touch(pool_key);
@@ -93,7 +97,21 @@ impl Board {
         }
         let answer = kept.unwrap_or_else(|| self.await_answer(&key, &run, now));
         let state = State::Placed { pod, attempt, answer };
-        self.runs.insert(key, Tracked { run, request, seen, state });
+        self.runs.insert(key, Tracked { run, request, part, seen, state });
+    }
+
+    /// What a placed Run is to a workspace that Runs share: one that is held is there as soon as its holder is Running.
+    fn join(&mut self, key: &RunKey, pool_key: &PoolKey, part: &Part, phase: Phase, pod: &PodRef) {
+        if *part == Part::Alone {
+            return;
+        }
+        let pool = self.pools.entry(pool_key.clone()).or_default();
+        match part {
+            Part::Holds(group) if phase == Phase::Running => pool.shared.hold(group, key, pod),
+            Part::Alone | Part::Holds(_) => return,
+            Part::Within(group) => pool.shared.enter(group, key),
+        }
+        self.touch(pool_key.clone());
     }
 
     /// A write for the Run that was made from version `from` failed.
@@ -108,6 +126,7 @@ impl Board {
             return;
         };
         let (run, request) = (tracked.run.clone(), Arc::clone(&tracked.request));
+        let part = tracked.part.clone();
         let newer = run.resource_version().as_deref() != from;
         self.drop_run(key);
         if newer {
@@ -116,7 +135,7 @@ impl Board {
             let until = now + PARK;
             self.timers.insert((until, key.clone()));
             let state = State::Parked { until };
-            self.runs.insert(key.clone(), Tracked { run, request, seen: wall, state });
+            self.runs.insert(key.clone(), Tracked { run, request, part, seen: wall, state });
         }
     }
 

@@ -5,6 +5,7 @@
 use super::decision::{Decision, backoff, is_before, is_cancelled, next_attempt, pod_of};
 use super::pods::Shape;
 use super::pool::{Next, Pool};
+use super::shared::Part;
 use super::{PodRef, PodView, PoolKey, RunKey, RuntimeView, Waiting};
 use crate::capacity::Resources;
 use jiff::Timestamp;
@@ -24,6 +25,8 @@ pub(super) struct Tracked {
     pub(super) run: Arc<Run>,
     /// What it takes of a pod.
     pub(super) request: Shape,
+    /// What it is to a workspace that Runs share.
+    pub(super) part: Part,
     pub(super) seen: Timestamp,
     pub(super) state: State,
 }
@@ -203,8 +206,8 @@ impl Board {
             Err(invalid) => {
                 self.unreadable.insert(key.clone(), invalid.to_string());
                 let state = State::Ending { from: run.resource_version() };
-                let request = Resources::one_run();
-                self.runs.insert(key, Tracked { run, request, seen: wall, state });
+                let (request, part) = (Resources::one_run(), Part::Alone);
+                self.runs.insert(key, Tracked { run, request, part, seen: wall, state });
                 return;
             }
         };
@@ -214,25 +217,24 @@ impl Board {
                 self.timers.insert((until, key.clone()));
                 State::Backoff { until }
             }
-            None => self.enqueue(&key, &PoolKey::of(&run), &request, now),
+            None => self.enqueue(&key, &run, &request, now),
         };
-        self.runs.insert(key, Tracked { run, request, seen: wall, state });
+        let part = Part::of(&run);
+        self.runs.insert(key, Tracked { run, request, part, seen: wall, state });
     }
 
-    fn enqueue(
-        &mut self,
-        key: &RunKey,
-        pool_key: &PoolKey,
-        request: &Shape,
-        now: Duration,
-    ) -> State {
+    fn enqueue(&mut self, key: &RunKey, run: &Run, request: &Shape, now: Duration) -> State {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
+        let pool_key = PoolKey::of(run);
         let pool = self.pools.entry(pool_key.clone()).or_default();
-        pool.push(request, sequence, key.clone(), now);
+        match Part::of(run) {
+            Part::Within(group) => pool.push_within(&group, sequence, key.clone()),
+            Part::Alone | Part::Holds(_) => pool.push(request, sequence, key.clone(), now),
+        }
         let report_at = now + MESSAGE_AFTER;
         self.reports.insert((report_at, key.clone()));
-        self.touch(pool_key.clone());
+        self.touch(pool_key);
         State::Queued { sequence, reported: None, report_at }
     }
 
@@ -241,14 +243,16 @@ impl Board {
         match &tracked.state {
             State::Queued { sequence, report_at, .. } => {
                 self.reports.remove(&(*report_at, key.clone()));
-                if let Some(pool) = self.pools.get_mut(pool_key) {
-                    pool.remove(&tracked.request, *sequence);
+                let Some(pool) = self.pools.get_mut(pool_key) else { return };
+                match &tracked.part {
+                    Part::Within(group) => pool.remove_within(group, *sequence),
+                    Part::Alone | Part::Holds(_) => drop(pool.remove(&tracked.request, *sequence)),
                 }
             }
-            State::Assumed { pod, .. } => self.release(pool_key, pod, &tracked.request),
+            State::Assumed { pod, .. } => self.release(key, pool_key, pod, tracked),
             State::Placed { pod, answer, .. } => {
                 self.settle_answer(key, pool_key, pod, *answer);
-                self.release(pool_key, pod, &tracked.request);
+                self.release(key, pool_key, pod, tracked);
             }
             State::Backoff { until } | State::Parked { until } => {
                 self.timers.remove(&(*until, key.clone()));
@@ -257,9 +261,13 @@ impl Board {
         }
     }
 
-    fn release(&mut self, pool_key: &PoolKey, pod: &PodRef, request: &Shape) {
-        if let Some(pool) = self.pools.get_mut(pool_key) {
-            pool.release(pod, request);
+    fn release(&mut self, key: &RunKey, pool_key: &PoolKey, pod: &PodRef, tracked: &Tracked) {
+        let Some(pool) = self.pools.get_mut(pool_key) else { return };
+        pool.release(pod, &tracked.request);
+        match &tracked.part {
+            Part::Alone => {}
+            Part::Holds(group) => pool.shared.let_go(group, key),
+            Part::Within(group) => pool.shared.leave(group, key),
         }
     }
 
@@ -326,9 +334,8 @@ impl Board {
             let Some(tracked) = self.runs.get(&key) else { continue };
             match &tracked.state {
                 State::Backoff { until } if *until <= now => {
-                    let pool_key = PoolKey::of(&tracked.run);
-                    let request = Arc::clone(&tracked.request);
-                    let state = self.enqueue(&key, &pool_key, &request, now);
+                    let (run, request) = (tracked.run.clone(), Arc::clone(&tracked.request));
+                    let state = self.enqueue(&key, &run, &request, now);
                     if let Some(tracked) = self.runs.get_mut(&key) {
                         tracked.state = state;
                     }
@@ -363,7 +370,7 @@ impl Board {
             *report_at = now + MESSAGE_AFTER;
             self.reports.insert((*report_at, key));
             let Some(pool) = self.pools.get(&PoolKey::of(&tracked.run)) else { continue };
-            let waiting = pool.waiting();
+            let waiting = pool.waiting(&tracked.part);
             if reported.replace(waiting) != Some(waiting) {
                 self.next_message = now + Duration::from_secs(1) / MESSAGES_PER_SECOND;
                 return Some(Decision::Wait { run: tracked.run.clone(), waiting });

@@ -8,6 +8,7 @@ mod board;
 mod decision;
 mod pods;
 mod pool;
+mod shared;
 mod view;
 
 pub use board::Board;
@@ -23,6 +24,8 @@ mod board_tests;
 mod model;
 #[cfg(test)]
 mod shapes_tests;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

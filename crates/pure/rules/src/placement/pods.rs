@@ -160,6 +160,12 @@ impl Pods {
         self.pods.get(name).is_some_and(|slots| self.is_open(slots) && slots.capacity.holds(shape))
     }
 
+    /// Whether this very pod is open.
+    pub(super) fn is_open_pod(&self, pod: &PodRef) -> bool {
+        let slots = self.pods.get(pod.name.as_str());
+        slots.is_some_and(|slots| slots.uid == pod.uid && self.is_open(slots))
+    }
+
     /// Whether some pod that stays could hold the request if it were empty, ready or not.
     pub(super) fn any_could_hold(&self, shape: &Resources) -> bool {
         self.kinds.iter().any(|(kind, pods)| pods.staying > 0 && kind.holds(shape))

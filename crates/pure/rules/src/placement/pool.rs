@@ -5,6 +5,7 @@
 //! for it, which takes nobody else until the Run is placed. At most one pod of a pool is held at a time.
 
 use super::pods::{Pods, Shape, WATCHED};
+use super::shared::{Part, Shared};
 use super::{PodRef, PodView, PoolKey, RunKey, RuntimeView, Waiting};
 use crate::capacity::Resources;
 use crate::mutant::{self, Mutant};
@@ -51,6 +52,7 @@ pub(super) struct Pool {
     /// Lanes that no pod could ever serve.
     hopeless: BTreeSet<Shape>,
     hold: Option<Hold>,
+    pub(super) shared: Shared,
     waiting: usize,
 }
 
@@ -140,6 +142,17 @@ impl Pool {
         Some(waiter.run)
     }
 
+    /// A Run waits for the workspace that it shares.
+    pub(super) fn push_within(&mut self, group: &Arc<str>, sequence: u64, run: RunKey) {
+        self.waiting += 1;
+        self.shared.push(group, sequence, run);
+    }
+
+    /// It waits no longer.
+    pub(super) fn remove_within(&mut self, group: &Arc<str>, sequence: u64) {
+        self.waiting -= usize::from(self.shared.remove(group, sequence));
+    }
+
     /// Decides about one Run and takes its place. Call again until there is none.
     pub(super) fn next(&mut self, now: Duration) -> Option<Next> {
         let RuntimeView::Usable(capacity) = &self.runtime else {
@@ -155,6 +168,12 @@ impl Pool {
     }
 
     fn place(&mut self, now: Duration) -> Option<Next> {
+        let pods = &self.pods;
+        // Its slot is that of the Run that holds the workspace.
+        if let Some((run, pod)) = self.shared.next(|pod| pods.is_open_pod(pod)) {
+            self.waiting -= 1;
+            return Some(Next::Place(run, pod));
+        }
         self.check_hold();
         let mut hold = self.hold.take();
         let mut found = None;
@@ -187,10 +206,14 @@ impl Pool {
     }
 
     /// Why a Run waits, when it does.
-    pub(super) fn waiting(&self) -> Waiting {
+    pub(super) fn waiting(&self, part: &Part) -> Waiting {
         if self.runtime == RuntimeView::Gone {
-            Waiting::RuntimeNotFound
-        } else if self.pods.any_ready() {
+            return Waiting::RuntimeNotFound;
+        }
+        if let Part::Within(group) = part {
+            return self.shared.waiting(group);
+        }
+        if self.pods.any_ready() {
             Waiting::NoCapacity
         } else if self.pods.any_without_image() {
             Waiting::ImagePullFailed
@@ -201,7 +224,10 @@ impl Pool {
 
     /// Whether nothing is known of the pool any more.
     pub(super) fn is_empty(&self) -> bool {
-        self.runtime == RuntimeView::Gone && self.pods.is_empty() && self.waiting == 0
+        self.runtime == RuntimeView::Gone
+            && self.pods.is_empty()
+            && self.waiting == 0
+            && self.shared.is_empty()
     }
 
     /// The lane has this head.
@@ -281,6 +307,10 @@ impl Waiting {
                 "all slots of its ready pods are taken".to_owned()
             }
             Self::NoCapacity => format!("no ready pod has {request} free"),
+            Self::WorkspaceNotHeld => {
+                "no Run that is Running holds the workspace of its workspaceGroup".to_owned()
+            }
+            Self::WorkspaceInUse => "another Run of its workspaceGroup executes".to_owned(),
             Self::ImagePullFailed => "its pods can't pull their image".to_owned(),
             Self::Backoff => return "waiting for the backoff of the next attempt".to_owned(),
         };

@@ -106,6 +106,10 @@ pub enum Waiting {
     NoReadyPods,
     /// Every ready pod is full.
     NoCapacity,
+    /// No Run that is Running holds the workspace that it shares.
+    WorkspaceNotHeld,
+    /// Another Run works in the workspace that it shares.
+    WorkspaceInUse,
     /// The pods can't pull their image.
     ImagePullFailed,
     /// A retry waits for its backoff.
@@ -120,6 +124,7 @@ impl Waiting {
             Self::RuntimeNotFound => conditions::RUNTIME_NOT_FOUND,
             Self::NoReadyPods => conditions::NO_READY_PODS,
             Self::NoCapacity => conditions::NO_CAPACITY,
+            Self::WorkspaceNotHeld | Self::WorkspaceInUse => conditions::WORKSPACE_NOT_FREE,
             Self::ImagePullFailed => conditions::IMAGE_PULL_FAILED,
             Self::Backoff => conditions::BACKOFF,
         }

@@ -147,6 +147,7 @@ pub const fn phase_of(reason: Reason) -> Phase {
         | Reason::EnvUnavailable
         | Reason::InputUnavailable
         | Reason::InputInvalid
+        | Reason::WorkspaceLost
         | Reason::RuntimeExecute
         | Reason::RuntimeError
         | Reason::ExecutionLost

@@ -48,6 +48,7 @@ const fn may_ever_be_retried(reason: Reason) -> bool {
         | Reason::Cancelled
         | Reason::EnvNotAllowed
         | Reason::InputInvalid
+        | Reason::WorkspaceLost
         | Reason::NotStarted
         | Reason::Unschedulable
         | Reason::OutputsInvalid

@@ -89,6 +89,7 @@ fn an_attempt_is_tried_again_while_attempts_are_left_and_the_reason_allows_it() 
         Reason::Cancelled,
         Reason::EnvNotAllowed,
         Reason::InputInvalid,
+        Reason::WorkspaceLost,
         Reason::NotStarted,
         Reason::Unschedulable,
         Reason::OutputsInvalid,

@@ -79,10 +79,14 @@ impl Driver {
                 let call = Call::Create { kind, creation };
                 (Some(Point::CreateChild), Op::Create(kind, body), call)
             }
-            Request::Cancel { name, child, why } => {
-                let kind = if child.step.is_some() { Kind::Run } else { Kind::Workflow };
-                let op = Op::Patch(kind, name.clone(), why.patch());
-                (Some(Point::CancelChild), op, Call::Cancel(Effect::Cancel { name, child, why }))
+            Request::Cancel { name, child, kind, why } => {
+                let of = match kind {
+                    kruntimes_workflow::Kind::Run => Kind::Run,
+                    kruntimes_workflow::Kind::Workflow => Kind::Workflow,
+                };
+                let op = Op::Patch(of, name.clone(), why.patch());
+                let cancel = Effect::Cancel { name, child, kind, why };
+                (Some(Point::CancelChild), op, Call::Cancel(cancel))
             }
             Request::Supersede => {
                 let op = Op::Patch(Kind::Workflow, name, superseded());

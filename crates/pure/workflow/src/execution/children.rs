@@ -2,7 +2,7 @@
 
 use super::state::{Active, Outputs, StepState, Stop};
 use super::status::{bytes_of, encoded};
-use super::{Answer, Creation, Effect, End, Execution, How, LegId, Seen};
+use super::{Answer, Creation, Effect, End, Execution, How, Kind, LegId, Seen};
 use crate::child::Child;
 use crate::plan::Work;
 use kruntimes_api::{JobPhase, Run, limits};
@@ -24,6 +24,9 @@ impl Execution {
     pub fn see(&mut self, seen: Seen) {
         if !seen.child.names(&self.identity).contains(&seen.name) {
             return;
+        }
+        if self.holders.get(&seen.name).is_some_and(|holder| holder.child == seen.child) {
+            return self.see_holder(seen);
         }
         let Some(active) = self.active.get(&seen.name) else {
             self.see_early(seen);
@@ -59,7 +62,7 @@ impl Execution {
     fn see_early(&mut self, seen: Seen) {
         if self.is_over(&seen.child) {
             if seen.end.is_none() {
-                self.cancel_child(seen.child, seen.name, Stop::Cancelled);
+                self.end_child(seen);
             }
         } else if self.early.len() < Self::most_early() {
             self.early.insert(seen.child.clone(), seen);
@@ -78,7 +81,8 @@ impl Execution {
         if leg.phase.is_terminal() || child.attempt < leg.attempt {
             return true;
         }
-        child.attempt == leg.attempt && self.step_of(*job, child).is_none_or(|step| step < leg.at)
+        let is_past = || self.step_of(*job, child).is_none_or(|step| step < leg.at);
+        child.attempt == leg.attempt && !self.is_holder(child) && is_past()
     }
 
     /// The place of its step in the job.
@@ -93,7 +97,18 @@ impl Execution {
     }
 
     pub(super) fn cancel_child(&mut self, child: Child, name: String, why: Stop) {
-        self.effects.push(Effect::Cancel { name, child, why });
+        let is_run = child.step.is_some() || self.is_holder(&child);
+        let kind = if is_run { Kind::Run } else { Kind::Workflow };
+        self.effects.push(Effect::Cancel { name, child, kind, why });
+    }
+
+    /// Ends a child that nothing waits for.
+    pub(super) fn end_child(&mut self, seen: Seen) {
+        if self.is_holder(&seen.child) {
+            self.end_holder(seen);
+        } else {
+            self.cancel_child(seen.child, seen.name, Stop::Cancelled);
+        }
     }
 
     /// A child does not exist any more.
@@ -102,6 +117,7 @@ impl Execution {
         if mutant::is(Mutant::DeletedChildAwaited) {
             return;
         }
+        self.holder_ended(name, format!("{name} was deleted before its end"));
         if let Some(Active { leg, .. }) = self.active.remove(name) {
             let message = format!("{name} was deleted before its end");
             let end = End { how: How::Failed, outputs: Default::default(), message };
@@ -112,12 +128,23 @@ impl Execution {
     /// What came of a creation.
     pub fn answered(&mut self, creation: &Creation, answer: Answer) {
         let name = &creation.name;
+        if self.holders.contains_key(name) {
+            return match answer {
+                Answer::Made => self.holder_exists(name),
+                Answer::Taken => self.holder_is_taken(creation),
+                Answer::Unwanted => drop(self.holders.remove(name)),
+                Answer::Refused(why) => self.holder_ended(name, why),
+            };
+        }
         let Some(Active { leg, child, .. }) = self.active.get(name).cloned() else { return };
         let message = match answer {
             Answer::Made => return self.exists(name),
             Answer::Unwanted => {
                 self.active.remove(name);
                 self.step_mut(leg).child = None;
+                let (job, index) = leg;
+                let of = &mut self.jobs[job].legs[index];
+                of.stop = of.stop.or(of.held.is_lost());
                 self.skip_step(leg);
                 self.due.push_back(leg);
                 return;
@@ -153,7 +180,7 @@ impl Execution {
         let outputs = bytes_of(&end.outputs);
         let phase = match end.how {
             How::Succeeded => JobPhase::Succeeded,
-            How::Failed | How::Cancelled(Stop::TimedOut) => JobPhase::Failed,
+            How::Failed | How::Cancelled(Stop::TimedOut | Stop::Lost) => JobPhase::Failed,
             How::Cancelled(Stop::Cancelled) => JobPhase::Cancelled,
         };
         let most = limits::WORKFLOW_OUTPUTS_BYTES;

@@ -115,7 +115,7 @@ fn leg_status(plan: &JobPlan, leg: &Leg, function: StatusFunction) -> bool {
     match function {
         StatusFunction::Always => true,
         StatusFunction::Success => !failed && leg.stop.is_none(),
-        StatusFunction::Failure => failed || leg.stop == Some(Stop::TimedOut),
+        StatusFunction::Failure => failed || matches!(leg.stop, Some(Stop::TimedOut | Stop::Lost)),
         StatusFunction::Cancelled => cancelled,
     }
 }

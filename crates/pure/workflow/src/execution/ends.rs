@@ -17,7 +17,7 @@ impl Execution {
         let plan = &self.plan.jobs[job];
         let leg = &self.jobs[job].legs[index];
         let (mut phase, mut message) = match leg.stop {
-            Some(Stop::TimedOut) => (JobPhase::Failed, Some(leg.why(plan))),
+            Some(Stop::TimedOut | Stop::Lost) => (JobPhase::Failed, Some(leg.why(plan))),
             _ if leg.failed_step(plan).is_some() => (JobPhase::Failed, Some(leg.why(plan))),
             Some(Stop::Cancelled) => (JobPhase::Cancelled, None),
             None => (JobPhase::Succeeded, None),
@@ -29,6 +29,7 @@ impl Execution {
                 Err(why) => (phase, message) = (JobPhase::Failed, Some(why)),
             }
         }
+        self.let_go(id);
         if phase == JobPhase::Failed
             && let Some(wait) = self.retry_after(id)
         {
@@ -146,7 +147,7 @@ impl Execution {
         let early: Vec<Child> = self.early.keys().filter(|child| of_job(child)).cloned().collect();
         for child in early {
             if let Some(seen) = self.early.remove(&child).filter(|seen| seen.end.is_none()) {
-                self.cancel_child(child, seen.name, Stop::Cancelled);
+                self.end_child(seen);
             }
         }
     }
@@ -165,7 +166,7 @@ impl Execution {
 
     /// Ends the whole when nothing of it is left.
     pub(super) fn end_if_done(&mut self, now: Timestamp) {
-        if self.left > 0 {
+        if self.left > 0 || !self.holders.is_empty() {
             return;
         }
         let counts = |id: &JobId| self.counted(*id) == JobPhase::Failed;

@@ -3,6 +3,7 @@
 use super::state::{Active, After, Leg, Stop};
 use super::status::{bytes_of, encoded};
 use super::step::Next;
+use super::workspace::Held;
 use super::{Creation, Effect, End, Execution, How, LegId, Timer};
 use crate::child::Child;
 use crate::plan::{JobId, JobPlan, Work};
@@ -80,6 +81,11 @@ impl Execution {
                     return;
                 }
                 Next::Create => {
+                    self.hold(id);
+                    if self.jobs[job].legs[index].held.is_lost().is_some() {
+                        self.step_is_lost(id);
+                        continue;
+                    }
                     let [name, _] = child.names(&self.identity);
                     let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
                     let after = self.after(leg, plan.finally);
@@ -250,8 +256,17 @@ impl Leg {
 
     /// Why it failed, in one line.
     pub(super) fn why(&self, plan: &JobPlan) -> String {
-        if self.stop == Some(Stop::TimedOut) {
-            return "it took longer than its timeoutSeconds".to_owned();
+        match (self.stop, &self.held) {
+            (Some(Stop::TimedOut), _) => {
+                return "it took longer than its timeoutSeconds".to_owned();
+            }
+            (Some(Stop::Lost), Held::Lost(why)) => {
+                return format!("the workspace that its steps share was lost: {why}");
+            }
+            (Some(Stop::Lost), Held::No | Held::By(_)) => {
+                return "the workspace that its steps share was lost".to_owned();
+            }
+            (Some(Stop::Cancelled) | None, _) => {}
         }
         let Some(index) = self.failed_step(plan) else { return String::new() };
         let message = self.steps[index].message.as_deref().unwrap_or_default();

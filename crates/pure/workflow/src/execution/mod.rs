@@ -14,6 +14,7 @@ mod seen;
 mod state;
 mod status;
 mod step;
+mod workspace;
 
 use crate::child::{Child, Use};
 use crate::plan::{Invalid, JobId, Plan};
@@ -29,6 +30,7 @@ pub use state::{After, Stop, superseded};
 pub use status::{invalid, template};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+use workspace::Holder;
 
 /// What a Workflow is told when a newer one of its group takes its place.
 const SUPERSEDED: &str = "a newer Workflow of its concurrency group takes its place";
@@ -55,11 +57,22 @@ pub enum Effect {
         name: String,
         /// Which one.
         child: Child,
+        /// What it is.
+        kind: Kind,
         /// Why.
         why: Stop,
     },
     /// Write [`superseded`] to the Workflow itself: before anything of it ends, for a restart must know it.
     Supersede,
+}
+
+/// What a child is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A step, or what holds a workspace.
+    Run,
+    /// A job that uses a template.
+    Workflow,
 }
 
 /// A child that is to be created. What it executes is made when it is sent: a thousand legs of a long script are a
@@ -155,6 +168,8 @@ pub struct Execution {
     queued: VecDeque<LegId>,
     /// Children on their way, by name.
     active: BTreeMap<String, Active>,
+    /// Runs that hold workspaces and have not ended, by name.
+    holders: BTreeMap<String, Holder>,
     /// Children that were seen before their step came.
     early: BTreeMap<Child, Seen>,
     timers: BTreeSet<(Timestamp, Timer)>,
@@ -237,6 +252,7 @@ impl Execution {
             due: VecDeque::new(),
             queued: VecDeque::new(),
             active: BTreeMap::new(),
+            holders: BTreeMap::new(),
             early: BTreeMap::new(),
             timers: BTreeSet::new(),
             legs: 0,

@@ -4,6 +4,7 @@ use super::context::View;
 use super::state::{After, Leg, StepState, Stop, WholeStop};
 use super::status::{bytes_of, encoded};
 use super::{Execution, LegId, Seen};
+use crate::child::Child;
 use crate::plan::{Invalid, JobId, Plan, Work};
 use jiff::Timestamp;
 use kruntimes_api::{JobPhase, JobStatus, LegStatus, StepStatus, Workflow, WorkflowSpec, limits};
@@ -214,6 +215,23 @@ impl Execution {
             leg.message.clone_from(&record.message);
             self.message_bytes += record.message.as_deref().map_or(0, encoded);
             self.jobs[job].ended_legs += 1;
+        }
+        self.take_up_holders(id);
+    }
+
+    /// What holds, or held, the workspace of a leg.
+    fn take_up_holders(&mut self, id: LegId) {
+        let (job, index) = id;
+        let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
+        let (own, is_over) = (leg.child(plan, None), leg.phase.is_terminal());
+        let of_leg = |child: &Child| child.job == own.job && child.leg == own.leg;
+        let holders = self.early.keys().filter(|child| of_leg(child) && self.is_holder(child));
+        for child in holders.cloned().collect::<Vec<_>>() {
+            if child == own && !is_over {
+                self.hold(id);
+            } else if let Some(seen) = self.early.remove(&child).filter(|seen| seen.end.is_none()) {
+                self.end_child(seen);
+            }
         }
     }
 

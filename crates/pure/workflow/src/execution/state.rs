@@ -1,6 +1,7 @@
 //! What is known of a run: plain data, changed by `advance` and `children` alone.
 
 use super::LegId;
+use super::workspace::Held;
 use crate::child::Child;
 use jiff::Timestamp;
 use kruntimes_api::{JobPhase, Workflow};
@@ -45,6 +46,8 @@ pub(super) struct Leg {
     pub(super) decided: usize,
     pub(super) steps: Vec<StepState>,
     pub(super) stop: Option<Stop>,
+    /// What holds its workspace, where its steps share one.
+    pub(super) held: Held,
     pub(super) outputs: Outputs,
     pub(super) started: Option<Timestamp>,
 }
@@ -72,7 +75,8 @@ pub(super) struct Active {
 impl Active {
     /// Why it is to end, where its leg was stopped after its creation was decided.
     pub(super) fn is_stopped_by(&self, leg: &Leg) -> Option<Stop> {
-        leg.stop.filter(|stop| self.after != Some(After::Leg(*stop)))
+        let stopped = leg.stop.filter(|stop| self.after != Some(After::Leg(*stop)));
+        stopped.or(leg.held.is_lost())
     }
 }
 
@@ -129,6 +133,8 @@ pub enum Stop {
     Cancelled,
     /// It took too long.
     TimedOut,
+    /// The workspace that its steps share is lost.
+    Lost,
 }
 
 impl Stop {
@@ -136,6 +142,7 @@ impl Stop {
         match self {
             Self::Cancelled => "Cancelled",
             Self::TimedOut => "TimedOut",
+            Self::Lost => "WorkspaceLost",
         }
     }
 
@@ -144,7 +151,7 @@ impl Stop {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Cancelled, Self::TimedOut].into_iter().find(|stop| stop.as_str() == text)
+        [Self::Cancelled, Self::TimedOut, Self::Lost].into_iter().find(|stop| stop.as_str() == text)
     }
 
     /// The merge patch that asks a child to end.
@@ -180,6 +187,7 @@ impl Leg {
             decided: 0,
             steps: vec![StepState::default(); steps],
             stop: None,
+            held: Held::No,
             outputs: Outputs::new(),
             started: None,
         }
@@ -192,6 +200,7 @@ impl Leg {
         self.decided = 0;
         self.started = None;
         self.message = None;
+        self.held = Held::No;
         self.steps.fill(StepState::default());
     }
 }

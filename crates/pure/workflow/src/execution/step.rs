@@ -1,7 +1,7 @@
 //! What comes of a step that is next: whether it runs, and its Run with every expression evaluated.
 
 use super::context::View;
-use super::state::{AFTER, Leg};
+use super::state::{AFTER, Leg, Stop};
 use super::{Creation, Execution, LegId, NewChild};
 use crate::child::{self, Use};
 use crate::plan::{JobPlan, StepPlan, Work};
@@ -25,6 +25,7 @@ impl Execution {
         match &plan.work {
             Work::Uses { .. } if leg.stop.is_none() => Next::Create,
             Work::Uses { .. } => Next::Skip,
+            Work::Steps { .. } if leg.stop == Some(Stop::Lost) => Next::Skip,
             Work::Steps { steps, .. } => match self.is_wanted(id, &steps[leg.at]) {
                 Ok(true) => Next::Create,
                 Ok(false) => Next::Skip,
@@ -53,7 +54,9 @@ impl Execution {
     /// # Errors
     /// Why there can be none: an expression of its step, or what it takes from others.
     pub fn object(&self, creation: &Creation) -> Result<Option<NewChild>, String> {
-        let Some(active) = self.active.get(&creation.name) else { return Ok(None) };
+        let Some(active) = self.active.get(&creation.name) else {
+            return Ok(self.holding(creation));
+        };
         let (job, index) = active.leg;
         let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
         // What may exist is created all the same: then it can be cancelled, and its end waited for.
@@ -81,7 +84,9 @@ impl Execution {
                 let env = self.environment(plan, &view, &mut budget)?;
                 let inputs = self.inputs(plan, leg, step)?;
                 let work = work(runs_on, step, env, view, &mut budget)?;
-                NewChild::Run(Box::new(child::run(metadata, child::Work { inputs, ..work })))
+                let workspace_group = self.workspace_group(plan, leg);
+                let work = child::Work { inputs, workspace_group, ..work };
+                NewChild::Run(Box::new(child::run(metadata, work)))
             }
         }))
     }
@@ -165,6 +170,7 @@ fn work(
     Ok(child::Work {
         runtime: runs_on.to_owned(),
         inputs: Vec::new(),
+        workspace_group: None,
         script: step.script.text.clone(),
         args,
         env: variables,

@@ -2,7 +2,7 @@
 
 use super::flow::Object;
 use crate::child::Child;
-use crate::execution::{Answer, Creation, Effect, Seen, Stop};
+use crate::execution::{Answer, Creation, Effect, Kind, Seen, Stop};
 use kruntimes_api::Workflow;
 use kruntimes_rules::observed::ObjectKey;
 use serde_json::Value;
@@ -32,6 +32,8 @@ pub enum Request {
         name: String,
         /// Which one.
         child: Child,
+        /// What it is.
+        kind: Kind,
         /// Why.
         why: Stop,
     },

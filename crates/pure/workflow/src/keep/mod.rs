@@ -253,9 +253,9 @@ impl Keep {
     fn send(&mut self, turn: Turn) {
         let Turn { key, uid, effect } = turn;
         let creation = match effect {
-            Effect::Cancel { name, child, why } => {
+            Effect::Cancel { name, child, kind, why } => {
                 self.on_its_way += 1;
-                return self.ask(&key, &uid, Request::Cancel { name, child, why });
+                return self.ask(&key, &uid, Request::Cancel { name, child, kind, why });
             }
             Effect::Supersede => {
                 self.on_its_way += 1;

@@ -3,7 +3,7 @@
 use super::{Invalid, JobId};
 use crate::script;
 use kruntimes_api::{
-    Job, JobRetryPolicy, RetryPolicy, Step, StepInput, Strategy, WorkflowSpec, limits,
+    Job, JobRetryPolicy, RetryPolicy, Step, StepInput, Strategy, WorkflowSpec, Workspace, limits,
 };
 use kruntimes_expressions::{Expression, Matrix, Script, Template};
 use std::collections::BTreeMap;
@@ -38,6 +38,8 @@ pub struct JobPlan {
     pub timeout: Option<Duration>,
     /// When it starts again with its first step.
     pub retries: RetryPolicy,
+    /// The directories of its steps.
+    pub workspace: Workspace,
     /// Whether somebody must agree to its start.
     pub needs_approval: bool,
 }
@@ -131,6 +133,7 @@ pub(super) fn read(
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map(Duration::from_secs),
         retries: retries(job.retry_policy.as_ref().or(spec.retry_policy.as_ref())),
+        workspace: job.workspace.unwrap_or_default(),
         needs_approval: job.approval.is_some(),
     }
 }

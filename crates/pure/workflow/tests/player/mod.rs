@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kruntimes_api::{JobPhase, Phase, Run, RunStatus, Workflow, WorkflowPhase, WorkflowStatus};
+use kruntimes_api::{
+    JobPhase, Phase, Run, RunStatus, Share, Workflow, WorkflowPhase, WorkflowStatus,
+};
 use kruntimes_objects::yaml;
 use kruntimes_workflow::{
     Answer, Creation, Effect, Execution, NewChild, Seen, superseded, use_template,
@@ -308,6 +310,11 @@ fn line(
 
 fn shown(run: &Run) -> String {
     let mut text = format!("run {} on {}", run.name_any(), run.spec.runtime);
+    match run.spec.share() {
+        Share::None => {}
+        Share::Holds(group) => text.push_str(&format!(" holds {group}")),
+        Share::Within(group) => text.push_str(&format!(" in {group}")),
+    }
     if !run.spec.args.is_empty() {
         text.push_str(&format!(" args {:?}", run.spec.args));
     }

@@ -8,7 +8,7 @@ use kruntimes_api::{Run, Workflow};
 use kruntimes_cluster::watch::{Chain, ObjectKey};
 use kruntimes_daemon::crash;
 use kruntimes_workflow::keep::{self, Done, Failure, Object, Request, Whose};
-use kruntimes_workflow::{Answer, Child, Effect, Seen, superseded};
+use kruntimes_workflow::{Answer, Child, Effect, Kind, Seen, superseded};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -66,15 +66,14 @@ async fn carry_out(client: Client, whose: &Whose, request: Request) -> Done {
                 }
             }
         }
-        Request::Cancel { name, child, why } => {
+        Request::Cancel { name, child, kind, why } => {
             crash::point("controller-workflow-cancelling");
             let patch = why.patch();
-            let sent = if child.step.is_some() {
-                ask_to_end::<Run>(client, key, &name, &patch).await
-            } else {
-                ask_to_end::<Workflow>(client, key, &name, &patch).await
+            let sent = match kind {
+                Kind::Run => ask_to_end::<Run>(client, key, &name, &patch).await,
+                Kind::Workflow => ask_to_end::<Workflow>(client, key, &name, &patch).await,
             };
-            asked(key, sent, Effect::Cancel { name, child, why })
+            asked(key, sent, Effect::Cancel { name, child, kind, why })
         }
         Request::Supersede => {
             let sent = ask_to_end::<Workflow>(client, key, &key.name, &superseded()).await;

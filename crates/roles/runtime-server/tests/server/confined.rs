@@ -38,6 +38,38 @@ pub(crate) async fn a_run_has_its_own_files_and_no_others(mut fixture: Fixture) 
     assert_eq!(seen.exit(), (0, 0, ""));
 }
 
+pub(crate) async fn a_run_in_a_shared_workspace_has_that_and_its_own(mut fixture: Fixture) {
+    fixture.write("other", "script", "cat ../../*/work/*");
+    for id in ["s", "t"] {
+        let script = "cat file; echo $0 >> file; echo k=v > \"$OUT\"; cat $OTHER || true";
+        fixture.write(id, "work/script", script);
+        fixture.write("holder", "work/.keep", "");
+        let own = fixture.workspace().join(id);
+        let mut request = request(id, &[]);
+        request.working_dir = fixture.workspace().join("holder/work").display().to_string();
+        request.entrypoint = own.join("work/script").display().to_string();
+        let variables =
+            [("OUT", own.join("outputs")), ("OTHER", fixture.workspace().join("other/script"))];
+        request
+            .env
+            .extend(variables.map(|(name, path)| (name.to_owned(), path.display().to_string())));
+        let seen = fixture.run(request.clone()).await;
+        assert_eq!(seen.exit(), (0, 0, ""), "{}", String::from_utf8_lossy(&seen.stderr));
+        assert_eq!(std::fs::read_to_string(own.join("outputs")).unwrap(), "k=v\n");
+        let before = if id == "s" {
+            String::new()
+        } else {
+            fixture.workspace().join("s/work/script\n").display().to_string()
+        };
+        assert_eq!(seen.stdout(), before);
+        // The script of another one is none of its files.
+        request.id = format!("{id}-thief");
+        request.entrypoint = fixture.workspace().join("other/script").display().to_string();
+        let refused = fixture.runtime.execute(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    }
+}
+
 const EVERYBODYS: &str = "for place in /tmp /dev/shm; do
     test ! -e $place/file && echo x > $place/file && cat $place/file
 done

@@ -46,7 +46,7 @@ const CASES: &[Case] = cases! {
         what_cannot_be_executed_says_why the_environment_is_exactly_the_documented_one
         temporary_files_have_a_place_and_go code_longer_than_an_argument_runs
         bad_requests_are_refused;
-    Bash confined: a_run_has_its_own_files_and_no_others without_isolation_it_has_all
+    Bash confined: a_run_has_its_own_files_and_no_others a_run_in_a_shared_workspace_has_that_and_its_own without_isolation_it_has_all
         what_is_everybodys_is_its_own the_server_shows_a_run_nothing bounds_are_kept_and_unknown_ones_refused
         health_says_how_runs_are_kept_apart who_uses_too_much_ends_and_says_so;
     Bash output: any_bytes_are_fine output_is_cut_at_the_limit_and_counted output_is_live

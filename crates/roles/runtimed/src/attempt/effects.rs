@@ -39,6 +39,7 @@ impl Attempt {
             Effect::AwaitLease => self.awaits_lease = true,
             Effect::Execute => self.execute(),
             Effect::StopExecuting => drop(self.abandoned.send_replace(true)),
+            Effect::Inspect if self.holds() => self.send(Event::Started(self.clock.now())),
             Effect::Inspect => {
                 self.register();
                 self.pod.registry.adopt(&self.uid);
@@ -95,6 +96,8 @@ impl Attempt {
     }
 
     fn cancel(&mut self) {
+        // Nobody enters what is about to go.
+        self.let_go();
         let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
         let open = pod.cancels.begin(&uid);
         self.spawn(async move {
@@ -106,16 +109,18 @@ impl Attempt {
 
     fn prepare(&mut self) {
         let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
-        let environment = Arc::clone(&self.environment);
-        let (preparing, work) = Preparing::begin(pod, uid, run, environment);
+        let (preparing, work) = Preparing::begin(pod, uid, run, Arc::clone(&self.made));
         self.preparing = Some(preparing);
         self.spawn(work);
     }
 
     fn execute(&mut self) {
-        self.register();
+        let holds = self.holds();
+        if !holds {
+            self.register();
+        }
         let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
-        let environment = Arc::clone(&self.environment);
+        let made = Arc::clone(&self.made);
         let received = self.clock.keep(self.machine.received());
         self.abandoned.send_replace(false);
         let abandoned = self.abandoned.subscribe();
@@ -127,15 +132,16 @@ impl Attempt {
                 )));
             }
             crash::point("runtimed-journalled");
-            let own = environment.get().cloned().unwrap_or_default();
-            let request = execute::request(&pod, &uid, &run, &own);
-            let event = execute::under_lease(
-                &pod,
-                &request,
-                execute::bounds(&run, pod.run_limits),
-                abandoned,
-            )
-            .await;
+            let event = match made.get() {
+                // There is no process that a lost Lease would have to end.
+                _ if holds && pod.lease.is_held() => Event::Executed,
+                Some(made) if !holds => {
+                    let request = execute::request(&pod, &uid, &run, made);
+                    let bounds = execute::bounds(&run, pod.run_limits);
+                    execute::under_lease(&pod, &request, bounds, abandoned).await
+                }
+                Some(_) | None => Event::LeaseMissed,
+            };
             crash::point("runtimed-executed");
             if event == Event::LeaseMissed {
                 pod.journal.void(&uid);

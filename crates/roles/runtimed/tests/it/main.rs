@@ -30,6 +30,7 @@ mod readiness;
 mod restart;
 #[cfg(test)]
 mod server;
+mod shared;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]

@@ -119,3 +119,10 @@ fn what_the_server_killed_by_itself_was_fenced() {
         &[(9, Event::Exited(killed, at(8)), &["Failed:Fenced", "release"])],
     );
 }
+
+#[test]
+fn the_running_write_of_one_that_holds_a_workspace_goes_out_at_once() {
+    let mut machine = after_running(RunSpec { holds_workspace: Some(true), ..spec(None, 1) }, &[]);
+    assert_eq!(machine.deadline(), Some(at(2)));
+    assert_eq!(words(&machine.handle(Event::Deadline, at(2))), ["running"]);
+}

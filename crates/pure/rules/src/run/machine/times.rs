@@ -40,7 +40,10 @@ impl Machine {
         if self.progress.running_written {
             return None;
         }
-        let started = self.started.map(|started| after(started, RUNNING_AFTER));
+        // Others wait for one that holds a workspace to be Running.
+        let is_awaited = self.spec.holds_workspace == Some(true);
+        let wait = if is_awaited { Duration::ZERO } else { RUNNING_AFTER };
+        let started = self.started.map(|started| after(started, wait));
         let claimed = self.admitted.map(|admitted| after(admitted, CLAIMED_AFTER));
         [started, claimed].into_iter().flatten().min()
     }

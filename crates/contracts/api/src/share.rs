@@ -1,0 +1,26 @@
+//! Workspaces that Runs share (ADR 15).
+
+use crate::RunSpec;
+
+impl RunSpec {
+    /// Its part in a shared workspace.
+    #[must_use]
+    pub fn share(&self) -> Share<'_> {
+        match (&self.workspace_group, self.holds_workspace) {
+            (None, _) => Share::None,
+            (Some(group), Some(true)) => Share::Holds(group),
+            (Some(group), Some(false) | None) => Share::Within(group),
+        }
+    }
+}
+
+/// The part of a Run in a shared workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share<'a> {
+    /// It has a workspace of its own.
+    None,
+    /// It holds that of this group.
+    Holds(&'a str),
+    /// It works in that of this group.
+    Within(&'a str),
+}

@@ -1,0 +1,128 @@
+//! Runs that share a workspace: where they go, what they take, and what they wait for.
+
+use super::tests::{START, decide, pending, placed, pod, pool, run_with, secs, usable};
+use super::*;
+use crate::capacity::Resources;
+use kruntimes_api::Run;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn of_group(name: &str, version: u64, spec: Value, phase: &str, on: Option<&str>) -> Arc<Run> {
+    let mut spec = spec;
+    spec["workspaceGroup"] = json!("g");
+    let mut status = json!({"phase": phase});
+    if let Some(pod) = on {
+        status["assignedPod"] = json!(pod);
+        status["assignedPodUID"] = json!(format!("uid-{pod}"));
+        status["attempt"] = json!(1);
+    }
+    run_with("default", name, version, spec, status)
+}
+
+fn holder(version: u64, phase: &str, on: Option<&str>) -> Arc<Run> {
+    of_group("h", version, json!({"holdsWorkspace": true}), phase, on)
+}
+
+fn step(name: &str, version: u64, phase: &str, on: Option<&str>) -> Arc<Run> {
+    of_group(name, version, json!({}), phase, on)
+}
+
+fn board(slots: u32) -> Board {
+    let mut board = Board::default();
+    board.set_runtime(pool("default"), usable(Resources::runs(slots)));
+    for name in ["p1", "p2"] {
+        board.set_pod(&pod("default", name, slots, PodHealth::Ready));
+    }
+    board
+}
+
+fn set(board: &mut Board, run: Arc<Run>) {
+    board.set_run(run, secs(0), START);
+}
+
+#[test]
+fn a_run_waits_until_the_one_that_holds_its_workspace_is_running_and_goes_to_its_pod() {
+    let mut board = board(1);
+    set(&mut board, step("a", 1, "Pending", None));
+    set(&mut board, placed("x", "p1", 1));
+    set(&mut board, holder(2, "Pending", None));
+    assert_eq!(decide(&mut board, secs(0)), ["h@p2#1"]);
+    set(&mut board, holder(3, "Scheduled", Some("p2")));
+    assert_eq!(decide(&mut board, secs(0)), [""; 0]);
+    assert_eq!(decide(&mut board, secs(1)), ["a waits: WorkspaceNotFree"]);
+    set(&mut board, holder(4, "Running", Some("p2")));
+    assert_eq!(decide(&mut board, secs(1)), ["a@p2#1"], "on a pod that is full");
+    assert_eq!(board.pending(), 0);
+}
+
+#[test]
+fn the_slot_is_held_between_two_runs_and_free_after_the_holder() {
+    let mut board = board(1);
+    set(&mut board, placed("x", "p1", 1));
+    set(&mut board, holder(2, "Running", Some("p2")));
+    set(&mut board, step("a", 3, "Scheduled", Some("p2")));
+    set(&mut board, pending("other"));
+    assert_eq!(decide(&mut board, secs(0)), [""; 0]);
+    board.drop_run(&RunKey::of(&step("a", 3, "Pending", None)));
+    assert_eq!(decide(&mut board, secs(0)), [""; 0], "the holder has the slot");
+    set(&mut board, step("b", 4, "Pending", None));
+    assert_eq!(decide(&mut board, secs(0)), ["b@p2#1"]);
+    board.drop_run(&RunKey::of(&holder(2, "Pending", None)));
+    assert_eq!(decide(&mut board, secs(0)), ["other@p2#1"]);
+}
+
+#[test]
+fn runs_of_a_group_execute_one_at_a_time_in_their_order() {
+    let mut board = board(4);
+    set(&mut board, holder(1, "Running", Some("p1")));
+    for (version, name) in ["c", "a", "b"].into_iter().enumerate() {
+        set(&mut board, step(name, 2 + version as u64, "Pending", None));
+    }
+    assert_eq!(decide(&mut board, secs(0)), ["c@p1#1"]);
+    assert_eq!(decide(&mut board, secs(1)), ["a waits: WorkspaceNotFree"]);
+    set(&mut board, step("c", 9, "Scheduled", Some("p1")));
+    assert_eq!(decide(&mut board, secs(1)), [""; 0]);
+    set(&mut board, step("c", 10, "Succeeded", Some("p1")));
+    assert_eq!(decide(&mut board, secs(1)), ["a@p1#1"]);
+    // Its write fails: whoever is next may go meanwhile.
+    board.not_written(&RunKey::of(&pending("a")), Some("3"), secs(1), START);
+    board.set_pod(&pod("default", "p2", 4, PodHealth::Ready));
+    assert_eq!(decide(&mut board, secs(1)), ["b@p1#1"]);
+}
+
+#[test]
+fn nobody_enters_by_a_pod_that_takes_no_runs() {
+    let mut board = board(2);
+    set(&mut board, holder(1, "Running", Some("p1")));
+    board.set_pod(&pod("default", "p1", 2, PodHealth::NotReady));
+    set(&mut board, step("a", 2, "Pending", None));
+    assert_eq!(decide(&mut board, secs(0)), [""; 0]);
+    assert_eq!(decide(&mut board, secs(1)), ["a waits: NoReadyPods"]);
+    let mut other = pod("default", "p1", 2, PodHealth::Ready);
+    other.pod.uid = "another".to_owned();
+    board.set_pod(&other);
+    assert_eq!(decide(&mut board, secs(1)), [""; 0], "a pod of the same name");
+    board.set_pod(&pod("default", "p1", 2, PodHealth::Ready));
+    board.bar_pod(pool("default"), "p1");
+    assert_eq!(decide(&mut board, secs(1)), [""; 0], "its Lease is broken");
+    board.mend_pod(pool("default"), "p1");
+    assert_eq!(decide(&mut board, secs(1)), ["a@p1#1"]);
+}
+
+#[test]
+fn a_cancelled_run_of_a_group_waits_no_longer_and_nothing_of_a_group_stays() {
+    let mut board = board(1);
+    set(&mut board, step("a", 1, "Pending", None));
+    set(&mut board, of_group("a", 2, json!({"cancelRequested": true}), "Pending", None));
+    assert_eq!(decide(&mut board, secs(0)), ["a cancelled"]);
+    board.drop_run(&RunKey::of(&pending("a")));
+    set(&mut board, holder(3, "Running", Some("p1")));
+    set(&mut board, step("b", 4, "Running", Some("p1")));
+    board.drop_run(&RunKey::of(&pending("h")));
+    board.drop_run(&RunKey::of(&pending("b")));
+    assert!(board.pools[&pool("default")].shared.is_empty());
+    set(&mut board, placed("x", "p1", 1));
+    set(&mut board, pending("y"));
+    set(&mut board, pending("z"));
+    assert_eq!(decide(&mut board, secs(0)), ["y@p2#1"], "each slot is counted once");
+}
