@@ -145,15 +145,17 @@ impl Expression {
         self.calls(|function| function == Function::HashFiles)
     }
 
+    /// Whether it is `hashFiles(…)` and nothing else.
+    #[must_use]
+    pub fn is_hash_of_files(&self) -> bool {
+        let is_hash =
+            matches!(self.root.kind, NodeKind::Call { function: Function::HashFiles, .. });
+        is_hash
+            && self.root.children().iter().all(|node| !calls(node, |f| f == Function::HashFiles))
+    }
+
     fn calls(&self, is_meant: impl Fn(Function) -> bool) -> bool {
-        let mut waiting = vec![&self.root];
-        while let Some(node) = waiting.pop() {
-            if matches!(node.kind, NodeKind::Call { function, .. } if is_meant(function)) {
-                return true;
-            }
-            waiting.extend(node.children());
-        }
-        false
+        calls(&self.root, is_meant)
     }
 
     fn append_to(
@@ -281,6 +283,18 @@ impl Template {
     pub fn uses_status(&self) -> bool {
         self.expressions().any(Expression::uses_status)
     }
+}
+
+/// Whether such a function is called anywhere in there.
+fn calls(root: &Node, is_meant: impl Fn(Function) -> bool) -> bool {
+    let mut waiting = vec![root];
+    while let Some(node) = waiting.pop() {
+        if matches!(node.kind, NodeKind::Call { function, .. } if is_meant(function)) {
+            return true;
+        }
+        waiting.extend(node.children());
+    }
+    false
 }
 
 /// What concerns the whole of an expression is said of its braces.

@@ -168,3 +168,25 @@ fn what_holds_a_workspace_is_cancelled_when_it_is_there_and_its_end_is_waited_fo
         assert!(execution.phase().is_terminal());
     }
 }
+
+#[test]
+fn a_hash_of_files_comes_to_its_script_as_patterns() {
+    for (argument, fits) in [("x", true), ("!x", false)] {
+        let run = format!("echo ${{{{ hashFiles('**/a', '{argument}') }}}}");
+        let step = json!({"name": "s", "run": run});
+        let spec =
+            json!({"jobs": {"a": {"runs-on": "bash", "workspace": "shared", "steps": [step]}}});
+        let workflow = workflow(&spec);
+        let mut execution = Execution::resume(&workflow, Vec::new(), None, now()).unwrap();
+        let effects = execution.advance(now());
+        let Some(Effect::Create(creation)) = effects.last() else { panic!("{effects:?}") };
+        match execution.object(creation) {
+            Ok(Some(NewChild::Run(run))) => {
+                assert!(fits);
+                assert_eq!(run.spec.env[0].value.as_deref(), Some("**/a\nx"));
+            }
+            Err(why) => assert!(!fits && why.contains("\"!x\": patterns that exclude"), "{why}"),
+            object => panic!("{object:?}"),
+        }
+    }
+}

@@ -188,7 +188,7 @@ fn a_step_has_as_many_variables_as_a_run_takes_and_hides_no_value() {
 fn a_matrix_asks_for_no_files_and_not_how_things_went() {
     for (text, expected) in [
         ("always()", "always(), success(), failure() and cancelled() are for if"),
-        ("hashFiles('x')", "hashFiles is not served"),
+        ("hashFiles('x')", "hashFiles is for run of a job with workspace: shared"),
     ] {
         let matrix = json!({"n": [1, format!("${{{{ {text} }}}}")]});
         let found = wrong(&with(&json!({"strategy": {"matrix": matrix}})));
@@ -225,4 +225,34 @@ fn every_field_of_a_workflow_is_known_in_a_file_of_githubs_syntax() {
     let unknown =
         |refusal: &&kruntimes_expressions::github::Refusal| refusal.message.contains("no such key");
     assert_eq!(refusals.iter().filter(unknown).collect::<Vec<_>>(), [] as [&_; 0]);
+}
+
+#[test]
+fn files_are_hashed_by_scripts_that_share_a_workspace_with_them() {
+    let with = |workspace: &str, runtime: &str, step: Value| {
+        let mut all = json!({"name": "s", "run": "true"});
+        all.as_object_mut().unwrap().extend(step.as_object().unwrap().clone());
+        wrong(&json!({"jobs": {"a": {"runs-on": runtime, "workspace": workspace, "steps": [all]}}}))
+    };
+    let hash = json!({"run": "echo \"${{ hashFiles('a', format('{0}/b', 'x')) }}\""});
+    assert_eq!(with("shared", "bash", hash.clone()), [""; 0]);
+    let refused = "hashFiles is for run of a job with workspace: shared, alone between its braces";
+    for (found, path) in [
+        (with("separate", "bash", hash.clone()), "run: "),
+        (
+            with("shared", "bash", json!({"run": "echo ${{ format('{0}', hashFiles('a')) }}"})),
+            "run: ",
+        ),
+        (with("shared", "bash", json!({"run": "echo ${{ hashFiles(hashFiles('a')) }}"})), "run: "),
+        (with("shared", "bash", json!({"env": {"A": "${{ hashFiles('a') }}"}})), "env.A: "),
+        (with("shared", "bash", json!({"if": "hashFiles('a') == ''"})), "if: "),
+    ] {
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with(&format!("spec.jobs.a.steps[0].{path}{refused}")),
+            "{found:?}"
+        );
+    }
+    let found = with("shared", "python", hash);
+    assert!(found[0].contains("can't be put into a script of python"), "{found:?}");
 }

@@ -6,6 +6,7 @@
 //! would still not be a part of the text.
 
 mod command;
+mod hash;
 mod redirect;
 mod scan;
 
@@ -121,6 +122,8 @@ impl Template {
                 }
             }
         }
+        let hashes = variables.iter().filter(|(_, expression)| expression.is_hash_of_files());
+        let text = hash::before(text, hashes.map(|(name, _)| name.as_str()));
         Ok(Script { text, variables })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use crate::script::{PREFIX, run, with_expression};
-use kruntimes_expressions::{Interpreter, Template};
+use kruntimes_expressions::{Interpreter, Script, Template};
 
 /// What a script is made of, most of it where it does not belong.
 const PIECES: [&str; 52] = [
@@ -83,4 +83,28 @@ fn what_is_not_refused_is_safe_in_bash() {
         }
     }
     assert!(run_in_bash > 50, "{run_in_bash}");
+}
+
+/// A script that hashes the files that it makes first, for each of these patterns; the first line of the answer is the hash.
+fn hashed(patterns: &str) -> (String, Vec<String>) {
+    let make = "mkdir -p a/.b && printf one >a/x.lock && printf two >a/.b/y.lock && ln -s x.lock a/link.lock && : >'$(touch pwned)'";
+    let text = "echo \"${{ hashFiles('any') }}\"; echo \"$LINENO\"";
+    let script = Template::parse(text).unwrap().to_script(Interpreter::Bash, PREFIX).unwrap();
+    assert!(script.variables[0].1.is_hash_of_files());
+    let text = format!("{make} && {}", script.text);
+    run(&Script { text, ..script }, patterns)
+}
+
+#[test]
+fn a_hash_of_files_is_made_where_they_are() {
+    // As `printf one | sha256sum`, behind the 32 bytes of `two`, hashed again.
+    let both = "0c7c01f86ff8722e93c1b9e7437ec11de17d63304f8bb22eec9e50b077f4754c\n1\n";
+    assert_eq!(hashed("**/*.lock").0, both);
+    assert_eq!(hashed("a/.b/*\na/x.lock").0, both);
+    assert_ne!(hashed("a/x.lock\na/.b/*").0, both, "the order counts");
+    assert_eq!(hashed("none\n**/*.none").0, "\n1\n");
+    for hostile in ["$(touch pwned)", "`touch pwned`", "*; touch pwned", "**", "-n"] {
+        let (out, files) = hashed(hostile);
+        assert!(!files.contains(&"pwned".to_owned()), "{hostile}: {out}");
+    }
 }

@@ -34,6 +34,16 @@ impl Context for View<'_> {
         }
     }
 
+    /// The patterns themselves, one a line: a plan has the function in scripts alone, which make the hash of them.
+    fn hash_files(&self, patterns: &[String]) -> Result<String, String> {
+        match patterns.iter().find(|pattern| pattern.starts_with('!') || pattern.contains('\n')) {
+            Some(pattern) => Err(format!(
+                "hashFiles: {pattern:?}: patterns that exclude files, and those with line breaks, are not served"
+            )),
+            None => Ok(patterns.join("\n")),
+        }
+    }
+
     fn status(&self, function: StatusFunction) -> Result<bool, String> {
         let Some(job) = self.job else { return Ok(matches!(function, StatusFunction::Always)) };
         Ok(match self.leg {

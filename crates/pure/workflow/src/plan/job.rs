@@ -170,12 +170,13 @@ fn retries(policy: Option<&JobRetryPolicy>) -> RetryPolicy {
 
 fn read_steps(path: &str, job: &Job, wrong: &mut Vec<Invalid>) -> Vec<StepPlan> {
     let runs_on = job.runs_on.as_deref().unwrap_or_default();
+    let workspace = job.workspace.unwrap_or_default();
     let read = |(index, step): (usize, &Step)| {
         let path = format!("{path}.steps[{index}]");
         StepPlan {
             name: step.name.clone(),
             condition: condition(&format!("{path}.if"), step.condition.as_deref(), wrong),
-            script: script::of(&format!("{path}.run"), runs_on, step, wrong),
+            script: script::of(&format!("{path}.run"), (runs_on, workspace), step, wrong),
             inputs: step.inputs.clone(),
             args: read_args(&path, &step.args, wrong),
             env: templates(&format!("{path}.env"), &step.env, wrong),
@@ -248,8 +249,8 @@ pub(crate) fn no_functions_of_conditions(
 
 fn no_files(path: &str, expression: &Expression, wrong: &mut Vec<Invalid>) {
     if expression.uses_files() {
-        let problem = "hashFiles is not served: files exist only where a step runs. Let a step write sha256sum's answer into \
-                       $KRUNTIME_OUTPUTS and read that output";
+        let problem = "hashFiles is for run of a job with workspace: shared, alone between its braces: elsewhere there are no files yet. \
+                       Let a step write its answer into $KRUNTIME_OUTPUTS and read that output";
         wrong.push(Invalid::new(path, problem));
     }
 }
