@@ -60,8 +60,9 @@ pub(super) async fn logs(home: &Home, args: &LogsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What holds the workspace of a job is no step, and writes nothing.
 fn is_wanted(args: &LogsArgs, child: &Child) -> bool {
-    args.job.as_ref().is_none_or(|job| *job == child.job)
+    child.step.is_some() && args.job.as_ref().is_none_or(|job| *job == child.job)
 }
 
 fn started(run: &Run) -> (Option<jiff::Timestamp>, String) {
@@ -247,5 +248,33 @@ impl Prefixed {
     async fn finish(&mut self) {
         self.send(1).await;
         self.send(2).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Child, LogsArgs, is_wanted};
+
+    #[test]
+    fn steps_of_the_job_are_wanted_and_not_what_holds_its_workspace() {
+        let child = |job: &str, step: Option<&str>| Child {
+            job: job.to_owned(),
+            leg: None,
+            step: step.map(str::to_owned),
+            attempt: 1,
+        };
+        let all = LogsArgs { name: "w".to_owned(), job: None, follow: false };
+        let one = LogsArgs { job: Some("a".to_owned()), name: "w".to_owned(), follow: false };
+        for (child, by_all, by_one) in [
+            (child("a", Some("s")), true, true),
+            (child("b", Some("s")), true, false),
+            (child("a", None), false, false),
+        ] {
+            assert_eq!(
+                [is_wanted(&all, &child), is_wanted(&one, &child)],
+                [by_all, by_one],
+                "{child:?}"
+            );
+        }
     }
 }
