@@ -1,6 +1,6 @@
 //! Workspaces that Runs share (ADR 15).
 
-use crate::RunSpec;
+use crate::{Run, RunSpec};
 
 impl RunSpec {
     /// Its part in a shared workspace.
@@ -23,4 +23,15 @@ pub enum Share<'a> {
     Holds(&'a str),
     /// It works in that of this group.
     Within(&'a str),
+}
+
+impl Run {
+    /// Its group, as no Run of another owner has it: whoever knows the name of a Workflow's group can't enter by it.
+    #[must_use]
+    pub fn workspace_key(&self) -> Option<String> {
+        let group = self.spec.workspace_group.as_ref()?;
+        let owners = self.metadata.owner_references.iter().flatten();
+        let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
+        Some(format!("{}/{group}", owner.map_or("", |owner| owner.uid.as_str())))
+    }
 }

@@ -100,3 +100,34 @@ fn what_came_of_a_request_means_nothing_to_the_next_workflow_of_the_name() {
     keep.done(whose, taken, at(102));
     assert!(creations(keep.advance(at(102))).is_empty());
 }
+
+#[test]
+fn one_whose_earlier_workflow_can_not_be_read_holds_up_no_group_of_another_namespace() {
+    use kruntimes_workflow::keep::Failure;
+    let mut keep = Keep::default();
+    let mut stuck = workflow("stuck", 1, &json!({}));
+    stuck.metadata.namespace = Some("hostile".to_owned());
+    stuck.spec.reuse =
+        serde_json::from_value(json!({"workflow": "?limit=1", "uid": "u", "jobs": ["a"]})).ok();
+    let child = json!({"metadata": {"name": "any", "namespace": "hostile", "uid": "c", "labels": {"workflow": "stuck", "job": "a", "step": "s"},
+        "ownerReferences": [{"apiVersion": "kruntimes.io/v1alpha1", "kind": "Workflow", "name": "stuck", "uid": "stuck", "controller": true}]},
+        "spec": {"runtime": "bash"}});
+    keep.workflow_seen(Observed::Applied(stuck), at(100));
+    keep.workflow_seen(Observed::Synced, at(100));
+    keep.run_seen(Observed::Applied(serde_json::from_value(child).unwrap()));
+    keep.run_seen(Observed::Synced);
+    let mut names = Vec::new();
+    keep.workflow_seen(Observed::Applied(workflow("good", 5, &json!({}))), at(100));
+    for second in 0..1000 {
+        for (whose, request) in keep.advance(at(100 + second)) {
+            match request {
+                Request::ReadEarlier(_) => {
+                    keep.done(whose, Done::Earlier(Err(Failure::Other)), at(100 + second));
+                }
+                Request::Create { creation, .. } => names.push(creation.name),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(names, ["wf-good-a-s"]);
+}

@@ -65,8 +65,8 @@ pub(crate) struct Attempt {
     made: Arc<OnceLock<Made>>,
     /// That it works in a workspace that Runs share.
     inside: Option<Inside>,
-    /// The pod ends, and with it the workspace that it holds, as soon as nobody works in it.
-    leaves: bool,
+    /// It holds a workspace, and ends so as soon as nobody works in it.
+    leaves: Option<Event>,
 }
 
 /// Only reached through a branch that is switched off.
@@ -87,13 +87,14 @@ async fn granted(waits: &mut Option<oneshot::Receiver<Held>>) -> Held {
 /// Takes its part in a workspace that Runs share.
 fn join(pod: &Pod, uid: &str, run: &Run) -> Option<Inside> {
     let shared = &pod.workspaces.shared;
+    let key = run.workspace_key()?;
     match run.spec.share() {
         Share::None => None,
-        Share::Holds(group) => {
-            shared.hold(group, uid);
+        Share::Holds(_) => {
+            shared.hold(&key, uid);
             None
         }
-        Share::Within(group) => Some(shared.enter(group)),
+        Share::Within(_) => Some(shared.enter(&key)),
     }
 }
 
@@ -107,9 +108,10 @@ fn slim(spec: &RunSpec) -> RunSpec {
     }
 }
 
+/// Waits until nobody works in the workspace that the Run holds.
 async fn emptied(pod: &Pod, run: &Run) {
-    if let Share::Holds(group) = run.spec.share() {
-        pod.workspaces.shared.emptied(group).await;
+    if let (Share::Holds(_), Some(key)) = (run.spec.share(), run.workspace_key()) {
+        pod.workspaces.shared.emptied(&key).await;
     }
 }
 
@@ -174,7 +176,7 @@ impl Attempt {
             keeping,
             made: Arc::default(),
             inside,
-            leaves: false,
+            leaves: None,
         };
         attempt.see_guard();
         attempt.perform_all(first);
@@ -203,10 +205,7 @@ impl Attempt {
                 () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => {
                     Some(Event::Deadline)
                 }
-                () = emptied(&pod, &self.run), if self.leaves => {
-                    self.leaves = false;
-                    Some(Event::Shutdown)
-                }
+                () = emptied(&pod, &self.run), if self.leaves.is_some() => self.leaves.take(),
             };
             if let Some(event) = event {
                 self.handle(event);
@@ -232,7 +231,9 @@ impl Attempt {
             }
             Update::Shutdown => Some(Event::Shutdown),
             Update::Drain => {
-                self.leaves = self.holds();
+                if self.holds() {
+                    self.leaves = Some(Event::Shutdown);
+                }
                 Some(Event::Drain)
             }
             Update::Fenced => Some(Event::Fenced),
@@ -253,8 +254,8 @@ impl Attempt {
 
     /// Nobody enters the workspace that it holds any more.
     fn let_go(&self) {
-        if let Share::Holds(group) = self.run.spec.share() {
-            self.pod.workspaces.shared.let_go(group, &self.uid);
+        if let (Share::Holds(_), Some(key)) = (self.run.spec.share(), self.run.workspace_key()) {
+            self.pod.workspaces.shared.let_go(&key, &self.uid);
         }
     }
 
@@ -267,7 +268,13 @@ impl Attempt {
     fn tell_cancel(&mut self) {
         if self.run.spec.cancel_requested == Some(true) && !self.cancel_told {
             self.cancel_told = true;
-            self.handle(Event::CancelRequested);
+            if self.holds() && self.machine.may_have_started() {
+                // Who works in there goes on to its end; nobody else enters.
+                self.let_go();
+                self.leaves = Some(Event::CancelRequested);
+            } else {
+                self.handle(Event::CancelRequested);
+            }
         }
     }
 

@@ -130,10 +130,10 @@ impl Workspaces {
         let inline = run.spec.source.as_ref().is_some_and(|source| source.inline.is_some());
         let default = if inline { DEFAULT_ENTRYPOINT } else { "" };
         let entrypoint = run.spec.entrypoint.as_deref().unwrap_or(default).to_owned();
-        let Share::Within(group) = run.spec.share() else {
+        let (Share::Within(_), Some(key)) = (run.spec.share(), run.workspace_key()) else {
             return Ok(Place { owner: uid.to_owned(), directory: working(run), entrypoint });
         };
-        let owner = self.shared.holder(group).ok_or(PrepareError::Lost)?;
+        let owner = self.shared.holder(&key).ok_or(PrepareError::Lost)?;
         // A script among the files of all would be in the way of `git clone`, and of the next one.
         let script = || self.root.join(uid).join(WORK).join(&entrypoint).display().to_string();
         let entrypoint = if inline { script() } else { entrypoint };
@@ -218,6 +218,10 @@ impl Workspaces {
 
     /// Puts the workspace of a Run that left nothing in it aside, for another one. False: it is to be removed.
     pub(crate) fn put_aside(&self, uid: &str, run: &Run) -> bool {
+        if let Share::Holds(_) = run.spec.share() {
+            // Processes of others may still have it as their working directory.
+            return false;
+        }
         let inline = run.spec.source.as_ref().is_some_and(|source| source.inline.is_some());
         let entrypoint = run.spec.entrypoint.as_deref().unwrap_or(DEFAULT_ENTRYPOINT);
         self.spares.give_back(uid, inline.then_some((WORK, entrypoint)))

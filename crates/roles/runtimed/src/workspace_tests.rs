@@ -116,7 +116,7 @@ fn runs_of_a_group_work_where_the_one_that_holds_it_does_with_a_script_of_their_
     let mut holder = run(None, None);
     holder.spec.workspace_group = step.spec.workspace_group.clone();
     holder.spec.holds_workspace = Some(true);
-    workspaces.shared.hold("g", "h");
+    workspaces.shared.hold("/g", "h");
     workspaces.prepare("h", &holder, None).unwrap();
     for uid in ["s", "t"] {
         let place = workspaces.place(uid, &step).unwrap();
@@ -131,4 +131,24 @@ fn runs_of_a_group_work_where_the_one_that_holds_it_does_with_a_script_of_their_
     let mut file = run(Some("a/b.sh"), None);
     file.spec.workspace_group = step.spec.workspace_group;
     assert_eq!(workspaces.place("u", &file).unwrap().entrypoint, "a/b.sh");
+}
+
+#[test]
+fn a_workspace_in_which_a_run_works_is_given_to_no_other() {
+    let root = crate::testing::directory("workspace-review");
+    let workspaces = Workspaces::new(root.clone());
+    let mut holder = run(None, None);
+    holder.spec.workspace_group = Some("g".to_owned());
+    holder.spec.holds_workspace = Some(true);
+    workspaces.shared.hold("/g", "h");
+    workspaces.prepare("h", &holder, None).unwrap();
+    let _inside = workspaces.shared.enter("/g");
+    // What a process keeps of its working directory, and the kernel's rules of what it may read.
+    let working = File::open(root.join("h/work")).unwrap();
+    workspaces.shared.let_go("/g", "h");
+    let _ = workspaces.put_aside("h", &holder);
+    workspaces.prepare("victim", &run(None, Some("echo secret")), None).unwrap();
+    let script = openat(&working, "script", OFlags::RDONLY, Mode::empty());
+    let read = script.map(|script| io::read_to_string(File::from(script)).unwrap());
+    assert_eq!(read.ok(), None, "another Run's script");
 }

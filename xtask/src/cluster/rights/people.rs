@@ -117,6 +117,17 @@ spec:
         secretKeyRef: {name: payroll, key: salary}
 ";
 
+/// With it the Run would count as a step of the Workflow, and work in the directory of its job.
+const OF_A_WORKFLOW: &str = "\
+apiVersion: kruntimes.io/v1alpha1
+kind: Run
+metadata:
+  name: forged
+  ownerReferences:
+    - {apiVersion: kruntimes.io/v1alpha1, kind: Workflow, name: w, uid: 00000000-0000-0000-0000-000000000000, controller: true}
+spec: {runtime: bash, args: [\"true\"]}
+";
+
 /// Somebody with the role of a submitter and no other: runs and cancels, forges nothing, reads no Secret.
 pub(super) fn submits(world: &World) -> anyhow::Result<()> {
     let tools = &world.tools;
@@ -154,6 +165,9 @@ pub(super) fn submits(world: &World) -> anyhow::Result<()> {
             let said = refused(words)?;
             ensure!(said.contains("forbidden") && said.contains(why), "{words}: {said}");
         }
+        std::fs::write(&path, OF_A_WORKFLOW)?;
+        let said = refused(&format!("create -f {}", path.display()))?;
+        ensure!(said.contains("only the controller makes a Run"), "a forged owner: {said}");
         Ok(())
     })
 }

@@ -159,7 +159,10 @@ pub struct Concurrency {
 #[serde(rename_all = "camelCase")]
 pub struct Reuse {
     /// Name of the earlier Workflow, in the same namespace.
-    #[schemars(length(min = 1, max = "limits::OBJECT_NAME_CHARS"))]
+    #[schemars(
+        length(min = 1, max = "limits::OBJECT_NAME_CHARS"),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub workflow: String,
     /// Its UID: a Workflow of that name that was made later is not meant.
     #[schemars(length(min = 1, max = "limits::OBJECT_NAME_CHARS"))]

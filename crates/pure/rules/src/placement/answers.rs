@@ -75,7 +75,7 @@ impl Board {
             }
         };
         let part = Part::of(&run);
-        self.join(&key, &pool_key, &part, run.phase(), &pod);
+        self.join(&key, &part, &run, &pod);
         let mut kept = None;
         match former {
             Some(Tracked { state: State::Placed { attempt: known, answer, .. }, .. }) if stays => {
@@ -89,7 +89,7 @@ impl Board {
             former => {
                 if let Some(former) = &former {
                     self.leave(&key, &pool_key, former);
-                    self.join(&key, &pool_key, &part, run.phase(), &pod);
+                    self.join(&key, &part, &run, &pod);
                 }
                 self.pools.entry(pool_key.clone()).or_default().take(&pod, &request);
                 self.touch(pool_key);
@@ -101,17 +101,20 @@ impl Board {
     }
 
     /// What a placed Run is to a workspace that Runs share: one that is held is there as soon as its holder is Running.
-    fn join(&mut self, key: &RunKey, pool_key: &PoolKey, part: &Part, phase: Phase, pod: &PodRef) {
+    fn join(&mut self, key: &RunKey, part: &Part, run: &Run, pod: &PodRef) {
         if *part == Part::Alone {
             return;
         }
+        let pool_key = PoolKey::of(run);
         let pool = self.pools.entry(pool_key.clone()).or_default();
         match part {
-            Part::Holds(group) if phase == Phase::Running => pool.shared.hold(group, key, pod),
+            Part::Holds(group) if run.phase() == Phase::Running => {
+                pool.shared.hold(group, run, pod);
+            }
             Part::Alone | Part::Holds(_) => return,
             Part::Within(group) => pool.shared.enter(group, key),
         }
-        self.touch(pool_key.clone());
+        self.touch(pool_key);
     }
 
     /// A write for the Run that was made from version `from` failed.

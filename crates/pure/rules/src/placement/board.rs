@@ -263,11 +263,16 @@ impl Board {
 
     fn release(&mut self, key: &RunKey, pool_key: &PoolKey, pod: &PodRef, tracked: &Tracked) {
         let Some(pool) = self.pools.get_mut(pool_key) else { return };
-        pool.release(pod, &tracked.request);
-        match &tracked.part {
-            Part::Alone => {}
-            Part::Holds(group) => pool.shared.let_go(group, key),
+        let given_back = match &tracked.part {
+            Part::Alone => return pool.release(pod, &tracked.request),
+            Part::Holds(group) => {
+                let taken = (pod, &tracked.request);
+                pool.shared.let_go(group, key, taken).into_iter().collect()
+            }
             Part::Within(group) => pool.shared.leave(group, key),
+        };
+        for (pod, request) in given_back {
+            pool.release(&pod, &request);
         }
     }
 

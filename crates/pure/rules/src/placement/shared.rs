@@ -2,7 +2,9 @@
 //!
 //! Invariant: `free` has exactly the groups that are held, that nobody works in, and that somebody waits for.
 
+use super::pods::Shape;
 use super::{PodRef, RunKey, Waiting};
+use jiff::Timestamp;
 use kruntimes_api::{Run, Share};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,18 +19,20 @@ pub(super) enum Part {
 
 impl Part {
     pub(super) fn of(run: &Run) -> Self {
-        match run.spec.share() {
-            Share::None => Self::Alone,
-            Share::Holds(group) => Self::Holds(group.into()),
-            Share::Within(group) => Self::Within(group.into()),
+        match (run.spec.share(), run.workspace_key()) {
+            (Share::Holds(_), Some(key)) => Self::Holds(key.into()),
+            (Share::Within(_), Some(key)) => Self::Within(key.into()),
+            (Share::None, _) | (_, None) => Self::Alone,
         }
     }
 }
 
 #[derive(Debug, Default)]
 struct Group {
-    /// One, but for users' mistakes: then the first by name counts.
-    holders: BTreeMap<RunKey, PodRef>,
+    /// One, but for users' mistakes: then the oldest counts.
+    holders: BTreeMap<(Option<Timestamp>, RunKey), PodRef>,
+    /// What holders that have ended still take, until nobody works in there.
+    taken: Vec<(PodRef, Shape)>,
     inside: BTreeSet<RunKey>,
     waiting: BTreeMap<u64, RunKey>,
 }
@@ -42,17 +46,27 @@ pub(super) struct Shared {
 
 impl Shared {
     /// The Run holds the workspace, on this pod.
-    pub(super) fn hold(&mut self, group: &Arc<str>, run: &RunKey, pod: &PodRef) {
-        self.change(group, |group| {
-            group.holders.insert(run.clone(), pod.clone());
-        });
+    pub(super) fn hold(&mut self, group: &Arc<str>, run: &Run, pod: &PodRef) {
+        let created = run.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let holder = (created, RunKey::of(run));
+        self.change(group, |group| drop(group.holders.insert(holder, pod.clone())));
     }
 
-    /// It does not any more.
-    pub(super) fn let_go(&mut self, group: &Arc<str>, run: &RunKey) {
+    /// It does not any more. What it took of the pod is given back, unless somebody still works in there.
+    pub(super) fn let_go(
+        &mut self,
+        group: &Arc<str>,
+        run: &RunKey,
+        (pod, request): (&PodRef, &Shape),
+    ) -> Option<(PodRef, Shape)> {
+        let mut taken = Some((pod.clone(), Arc::clone(request)));
         self.change(group, |group| {
-            group.holders.remove(run);
+            group.holders.retain(|(_, holder), _| holder != run);
+            if !group.inside.is_empty() {
+                group.taken.extend(taken.take());
+            }
         });
+        taken
     }
 
     /// The Run works in it.
@@ -62,11 +76,16 @@ impl Shared {
         });
     }
 
-    /// It does not any more.
-    pub(super) fn leave(&mut self, group: &Arc<str>, run: &RunKey) {
+    /// It does not any more. What is given back with it.
+    pub(super) fn leave(&mut self, group: &Arc<str>, run: &RunKey) -> Vec<(PodRef, Shape)> {
+        let mut taken = Vec::new();
         self.change(group, |group| {
             group.inside.remove(run);
+            if group.inside.is_empty() {
+                taken = std::mem::take(&mut group.taken);
+            }
         });
+        taken
     }
 
     /// The Run waits for it. Sequences rise.
@@ -119,7 +138,8 @@ impl Shared {
         } else {
             self.free.remove(name);
         }
-        if !is_held && group.inside.is_empty() && group.waiting.is_empty() {
+        let is_used = !group.inside.is_empty() || !group.taken.is_empty();
+        if !is_held && !is_used && group.waiting.is_empty() {
             self.groups.remove(name);
         }
     }

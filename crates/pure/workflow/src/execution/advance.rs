@@ -118,11 +118,12 @@ impl Execution {
     }
 
     fn next_job(&mut self) -> Option<JobId> {
-        if self.suspended && self.stop.is_none() {
-            let begun = self.ready.iter().position(|id| self.begun.contains_key(id))?;
-            return self.ready.remove(begun);
+        // What had begun before a restart may hold what the others wait for.
+        match self.ready.iter().position(|id| self.begun.contains_key(id)) {
+            Some(begun) => self.ready.remove(begun),
+            None if self.suspended && self.stop.is_none() => None,
+            None => self.ready.pop_front(),
         }
-        self.ready.pop_front()
     }
 
     /// Whether another child may be created. After a restart those count too whose step has not been taken up.

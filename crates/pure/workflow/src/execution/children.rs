@@ -128,7 +128,7 @@ impl Execution {
     /// What came of a creation.
     pub fn answered(&mut self, creation: &Creation, answer: Answer) {
         let name = &creation.name;
-        if self.holders.contains_key(name) {
+        if self.holders.get(name).is_some_and(|holder| holder.child == creation.child) {
             return match answer {
                 Answer::Made => self.holder_exists(name),
                 Answer::Taken => self.holder_is_taken(creation),
@@ -136,7 +136,8 @@ impl Execution {
                 Answer::Refused(why) => self.holder_ended(name, why),
             };
         }
-        let Some(Active { leg, child, .. }) = self.active.get(name).cloned() else { return };
+        let of_step = self.active.get(name).filter(|active| active.child == creation.child);
+        let Some(Active { leg, child, .. }) = of_step.cloned() else { return };
         let message = match answer {
             Answer::Made => return self.exists(name),
             Answer::Unwanted => {

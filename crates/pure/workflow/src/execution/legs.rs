@@ -77,7 +77,11 @@ impl Execution {
                     self.due.pop_back();
                 }
                 Next::Create if !self.may_create() => {
-                    self.queued.push_back(id);
+                    // Who holds a workspace holds a slot, for which the others wait.
+                    match self.jobs[job].legs[index].held {
+                        Held::By(_) => self.queued.push_front(id),
+                        Held::No | Held::Lost(_) => self.queued.push_back(id),
+                    }
                     return;
                 }
                 Next::Create => {
@@ -86,7 +90,7 @@ impl Execution {
                         self.step_is_lost(id);
                         continue;
                     }
-                    let [name, _] = child.names(&self.identity);
+                    let name = self.free_name(&child);
                     let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
                     let after = self.after(leg, plan.finally);
                     self.create(id, Creation { name, child, after, may_exist: false });
@@ -123,12 +127,13 @@ impl Execution {
             Some(end) => self.step_ended(id, end),
             None => {
                 leg.steps[at].phase = JobPhase::Running;
-                match (leg.stop, seen.after) {
-                    (_, Some(After::Leg(stop))) => leg.stop = Some(stop),
-                    (Some(why), _) => self.cancel_child(child.clone(), seen.name.clone(), why),
-                    (None, _) => {}
+                if let Some(After::Leg(stop)) = seen.after {
+                    leg.stop = Some(stop);
                 }
                 let active = Active { leg: id, child, exists: true, after: seen.after };
+                if let Some(why) = active.is_stopped_by(leg) {
+                    self.cancel_child(active.child.clone(), seen.name.clone(), why);
+                }
                 self.active.insert(seen.name, active);
                 self.written.touch(id);
             }
@@ -198,8 +203,10 @@ impl Execution {
     fn stop_leg(&mut self, id: LegId, stop: Stop) {
         let (job, index) = id;
         let leg = &mut self.jobs[job].legs[index];
-        if leg.stop.is_some() {
-            return;
+        // What cleans up after a leg that took too long can still be cancelled.
+        match (leg.stop, stop) {
+            (None, _) | (Some(Stop::TimedOut | Stop::Lost), Stop::Cancelled) => {}
+            (Some(_), _) => return,
         }
         leg.stop = Some(stop);
         let running = leg.steps.get(leg.at).filter(|step| step.phase == JobPhase::Running);

@@ -215,7 +215,7 @@ impl Execution {
         let spec = &workflow.spec;
         let plan = Plan::of(spec)?;
         let inputs = values::inputs(spec)?;
-        let reused = restore::reused(spec, &plan, earlier)?;
+        let reused = restore::reused(workflow, &plan, earlier)?;
         let mut execution = Self::empty(workflow, plan, inputs);
         execution.restore(workflow, children, &reused);
         execution.changed(workflow, now);

@@ -4,10 +4,9 @@ use super::context::View;
 use super::state::{After, Leg, StepState, Stop, WholeStop};
 use super::status::{bytes_of, encoded};
 use super::{Execution, LegId, Seen};
-use crate::child::Child;
 use crate::plan::{Invalid, JobId, Plan, Work};
 use jiff::Timestamp;
-use kruntimes_api::{JobPhase, JobStatus, LegStatus, StepStatus, Workflow, WorkflowSpec, limits};
+use kruntimes_api::{JobPhase, JobStatus, LegStatus, StepStatus, Workflow, limits};
 use kruntimes_rules::mutant::{self, Mutant};
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Jobs as they ended in an earlier Workflow.
 pub(super) type Reused = BTreeMap<JobId, JobStatus>;
 
-/// The jobs that `spec.reuse` names.
+/// The jobs that `spec.reuse` names, as its own status has them already, or as the earlier Workflow has them.
 pub(super) fn reused(
-    spec: &WorkflowSpec,
+    workflow: &Workflow,
     plan: &Plan,
     earlier: Option<&Workflow>,
 ) -> Result<Reused, Vec<Invalid>> {
-    let Some(reuse) = &spec.reuse else { return Ok(Reused::new()) };
+    let Some(reuse) = &workflow.spec.reuse else { return Ok(Reused::new()) };
+    if let Some(own) = of_own_status(workflow, &reuse.jobs, plan) {
+        return Ok(own);
+    }
     let name = &reuse.workflow;
     let earlier = earlier.filter(|workflow| workflow.uid().as_ref() == Some(&reuse.uid));
     let Some(status) = earlier.and_then(|workflow| workflow.status.as_ref()) else {
@@ -44,6 +46,16 @@ pub(super) fn reused(
         }
     }
     if wrong.is_empty() { Ok(found) } else { Err(wrong) }
+}
+
+/// All of them, where the status has them: the earlier Workflow may be gone by now.
+fn of_own_status(workflow: &Workflow, jobs: &[String], plan: &Plan) -> Option<Reused> {
+    let status = workflow.status.as_ref()?;
+    let own = |name: &String| {
+        let job = status.jobs.get(name).filter(|job| job.phase == JobPhase::Succeeded)?;
+        Some((*plan.by_name.get(name)?, job.clone()))
+    };
+    jobs.iter().map(own).collect()
 }
 
 impl Execution {
@@ -217,22 +229,6 @@ impl Execution {
             self.jobs[job].ended_legs += 1;
         }
         self.take_up_holders(id);
-    }
-
-    /// What holds, or held, the workspace of a leg.
-    fn take_up_holders(&mut self, id: LegId) {
-        let (job, index) = id;
-        let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
-        let (own, is_over) = (leg.child(plan, None), leg.phase.is_terminal());
-        let of_leg = |child: &Child| child.job == own.job && child.leg == own.leg;
-        let holders = self.early.keys().filter(|child| of_leg(child) && self.is_holder(child));
-        for child in holders.cloned().collect::<Vec<_>>() {
-            if child == own && !is_over {
-                self.hold(id);
-            } else if let Some(seen) = self.early.remove(&child).filter(|seen| seen.end.is_none()) {
-                self.end_child(seen);
-            }
-        }
     }
 
     /// Steps that the status shows at their end need no child any more.

@@ -19,6 +19,8 @@ pub struct Seen {
     pub end: Option<End>,
     /// When it was created.
     pub created: Option<Timestamp>,
+    /// Whether it was ever given to a pod.
+    pub placed: bool,
     /// What had been stopped by then, where its creation was to follow a stop.
     pub after: Option<After>,
 }
@@ -59,7 +61,11 @@ impl Seen {
             }
         };
         let outputs = status.map(|status| &status.outputs);
-        Self::of(run, how, outputs, || children::why(run))
+        let placed = status.is_some_and(|status| {
+            status.assigned_pod.is_some() || status.attempt.is_some_and(|attempt| attempt > 0)
+        });
+        let seen = Self::of(run, how, outputs, || children::why(run))?;
+        Some(Self { placed, ..seen })
     }
 
     /// A Workflow that is a job of another one.
@@ -91,6 +97,7 @@ impl Seen {
             child: Child::of(object.labels())?,
             end: how.map(end),
             created: object.creation_timestamp().map(|time| time.0),
+            placed: false,
             after: After::of(object.annotations()),
         })
     }

@@ -7,7 +7,7 @@ use super::state::{Leg, Stop};
 use super::{Creation, Effect, End, Execution, How, LegId, NewChild, Seen};
 use crate::child::{self, Child};
 use crate::plan::{JobPlan, Work};
-use kruntimes_api::Workspace;
+use kruntimes_api::{JobPhase, Workspace};
 
 /// A Run that holds a workspace.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl Execution {
                 name
             }
             None => {
-                let [name, _] = child.names(&self.identity);
+                let name = self.free_name(&child);
                 self.create_holder(
                     id,
                     Creation { name: name.clone(), child, after: None, may_exist: false },
@@ -70,6 +70,44 @@ impl Execution {
             }
         };
         self.jobs[job].legs[index].held = Held::By(name);
+    }
+
+    /// The first name of a child; the other one where another child of this Workflow has the first just now.
+    pub(super) fn free_name(&self, child: &Child) -> String {
+        let [first, other] = child.names(&self.identity);
+        let is_step = self.active.get(&first).is_some_and(|active| active.child != *child);
+        let is_holder = self.holders.get(&first).is_some_and(|holder| holder.child != *child);
+        if is_step || is_holder { other } else { first }
+    }
+
+    /// After a restart: what holds, or held, the workspace of a leg. Where something was done in it and nothing holds it
+    /// any more it is lost: an empty one must not stand in for it.
+    pub(super) fn take_up_holders(&mut self, id: LegId) {
+        let (job, index) = id;
+        let (plan, leg) = (&self.plan.jobs[job], &self.jobs[job].legs[index]);
+        let (own, is_over) = (leg.child(plan, None), leg.phase.is_terminal());
+        let of_leg = |child: &Child| child.job == own.job && child.leg == own.leg;
+        let holders = self.early.keys().filter(|child| of_leg(child) && self.is_holder(child));
+        for child in holders.cloned().collect::<Vec<_>>() {
+            if child == own && !is_over {
+                self.hold(id);
+            } else if let Some(seen) = self.early.remove(&child).filter(|seen| seen.end.is_none()) {
+                self.end_child(seen);
+            }
+        }
+        let leg = &self.jobs[job].legs[index];
+        if is_over || self.plan.jobs[job].workspace == Workspace::Separate || leg.held != Held::No {
+            return;
+        }
+        let of_attempt = |child: &Child| of_leg(child) && child.attempt == own.attempt;
+        let steps = || self.early.iter().filter(|(child, _)| of_attempt(child));
+        let has_run = leg.steps[..leg.at].iter().any(|step| step.phase != JobPhase::Skipped);
+        if has_run || steps().any(|(_, seen)| seen.placed || seen.end.is_some()) {
+            let why = "the Run that held it was deleted".to_owned();
+            self.jobs[job].legs[index].held = Held::Lost(why);
+        } else if steps().next().is_some() {
+            self.hold(id);
+        }
     }
 
     fn create_holder(&mut self, id: LegId, creation: Creation) {

@@ -1,12 +1,13 @@
 //! Workflows of concurrency groups: who begins, and who gives way.
 
 use super::Keep;
-use super::flow::State;
+use super::flow::{Flow, State};
 use crate::groups::{Decision, Member};
 use jiff::Timestamp;
 use kruntimes_api::Workflow;
 use kruntimes_rules::mutant::{self, Mutant};
 use kruntimes_rules::observed::ObjectKey;
+use std::collections::BTreeSet;
 
 impl Keep {
     pub(super) fn leave_group(&mut self, key: &ObjectKey, now: Timestamp) {
@@ -42,12 +43,15 @@ impl Keep {
             };
             order(one).cmp(&order(other)).then_with(|| one.key.cmp(&other.key))
         });
-        let begun = self.flows.values().any(|flow| match &flow.state {
+        let has_begun = |flow: &Flow| match &flow.state {
             State::New(workflow) => is_begun(workflow) || self.children.are_known(&flow.uid),
             State::Runs(_) | State::Said => false,
-        });
+        };
+        // A group is of one namespace: nobody of another holds it up.
+        let begun = self.flows.iter().filter(|(_, flow)| has_begun(flow));
+        let begun: BTreeSet<String> = begun.map(|(key, _)| key.namespace.clone()).collect();
         for (group, member) in entering {
-            if begun && !member.has_begun {
+            if begun.contains(&member.key.namespace) && !member.has_begun {
                 self.entering.push((group, member));
                 continue;
             }

@@ -22,8 +22,11 @@ pub(super) struct Queues {
 impl Queues {
     /// Sends what a Workflow wants, behind what it wanted before.
     pub(super) fn push(&mut self, key: &ObjectKey, uid: &str, effects: Vec<Effect>) {
+        if effects.is_empty() {
+            return;
+        }
         let queue = self.queues.entry(key.clone()).or_default();
-        if queue.is_empty() && !effects.is_empty() && !self.paused.contains(key) {
+        if queue.is_empty() && !self.paused.contains(key) {
             self.turns.push_back(key.clone());
         }
         queue.extend(effects.into_iter().map(|effect| (uid.to_owned(), effect)));
@@ -33,6 +36,9 @@ impl Queues {
     pub(super) fn drop_creations(&mut self, key: &ObjectKey) {
         if let Some(queue) = self.queues.get_mut(key) {
             queue.retain(|(_, effect)| !matches!(effect, Effect::Create(_)));
+            if queue.is_empty() {
+                self.queues.remove(key);
+            }
         }
     }
 
@@ -68,5 +74,21 @@ impl Queues {
             }
             return Some(Turn { key, uid, effect });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_stays_of_a_workflow_that_wants_nothing() {
+        let mut queues = Queues::default();
+        for number in 0..1000 {
+            let key = ObjectKey { namespace: "n".to_owned(), name: format!("w{number}") };
+            queues.push(&key, "u", Vec::new());
+            queues.drop_creations(&key);
+        }
+        assert_eq!(queues.queues.len(), 0, "entries of Workflows that have gone");
     }
 }

@@ -98,9 +98,10 @@ impl Attempt {
     fn cancel(&mut self) {
         // Nobody enters what is about to go.
         self.let_go();
-        let (pod, uid) = (Arc::clone(&self.pod), self.uid.clone());
+        let (pod, uid, run) = (Arc::clone(&self.pod), self.uid.clone(), Arc::clone(&self.run));
         let open = pod.cancels.begin(&uid);
         self.spawn(async move {
+            super::emptied(&pod, &run).await;
             pod.server.cancel(&uid).await;
             drop(open);
             Some(Event::CancelAcknowledged)
