@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use kruntimes_api::Workflow;
 use kruntimes_rules::observed::{ObjectKey, Observed};
-use kruntimes_workflow::Answer;
-use kruntimes_workflow::keep::{Done, Keep, Request, Whose};
+use kruntimes_workflow::keep::{Done, Failure, Keep, Request, Whose};
+use kruntimes_workflow::{Answer, Effect};
 use serde_json::{Value, json};
 
 fn at(second: i64) -> Timestamp {
@@ -103,7 +103,6 @@ fn what_came_of_a_request_means_nothing_to_the_next_workflow_of_the_name() {
 
 #[test]
 fn one_whose_earlier_workflow_can_not_be_read_holds_up_no_group_of_another_namespace() {
-    use kruntimes_workflow::keep::Failure;
     let mut keep = Keep::default();
     let mut stuck = workflow("stuck", 1, &json!({}));
     stuck.metadata.namespace = Some("hostile".to_owned());
@@ -120,14 +119,56 @@ fn one_whose_earlier_workflow_can_not_be_read_holds_up_no_group_of_another_names
     keep.workflow_seen(Observed::Applied(workflow("good", 5, &json!({}))), at(100));
     for second in 0..1000 {
         for (whose, request) in keep.advance(at(100 + second)) {
-            match request {
-                Request::ReadEarlier(_) => {
-                    keep.done(whose, Done::Earlier(Err(Failure::Other)), at(100 + second));
-                }
-                Request::Create { creation, .. } => names.push(creation.name),
-                _ => {}
+            if let Request::ReadEarlier(_) = request {
+                keep.done(whose, Done::Earlier(Err(Failure::Other)), at(100 + second));
+            } else if let Request::Create { creation, .. } = request {
+                names.push(creation.name);
             }
         }
     }
     assert_eq!(names, ["wf-good-a-s"]);
+}
+
+#[test]
+fn one_status_is_on_its_way_though_a_creation_is_to_be_tried_again() {
+    let mut keep = Keep::default();
+    keep.workflow_seen(Observed::Applied(workflow("a", 1, &json!({}))), at(100));
+    keep.workflow_seen(Observed::Synced, at(100));
+    keep.run_seen(Observed::Synced);
+    let sent = keep.advance(at(100));
+    assert!(sent.iter().any(|(_, request)| matches!(request, Request::Write(_))), "{sent:?}");
+    let (whose, creation) = sent
+        .into_iter()
+        .find_map(|(whose, request)| {
+            let Request::Create { creation, .. } = request else { return None };
+            Some((whose, creation))
+        })
+        .unwrap();
+    keep.done(whose, Done::Again(Effect::Create(creation)), at(100));
+    let again = keep.advance(at(101));
+    let is_creation = |(_, request): &(Whose, Request)| matches!(request, Request::Create { .. });
+    assert!(again.len() == 1 && again.iter().all(is_creation), "{again:?}");
+}
+
+#[test]
+fn a_status_that_could_not_be_written_is_read_once_and_then_written_again() {
+    let mut keep = Keep::default();
+    keep.workflow_seen(Observed::Applied(workflow("a", 1, &json!({}))), at(100));
+    keep.workflow_seen(Observed::Synced, at(100));
+    keep.run_seen(Observed::Synced);
+    let sent = keep.advance(at(100));
+    let (whose, _) =
+        sent.into_iter().find(|(_, request)| matches!(request, Request::Write(_))).unwrap();
+    keep.done(whose.clone(), Done::Written(Err(Failure::Other)), at(100));
+    let reads = |keep: &mut Keep, now: i64| {
+        let sent = keep.advance(at(now));
+        sent.iter().filter(|(_, request)| matches!(request, Request::Read)).count()
+    };
+    assert_eq!(reads(&mut keep, 101), 1);
+    assert_eq!(reads(&mut keep, 200), 0, "it has not been answered");
+    keep.done(whose.clone(), Done::Read(Err(Failure::Other)), at(200));
+    assert_eq!(reads(&mut keep, 300), 1);
+    keep.done(whose, Done::Read(Ok(Some(workflow("a", 1, &json!({}))))), at(300));
+    let sent = keep.advance(at(300));
+    assert!(sent.iter().any(|(_, request)| matches!(request, Request::Write(_))), "{sent:?}");
 }

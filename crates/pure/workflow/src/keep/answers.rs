@@ -1,6 +1,6 @@
 //! What came of what was sent.
 
-use super::flow::{State, newer};
+use super::flow::{Asked, State, newer};
 use super::{Done, Failure, Keep, Request, Whose};
 use crate::execution::{Answer, Creation, Effect, Seen};
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ impl Keep {
             Done::Written(written) => self.written(&key, written, now),
             Done::Read(read) => self.read(&key, read, now),
             Done::Earlier(read) => {
-                self.set_writing(&key, false);
+                self.set_asked(&key, Asked::Nothing);
                 match read {
                     Ok(earlier) => self.resume(&key, earlier.as_ref(), now),
                     Err(_) => {
@@ -54,8 +54,8 @@ impl Keep {
 
     /// Something of it was sent. What could not be is still to be tried again.
     fn went_well(&mut self, key: &ObjectKey) {
-        let is_writing = self.flows.get(key).is_some_and(|flow| flow.is_writing);
-        if !is_writing && !self.queues.is_paused(key) {
+        let is_asked = self.flows.get(key).is_some_and(|flow| flow.asked != Asked::Nothing);
+        if !is_asked && !self.queues.is_paused(key) {
             self.retries.succeeded(key);
         }
     }
@@ -77,7 +77,7 @@ impl Keep {
     }
 
     fn written(&mut self, key: &ObjectKey, written: Result<Workflow, Failure>, now: Timestamp) {
-        self.set_writing(key, false);
+        self.set_asked(key, Asked::Nothing);
         let Some(flow) = self.flows.get_mut(key) else { return };
         match written {
             Ok(workflow) => {
@@ -95,11 +95,12 @@ impl Keep {
                 {
                     execution.not_written();
                 }
-                flow.is_writing = true;
                 if failure == Failure::Conflict {
+                    flow.asked = Asked::OnItsWay;
                     let uid = flow.uid.clone();
                     self.ask(key, &uid, Request::Read);
                 } else {
+                    flow.asked = Asked::Failed;
                     self.retries.failed(key.clone(), now);
                 }
             }
@@ -110,7 +111,7 @@ impl Keep {
     fn read(&mut self, key: &ObjectKey, read: Result<Option<Workflow>, Failure>, now: Timestamp) {
         match read {
             Ok(Some(workflow)) => {
-                self.set_writing(key, false);
+                self.set_asked(key, Asked::Nothing);
                 if let Some(flow) = self.flows.get_mut(key) {
                     flow.version = workflow.resource_version().unwrap_or_default();
                     flow.written = None;
@@ -122,6 +123,7 @@ impl Keep {
             }
             Ok(None) => self.drop_flow(key, now),
             Err(_) => {
+                self.set_asked(key, Asked::Failed);
                 self.retries.failed(key.clone(), now);
             }
         }
@@ -132,8 +134,11 @@ impl Keep {
         self.retries.postpone(&key, now);
         self.queues.unpause(&key);
         let flow = self.flows.get(&key);
-        match flow.map(|flow| (flow.uid.clone(), flow.is_writing, &flow.state)) {
-            Some((uid, true, State::Runs(_) | State::Said)) => self.ask(&key, &uid, Request::Read),
+        match flow.map(|flow| (flow.uid.clone(), flow.asked, &flow.state)) {
+            Some((uid, Asked::Failed, State::Runs(_) | State::Said)) => {
+                self.set_asked(&key, Asked::OnItsWay);
+                self.ask(&key, &uid, Request::Read);
+            }
             Some(_) => {
                 self.due.insert(key);
             }

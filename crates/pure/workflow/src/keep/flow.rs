@@ -19,8 +19,18 @@ pub(super) struct Flow {
     /// The newest version that is known.
     pub(super) version: String,
     pub(super) state: State,
-    pub(super) is_writing: bool,
+    pub(super) asked: Asked,
     pub(super) written: Option<Timestamp>,
+}
+
+/// What is on its way for the status of a Workflow, or for the one that it takes over: one thing at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Nothing,
+    /// It will be answered: until then nothing else is asked, though something else is to be tried again.
+    OnItsWay,
+    /// What is there is read before the next write, when the time has come.
+    Failed,
 }
 
 #[derive(Debug)]

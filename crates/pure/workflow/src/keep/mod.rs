@@ -17,7 +17,7 @@ use crate::execution::{Answer, Creation, Effect, Execution, invalid, template};
 use crate::groups::{GroupKey, Groups, Member};
 use crate::plan::{Invalid, Plan};
 use cache::{ChildSeen, Children, Kind};
-use flow::{Flow, State, newer, with_version};
+use flow::{Asked, Flow, State, newer, with_version};
 use jiff::{SignedDuration, Timestamp};
 use kruntimes_api::{Run, Workflow};
 use kruntimes_rules::mutant::{self, Mutant};
@@ -192,7 +192,8 @@ impl Keep {
                 let metadata =
                     Workflow { metadata: workflow.metadata.clone(), ..Workflow::default() };
                 let state = State::New(Box::new(workflow));
-                let flow = Flow { uid, metadata, version, state, is_writing: false, written: None };
+                let asked = Asked::Nothing;
+                let flow = Flow { uid, metadata, version, state, asked, written: None };
                 self.flows.insert(key, flow);
             }
         }
@@ -288,14 +289,13 @@ impl Keep {
         let Some(flow) = self.flows.get(key) else { return };
         let State::New(workflow) = &flow.state else { return };
         let earlier = workflow.spec.reuse.as_ref().map(|reuse| reuse.workflow.clone());
-        match earlier.filter(|_| !flow.is_writing) {
-            // `is_writing` keeps it from being asked for twice.
+        match earlier.filter(|_| flow.asked == Asked::Nothing) {
             Some(name) => {
                 let uid = flow.uid.clone();
-                self.set_writing(key, true);
+                self.set_asked(key, Asked::OnItsWay);
                 self.ask(key, &uid, Request::ReadEarlier(name));
             }
-            None if flow.is_writing => {}
+            None if flow.asked != Asked::Nothing => {}
             None => self.resume(key, None, now),
         }
     }
@@ -310,9 +310,9 @@ impl Keep {
         self.write_if_due(key, now);
     }
 
-    fn set_writing(&mut self, key: &ObjectKey, is_writing: bool) {
+    fn set_asked(&mut self, key: &ObjectKey, asked: Asked) {
         if let Some(flow) = self.flows.get_mut(key) {
-            flow.is_writing = is_writing;
+            flow.asked = asked;
         }
     }
 
@@ -356,7 +356,7 @@ impl Keep {
     fn write_if_due(&mut self, key: &ObjectKey, now: Timestamp) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let State::Runs(execution) = &mut flow.state else { return };
-        if flow.is_writing || !execution.has_changed() {
+        if flow.asked != Asked::Nothing || !execution.has_changed() {
             return;
         }
         let next = flow.written.and_then(|written| written.checked_add(PROGRESS_EVERY).ok());
@@ -366,7 +366,7 @@ impl Keep {
             }
             None => {
                 let patch = with_version(execution.take_patch(), &flow.version);
-                flow.is_writing = true;
+                flow.asked = Asked::OnItsWay;
                 flow.written = Some(now);
                 let uid = flow.uid.clone();
                 self.ask(key, &uid, Request::Write(patch));
