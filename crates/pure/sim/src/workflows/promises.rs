@@ -5,7 +5,7 @@ use crate::faults::Faults;
 use crate::message::Address;
 use crate::oracle::check as promise;
 use crate::schema::Kind;
-use kruntimes_api::{JobPhase, Run, Workflow, WorkflowPhase};
+use kruntimes_api::{JobPhase, Phase, Run, Workflow, WorkflowPhase};
 use kruntimes_objects::window::Event;
 use kruntimes_workflow::Child;
 use kube::ResourceExt;
@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So late a controller may see that its user has cancelled a Workflow, and so late its requests may arrive.
-const CANCEL_SEEN_WITHIN: Duration = Duration::from_secs(180);
+/// So late a controller may see that its user has cancelled a Workflow, where nothing goes wrong. One that was paused may
+/// see it at any time, and then marks what it creates.
+const CANCEL_SEEN_WITHIN: Duration = Duration::from_millis(50);
 
 /// A Run has it whose controller knew of a stop.
 const AFTER: &str = "kruntimes.io/workflow-after-stop";
@@ -193,10 +194,20 @@ fn check_names(core: &mut Core, uid: &str, new: &Workflow) {
             })
         });
         let is_ours = owner.is_none_or(|owner| owner.as_deref() == Some(uid));
-        promise(core, "no Run of others counts as a step", is_ours || !ended, || {
-            format!("{uid}: {name}")
-        });
+        // Ours was deleted after its end, and then somebody else took its name.
+        let was_ours = || succeeded(core, uid, &name);
+        let is_well = is_ours || !ended || was_ours();
+        promise(core, "no Run of others counts as a step", is_well, || format!("{uid}: {name}"));
     }
+}
+
+/// Whether a child of this Workflow had the name, and has succeeded.
+fn succeeded(core: &Core, uid: &str, name: &str) -> bool {
+    let mut children = core.oracle.workflows.children.get(uid).into_iter().flatten();
+    children.any(|(_, made)| {
+        let truth = core.oracle.runs.get(&made.uid).filter(|_| made.name == name);
+        truth.is_some_and(|truth| truth.terminal == Some(Phase::Succeeded))
+    })
 }
 
 fn owner(object: &Value) -> Option<String> {
@@ -299,8 +310,7 @@ fn check_limits(core: &mut Core, owner: &str, child: &Child, live: &[Child]) {
 fn check_cancelled(core: &mut Core, owner: &str, child: &Child, is_after: bool) {
     let Some(flow) = core.oracle.workflows.all.get(owner) else { return };
     let calm = core.settings.faults == Faults::None;
-    let within = if calm { Duration::from_millis(50) } else { CANCEL_SEEN_WITHIN };
-    let is_late = flow.cancelled.is_some_and(|at| at + within < core.now);
+    let is_late = calm && flow.cancelled.is_some_and(|at| at + CANCEL_SEEN_WITHIN < core.now);
     if !is_late && !is_after {
         return;
     }
