@@ -163,7 +163,9 @@ impl Execution {
         match function {
             StatusFunction::Always => true,
             StatusFunction::Success => {
-                (!cancelled || goes_on) && before().all(|phase| phase == JobPhase::Succeeded)
+                // Written out it is what holds without it: what ends the others ends this one too.
+                let stopped = cancelled || (self.stop.is_some() && !self.plan.jobs[id].finally);
+                (!stopped || goes_on) && before().all(|phase| phase == JobPhase::Succeeded)
             }
             StatusFunction::Failure => before().any(|phase| phase == JobPhase::Failed),
             StatusFunction::Cancelled => cancelled,

@@ -19,6 +19,12 @@ impl Execution {
         let (mut phase, mut message) = match leg.stop {
             Some(Stop::TimedOut | Stop::Lost) => (JobPhase::Failed, Some(leg.why(plan))),
             _ if leg.failed_step(plan).is_some() => (JobPhase::Failed, Some(leg.why(plan))),
+            // After a restart the stop may be known before what had ended by then.
+            Some(Stop::Cancelled)
+                if leg.steps.iter().all(|step| step.phase == JobPhase::Succeeded) =>
+            {
+                (JobPhase::Succeeded, None)
+            }
             Some(Stop::Cancelled) => (JobPhase::Cancelled, None),
             None => (JobPhase::Succeeded, None),
         };
