@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 #![allow(clippy::needless_pass_by_value, reason = "a test's values are used once")]
 
+#[path = "player/merge.rs"]
+mod merge;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kruntimes_api::{Phase, Run, RunStatus, Share, Workflow};
 use kruntimes_workflow::{Answer, Effect, Execution, NewChild, Seen};
+use merge::merge;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -153,23 +157,6 @@ impl World {
             self.open(),
             self.workflow["status"]
         )
-    }
-}
-
-fn merge(into: &mut Value, patch: &Value) {
-    let Some(changes) = patch.as_object() else {
-        *into = patch.clone();
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    for (key, change) in changes {
-        if change.is_null() {
-            into.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut into[key], change);
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Plays a scenario: a small API server with one Workflow and its children.
 
+mod merge;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kruntimes_api::{
@@ -10,6 +12,7 @@ use kruntimes_workflow::{
     Answer, Creation, Effect, Execution, NewChild, Seen, superseded, use_template,
 };
 use kube::ResourceExt;
+use merge::merge;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -336,22 +339,5 @@ fn seen(child: &Object) -> Option<Seen> {
     match child {
         Object::Run(run) => Seen::run(run),
         Object::Workflow(workflow) => Seen::workflow(workflow),
-    }
-}
-
-fn merge(into: &mut Value, patch: &Value) {
-    let Some(changes) = patch.as_object() else {
-        *into = patch.clone();
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    for (key, change) in changes {
-        if change.is_null() {
-            into.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut into[key], change);
-        }
     }
 }
